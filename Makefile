@@ -1,0 +1,41 @@
+# make demo: train for about a minute, then look at what came out.   make test: what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types unit bench clean
+
+demo: .venv/installed
+	$(BIN)/charrnn train --name demo-$$(date +%Y%m%d-%H%M%S) --minutes 1
+	@echo; echo "--- charrnn sample"; $(BIN)/charrnn sample --length 600 --temperature 0.8
+	@echo; echo "--- charrnn inspect-cell --unit 7"; $(BIN)/charrnn inspect-cell --unit 7 --sample 600 --colour always
+
+test: lint types unit
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+unit: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

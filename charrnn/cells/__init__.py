@@ -1,0 +1,93 @@
+"""The recurrent cells: one a file, the file's name is the cell's name.
+
+B: batch   D: inputs   H: hidden units   G: gates, each H rows of the weights
+
+A cell knows one step; the loops over time are in ``charrnn.model`` (torch) and
+``charrnn.inference`` (NumPy), and both run the ``step`` written here. So no array library
+is imported in this package: a step uses ``+ - * @ .T``, slices, and the three functions
+of ``Ops``. A new cell is one new file; every command and every law of
+``tests/test_cells.py`` picks it up by its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar, Protocol
+
+from charrnn.errors import ConfigError
+
+Array = Any
+"""A torch tensor or a NumPy array, (B, ...)."""
+
+Carry = tuple[Array, ...]
+"""What a cell hands to its next step: one (B, H) array for each name in ``Cell.carries``."""
+
+
+class Ops(Protocol):
+    """What a step needs beyond operators; one set for torch, one for NumPy."""
+
+    def tanh(self, x: Array) -> Array: ...
+
+    def split(self, x: Array, parts: int) -> Sequence[Array]:
+        """(B, parts * H) -> parts arrays (B, H)."""
+
+    def gates(self, x: Array, kinds: tuple[str, ...]) -> Sequence[Array]:
+        """(B, n * H) -> n arrays (B, H), the k-th through ``kinds[k]``: "sigmoid" or "tanh"."""
+
+
+class Cell:
+    """One recurrent cell.
+
+    carries      what goes from step to step; the first is the layer's output
+    gates        the names of the gates, in the order of their rows in ``weight_ih``
+    kinds        "sigmoid" or "tanh" for each gate
+    start_bias   the gates whose bias does not start at 0
+    """
+
+    carries: ClassVar[tuple[str, ...]] = ("hidden",)
+    gates: ClassVar[tuple[str, ...]]
+    kinds: ClassVar[tuple[str, ...]]
+    start_bias: ClassVar[dict[str, float]] = {}
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """All that can be watched: the carries, then the gates."""
+        return self.carries + self.gates
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """The parameters of one layer. ``weight_ih`` (G*H, D) and ``bias`` (G*H,) make ``step``'s x."""
+        rows = len(self.gates) * hidden
+        return {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden), "bias": (rows,)}
+
+    def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        """One character on.
+
+        w: the layer's parameters as attributes.  x: (B, G*H), ``weight_ih @ input + bias``, done
+        for all times at once.  carry: a (B, H) each, not changed.  Returns the next carry, and
+        the gates in the order of ``gates``, (B, H) each.
+        """
+        raise NotImplementedError  # pragma: no cover - every cell defines it
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all cells, sorted."""
+    return tuple(sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def get(name: str) -> Cell:
+    """The cell of this name. Raises ConfigError, listing those that exist."""
+    if name not in names():
+        raise ConfigError(f"no cell is called {name!r}; there are: {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == module.__name__
+    ]
+    (cell,) = found
+    return cell()

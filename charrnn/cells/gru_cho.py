@@ -1,0 +1,26 @@
+"""Gated recurrent unit as published (Cho et al. 2014): reset before the recurrent product.
+
+    r = sigmoid(Wr x + Ur h + br)             reset gate
+    z = sigmoid(Wz x + Uz h + bz)             update gate
+    n = tanh(Wn x + Un (r * h) + bn)          candidate
+    h' = (1 - z) * n + z * h
+
+The cell ``gru`` (cuDNN, torch.nn.GRU) resets after the product and is faster; it is another function.
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class GRUCho(Cell):
+    """The textbook's GRU; z keeps the old state, as in ``gru`` (the paper has z and 1 - z so too)."""
+
+    gates = ("reset", "update", "candidate")
+    kinds = ("sigmoid", "sigmoid", "tanh")
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        two = 2 * h.shape[-1]
+        r, z = ops.gates(x[:, :two] + h @ w.weight_hh[:two].T, self.kinds[:2])
+        n = ops.tanh(x[:, two:] + (r * h) @ w.weight_hh[two:].T)
+        h = n + z * (h - n)
+        return (h,), (r, z, n)

@@ -1,0 +1,18 @@
+"""The simple recurrent network (Elman 1990).
+
+h' = tanh(W x + U h + b)
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class RNN(Cell):
+    """Equal to torch.nn.RNN; its one gate is the new hidden state itself."""
+
+    gates = ("candidate",)
+    kinds = ("tanh",)
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        h = ops.tanh(x + h @ w.weight_hh.T)
+        return (h,), (h,)

@@ -1,0 +1,81 @@
+"""The command line: one file a command. Importing this imports no array library."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import charrnn
+from charrnn.cli import corpus, info, inspect_cell, sample, train
+from charrnn.cli.terminal import OutputClosed, Stopped, Terminal
+from charrnn.errors import CharrnnError
+
+app = typer.Typer(
+    name="charrnn",
+    help="Learn to write like a text, character by character; then sample, and look inside.",
+    epilog=(
+        "Exit status: 0 done, 1 a mistake in files or values, 2 a mistake in the command line,"
+        " 130 Ctrl-C, 143 SIGTERM."
+    ),
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.command("inspect-cell")(inspect_cell.inspect_cell)
+app.command("info")(info.info)
+app.add_typer(corpus.app, name="corpus")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"charrnn {charrnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -> int:
+    """Run one command; its exit status. The one place where errors become lines."""
+    terminal = terminal or Terminal.of_process()
+    try:
+        try:
+            code = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
+            terminal.finish()
+            return int(code or 0)
+        finally:
+            terminal.end_bars()
+    except OutputClosed:
+        terminal.forget_stdout()  # the reader has what it wanted
+        return 0
+    except Stopped as stopped:
+        terminal.note(str(stopped))
+        return stopped.status
+    except KeyboardInterrupt:
+        return 130
+    except CharrnnError as error:
+        terminal.note(f"charrnn: {error}")
+        return 1
+    except typer.TyperException as error:
+        told = getattr(error, "format_message", error.__str__)
+        message = " ".join(told().split())
+        where = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
+        if message:
+            terminal.note(f"charrnn: {message} (see {where} --help)")
+        return int(getattr(error, "exit_code", 2))
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What several commands ask for in the same words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from charrnn.catalog import Entry
+    from charrnn.inference import Ids
+    from charrnn.vocab import Vocabulary
+
+
+def terminal(context: typer.Context) -> Terminal:
+    """The terminal a command talks to."""
+    found = context.find_root().obj
+    assert isinstance(found, Terminal)
+    return found
+
+
+def checkpoints_folder(given: Path | None) -> Path:
+    """--checkpoints, else $CHARRNN_CHECKPOINTS, else ./checkpoints."""
+    return given or Path(os.environ.get("CHARRNN_CHECKPOINTS") or "checkpoints")
+
+
+def corpora_folder(given: Path | None) -> Path:
+    """--corpora, else $CHARRNN_CORPORA, else ./corpora."""
+    return given or Path(os.environ.get("CHARRNN_CORPORA") or "corpora")
+
+
+CheckpointArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A checkpoint's file, a run's folder or its name; none: the newest run.",
+        show_default=False,
+    ),
+]
+CheckpointsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        metavar="DIR",
+        help="Where runs are kept. Default: $CHARRNN_CHECKPOINTS, else ./checkpoints.",
+        show_default=False,
+    ),
+]
+CorporaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpora",
+        metavar="DIR",
+        help="Where the catalogue's texts are kept. Default: $CHARRNN_CORPORA, else ./corpora.",
+        show_default=False,
+    ),
+]
+
+
+def lines(pairs: Iterable[tuple[str, object]]) -> bytes:
+    """Names and values, aligned, a line each."""
+    rows = list(pairs)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows).encode()
+
+
+def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
+    """A text for a model as ids, in pieces (N,): a file's, or stdin's for "-".
+
+    It is read as training reads, but that carriage returns stay where the model knows them.
+    Raises CorpusError, UnknownCharacterError.
+    """
+    from charrnn.corpus import Reading, Source, characters, sources
+
+    keep = vocabulary.byte_level or "\r" in vocabulary.symbols
+    reading = Reading(byte_level=vocabulary.byte_level, newlines="keep" if keep else "lf")
+    given = [Source("standard input", lambda: out.stdin)] if path == "-" else sources([path])
+    before = 0
+    for piece in characters(given, reading):
+        yield vocabulary.encode_units(piece, before)
+        before += len(piece)
+
+
+def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
+    """A catalogue's text downloaded or built, with a bar. Raises DownloadError."""
+    from charrnn import catalog
+
+    with out.bar(desc=entry.name, unit="B", unit_scale=True, total=entry.size) as bar:
+
+        def progress(further: int, total: int | None) -> None:
+            if total is not None:
+                bar.total = total
+            bar.update(further)
+
+        path = catalog.fetch(entry, folder, progress)
+    if entry.url and entry.sha256 is None:
+        out.note(
+            f"{entry.name}: the catalogue knows no SHA-256 for it; this one is kept in {entry.name}.sha256"
+        )
+    return path

@@ -1,0 +1,44 @@
+"""``charrnn corpus``: the texts known by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.common import CorporaOption, corpora_folder, fetch_corpus, terminal
+
+app = typer.Typer(help="The texts known by name: list them, get one.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(context: typer.Context, corpora: CorporaOption = None) -> None:
+    """List the catalogue: name, size, whether it is here, what it is."""
+    from charrnn import catalog
+
+    folder = corpora_folder(corpora)
+    rows = [("NAME", "BYTES", "HERE", "LICENCE", "ABOUT")]
+    for entry in catalog.entries().values():
+        here = "yes" if entry.builtin or (folder / f"{entry.name}.txt").is_file() else "no"
+        size = f"{entry.size:,}" if entry.size else "-"
+        rows.append((entry.name, size, here, entry.licence, entry.about))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, size, here, licence, about in rows:
+        line = (
+            f"{name:<{widths[0]}}  {size:>{widths[1]}}  {here:<{widths[2]}}  {licence:<{widths[3]}}  {about}"
+        )
+        terminal(context).write(line.encode() + b"\n")
+
+
+@app.command("get")
+def get(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name that `charrnn corpus list` shows.")],
+    corpora: CorporaOption = None,
+) -> None:
+    """Fetch a text, check it, and print its path."""
+    from charrnn import catalog
+
+    out = terminal(context)
+    path = fetch_corpus(out, catalog.entry(name), corpora_folder(corpora))
+    out.write(f"{path}\n".encode())

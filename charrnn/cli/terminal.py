@@ -1,0 +1,108 @@
+"""The terminal as a value: where bytes come from and go to, and who is looking.
+
+stdout carries the product alone; everything else goes to stderr. Tests put their own streams here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+FLUSH_SECONDS = 0.2
+"""In a pipe, output waits no longer than about this (half a second is promised)."""
+
+
+class OutputClosed(Exception):
+    """Whoever was reading stdout has gone, as ``head`` does."""
+
+
+class Stopped(Exception):
+    """The work was stopped politely: what to say, and the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class Terminal:
+    """stdin and stdout are bytes, stderr is text; ``*_tty`` says whether a person is there."""
+
+    stdin: BinaryIO
+    stdout: IO[bytes]
+    stderr: IO[str]
+    stdin_tty: bool = False
+    stdout_tty: bool = False
+    stderr_tty: bool = False
+    clock: Callable[[], float] = time.monotonic
+    _flushed: float = field(default=0.0, init=False)
+    _last: bytes = field(default=b"", init=False)
+    _bars: list[tqdm[Any]] = field(default_factory=list, init=False)
+
+    @classmethod
+    def of_process(cls) -> Terminal:
+        """The real one."""
+        return cls(
+            stdin=sys.stdin.buffer,
+            stdout=sys.stdout.buffer,
+            stderr=sys.stderr,
+            stdin_tty=sys.stdin.isatty(),
+            stdout_tty=sys.stdout.isatty(),
+            stderr_tty=sys.stderr.isatty(),
+        )
+
+    def write(self, data: bytes) -> None:
+        """Product to stdout: at once to a person, within FLUSH_SECONDS into a pipe. Raises OutputClosed."""
+        try:
+            self.stdout.write(data)
+            self._last = data[-1:] or self._last
+            now = self.clock()
+            if self.stdout_tty or now - self._flushed >= FLUSH_SECONDS:
+                self.stdout.flush()
+                self._flushed = now
+        except BrokenPipeError as error:
+            raise OutputClosed from error
+
+    def finish(self) -> None:
+        """All is written. A person's prompt starts on a line of its own. Raises OutputClosed."""
+        if self.stdout_tty and self._last not in (b"", b"\n"):
+            self.write(b"\n")
+        try:
+            self.stdout.flush()
+        except BrokenPipeError as error:
+            raise OutputClosed from error
+
+    def forget_stdout(self) -> None:
+        """Let the interpreter's last flush go nowhere, quietly."""
+        with contextlib.suppress(OSError):  # a stream without a file behind it needs nothing
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+
+    def note(self, line: str) -> None:
+        """A line for eyes, to stderr, above any bar."""
+        if self._bars:
+            self._bars[-1].write(line, file=self.stderr)
+        else:
+            print(line, file=self.stderr, flush=True)
+
+    def bar(self, **settings: Any) -> tqdm[Any]:
+        """A progress bar on stderr; without a person there it stays silent."""
+        from tqdm import tqdm
+
+        bar = tqdm(file=self.stderr, disable=not self.stderr_tty, dynamic_ncols=True, leave=False, **settings)
+        if not bar.disable:
+            self._bars.append(bar)
+        return bar
+
+    def end_bars(self) -> None:
+        """Take all bars away."""
+        for bar in self._bars:
+            bar.close()
+        self._bars.clear()

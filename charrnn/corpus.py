@@ -1,0 +1,330 @@
+"""Text sources -> memory-mapped ids; splits; batches.
+
+N: characters of a split   S: streams   L: characters of a stream   T: characters of a window
+
+Reading is in two streaming passes at constant memory: the first finds the hash and the
+symbols, the second writes ids. The ids are cached under the hash of the *text*, so a changed
+file is never served stale, and the same text from another file, newline convention or
+compression is found again.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import contextlib
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from charrnn.errors import CorpusError
+from charrnn.files import replacing
+from charrnn.vocab import CODE_POINTS, UNKNOWN, Vocabulary, code_points, describe
+
+CHUNK = 1 << 20
+CACHE_LIMIT = 8 << 30
+"""Bytes of cached ids beyond which the least recently used go."""
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How bytes become characters. ``newlines``: "lf" (CRLF and lone CR become LF) or "keep"."""
+
+    encoding: str = "utf-8"
+    byte_level: bool = False
+    newlines: str = "lf"
+
+    def __post_init__(self) -> None:
+        try:
+            codecs.lookup(self.encoding)
+            codecs.getincrementaldecoder(self.encoding)
+        except LookupError as error:
+            raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
+        if self.newlines not in ("lf", "keep"):
+            raise CorpusError(f"--newlines {self.newlines}: it must be lf or keep")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text to read, and what a message calls it. ``open`` gives its bytes, unpacked, from the start."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes, in pieces. Raises CorpusError."""
+        try:
+            with self.open() as file:
+                while block := file.read(CHUNK):
+                    yield block
+        except FileNotFoundError as error:
+            raise CorpusError(f"no file {self.name}") from error
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CorpusError(f"cannot read {self.name}: {reason}") from error
+
+
+def file_source(path: Path) -> Source:
+    """A file, unpacked by its suffix: .gz, .bz2, .xz."""
+    opener = _OPENERS.get(path.suffix.lower(), partial(open, mode="rb"))
+    return Source(str(path), partial(opener, path))
+
+
+def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
+    """Files as they are, folders as the sorted files below them that match ``glob``.
+
+    Raises CorpusError for a path that is not there, or a folder without a match.
+    """
+    found: list[Source] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(entry for entry in path.rglob(glob) if entry.is_file())
+            if not inside:
+                raise CorpusError(f"folder {path} holds no file that matches {glob} (--glob)")
+            found += map(file_source, inside)
+        elif path.exists():
+            found.append(file_source(path))
+        else:
+            raise CorpusError(f"no file or folder {path}")
+    return found
+
+
+@contextlib.contextmanager
+def spooled(stream: BinaryIO) -> Iterator[Source]:
+    """Standard input kept in a temporary file while the block lasts, for it is read more than once."""
+    with tempfile.NamedTemporaryFile(prefix="charrnn-stdin.") as file:
+        shutil.copyfileobj(stream, file, CHUNK)
+        file.flush()
+        path = Path(file.name)
+        yield Source("standard input", lambda: path.open("rb"))
+
+
+def _decoded(source: Source, reading: Reading) -> Iterator[str]:
+    """One file's characters, in pieces. Raises CorpusError naming file and offset of a bad byte."""
+    encoding = "latin-1" if reading.byte_level else reading.encoding  # byte b is code point b
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    newlines = io.IncrementalNewlineDecoder(None, translate=True) if reading.newlines == "lf" else None
+    read, first = 0, True
+
+    def text(block: bytes, final: bool) -> str:
+        waiting = len(decoder.getstate()[0])
+        try:
+            decoded = decoder.decode(block, final)
+        except UnicodeDecodeError as error:
+            offset = read - waiting + error.start
+            bad = error.object[error.start]
+            raise CorpusError(
+                f"{source.name}: byte 0x{bad:02X} at offset {offset} is not {encoding};"
+                " say what it is (--encoding latin-1), or learn bytes (--bytes)"
+            ) from error
+        except UnicodeError as error:  # "UTF-16 stream does not start with BOM"
+            raise CorpusError(f"{source.name}: not {encoding}: {error}") from error
+        return newlines.decode(decoded, final) if newlines else decoded
+
+    for block in source.blocks():
+        piece = text(block, False)
+        read += len(block)
+        if first and piece:
+            first = False
+            if not reading.byte_level:
+                piece = piece.removeprefix("\ufeff")
+        yield piece
+    yield text(b"", True)
+
+
+def characters(texts: Sequence[Source], reading: Reading) -> Iterator[str]:
+    """All characters of all files, one file after the other, in pieces."""
+    for source in texts:
+        yield from (piece for piece in _decoded(source, reading) if piece)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as ids, and where its splits begin.
+
+    ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``
+    sha256  of the text as the model reads it (decoded, newlines settled), in UTF-8
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    vocabulary: Vocabulary
+    sha256: str
+    name: str
+
+    def splits(self, shares: tuple[float, float, float]) -> tuple[range, range, range]:
+        """Contiguous training, validation and test parts, as ranges of positions.
+
+        Raises CorpusError when the training part has no room for a target.
+        """
+        count, whole = len(self.ids), sum(shares)
+        first = int(count * shares[0] / whole + 1e-9)
+        second = int(count * (shares[0] + shares[1]) / whole + 1e-9)
+        if first < 2 <= count:  # a handful of characters: all of them train
+            first = second = count
+        if first < 2:
+            raise CorpusError(
+                f"{self.name}: {count} character{'s' if count != 1 else ''} leave nothing to predict:"
+                " give it at least 2"
+            )
+        return range(first), range(first, second), range(second, count)
+
+
+def open_corpus(
+    texts: Sequence[Source],
+    name: str,
+    reading: Reading | None = None,
+    cache: Path | None = None,
+    vocabulary: Vocabulary | None = None,
+    progress: Callable[[str, int], None] = lambda what, characters: None,
+) -> Corpus:
+    """Read texts into a Corpus, from the cache where it has been read before.
+
+    With ``vocabulary`` the ids are those of that vocabulary. ``progress`` is told what is
+    done, and how many characters further it is. Raises CorpusError.
+    """
+    reading, cache = reading or Reading(), cache or cache_folder()
+    digest, count = hashlib.sha256(), 0
+    seen = np.zeros(CODE_POINTS, np.bool_)
+    for piece in characters(texts, reading):
+        digest.update(piece.encode("latin-1" if reading.byte_level else "utf-8", "surrogatepass"))
+        seen[code_points(piece)] = True
+        count += len(piece)
+        progress("reading", len(piece))
+    if not count:
+        raise CorpusError(f"{name}: the text is empty")
+    symbols = "".join(map(chr, np.flatnonzero(seen)))
+    if vocabulary is None:
+        vocabulary = Vocabulary(symbols, reading.byte_level)
+    elif unknown := sorted(set(symbols) - set(vocabulary.symbols)):
+        raise CorpusError(f"{name}: {describe(unknown[0])} is not in the model's vocabulary")
+    key = hashlib.sha256(
+        f"{digest.hexdigest()} {reading.byte_level} {vocabulary.symbols!r}".encode()
+    ).hexdigest()
+    path = cache / f"{key[:32]}.npy"
+    ids = _cached(path, count, vocabulary)
+    if ids is None:
+        try:
+            _encode(texts, reading, path, count, vocabulary, progress)
+        except OSError as error:
+            raise CorpusError(
+                f"cannot write the encoded text to {cache}: {error.strerror or error};"
+                " $CHARRNN_CACHE names another folder"
+            ) from error
+        ids = _cached(path, count, vocabulary)
+        if ids is None:
+            raise CorpusError(f"{name} changed while it was read: try again")
+    return Corpus(ids, vocabulary, digest.hexdigest(), name)
+
+
+def cache_folder() -> Path:
+    """Where encoded texts are kept: $CHARRNN_CACHE, or the user's cache folder."""
+    given = os.environ.get("CHARRNN_CACHE")
+    return Path(given) if given else user_cache_path("charrnn", appauthor=False)
+
+
+def _cached(path: Path, count: int, vocabulary: Vocabulary) -> NDArray[np.unsignedinteger] | None:
+    """The memory-mapped ids, or None where there are none, or not these."""
+    try:
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+        os.utime(path)  # the least recently used go first
+    except (OSError, ValueError, EOFError):
+        return None
+    ids = np.asarray(ids)  # still mapped, without np.memmap's price at every slice
+    return ids if ids.shape == (count,) and ids.dtype == vocabulary.id_dtype else None
+
+
+def _encode(
+    texts: Sequence[Source],
+    reading: Reading,
+    path: Path,
+    count: int,
+    vocabulary: Vocabulary,
+    progress: Callable[[str, int], None],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(vocabulary.id_dtype),
+        "fortran_order": False,
+        "shape": (count,),
+    }
+    with replacing(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in characters(texts, reading):
+            ids = vocabulary.lookup(code_points(piece))
+            if ids.min() == UNKNOWN:
+                break  # the file has changed: what was written is too short, and not served
+            file.write(ids.astype(vocabulary.id_dtype).tobytes())
+            progress("encoding", len(piece))
+    _prune(path)
+
+
+def _prune(keep: Path) -> None:
+    """Delete the least recently used ids beyond CACHE_LIMIT, never ``keep``."""
+    entries = sorted(
+        ((entry.stat(), entry) for entry in keep.parent.glob("*.npy")), key=lambda pair: -pair[0].st_mtime
+    )
+    total = 0
+    for stat, entry in entries:
+        total += stat.st_size
+        if total > CACHE_LIMIT and entry != keep:
+            entry.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One split cut into streams and windows; ``batch(step)`` is a pure function of the step.
+
+    The N - 1 targets are cut into S streams of equal length L; where S does not divide N - 1,
+    neighbours share a character, so that every target is learnt each epoch, none wraps around
+    and no tail is dropped. The windows of an epoch differ in length by at most one, so that
+    no step is a stub.
+    """
+
+    ids: NDArray[np.unsignedinteger]
+    streams: int
+    bptt: int
+
+    @classmethod
+    def fitted(cls, ids: NDArray[np.unsignedinteger], streams: int, bptt: int) -> Batches:
+        """Streams and windows as asked, or as many as the text has room for."""
+        targets = len(ids) - 1
+        return cls(ids, max(1, min(streams, targets // bptt)), min(bptt, targets))
+
+    @property
+    def length(self) -> int:
+        """L, the characters of a stream."""
+        return -(-(len(self.ids) - 1) // self.streams)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows a stream is cut into."""
+        return -(-self.length // self.bptt)
+
+    def starts_epoch(self, step: int) -> bool:
+        """Whether the step's window is the first of its stream."""
+        return step % self.steps_per_epoch == 0
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The step's inputs and targets, (S, T) each; targets are the inputs' next characters."""
+        window = step % self.steps_per_epoch
+        start, end = (k * self.length // self.steps_per_epoch for k in (window, window + 1))
+        targets = len(self.ids) - 1
+        rows = [s * targets // self.streams for s in range(self.streams)]
+        pieces = np.stack([self.ids[row + start : row + end + 1] for row in rows]).astype(np.int64)
+        return pieces[:, :-1], pieces[:, 1:]

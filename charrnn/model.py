@@ -1,0 +1,187 @@
+"""The network that learns, in torch.
+
+B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G: gates
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from charrnn import cells, network
+from charrnn.cells import Carry
+from charrnn.config import ModelConfig
+
+State = tuple[Carry, ...]
+"""One carry per layer, lowest first; a value: never changed in place."""
+
+
+class TorchOps:
+    """``cells.Ops`` for torch."""
+
+    tanh = staticmethod(torch.tanh)
+
+    @staticmethod
+    def split(x: Tensor, parts: int) -> Sequence[Tensor]:
+        return x.chunk(parts, dim=-1)
+
+    @staticmethod
+    def gates(x: Tensor, kinds: tuple[str, ...]) -> Sequence[Tensor]:
+        rows = x.chunk(len(kinds), dim=-1)
+        return [getattr(torch, kind)(row) for kind, row in zip(kinds, rows, strict=True)]
+
+
+def _biases(layer: Layer, recurrent: Tensor | None = None) -> list[Tensor]:
+    """torch's kernels add two biases: ours, and one inside the recurrent product (the GRU's d, else 0)."""
+    second = torch.zeros_like(layer.bias)
+    if recurrent is not None:
+        second = torch.cat([second[: -len(recurrent)], recurrent])
+    return [layer.weight_ih, layer.weight_hh, layer.bias, second]
+
+
+def _fused_rnn(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    y, h = torch.rnn_tanh(x, carry[0][None], _biases(layer), True, 1, 0.0, layer.training, False, False)
+    return y, (h[0],)
+
+
+def _fused_lstm(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    hx = [part[None] for part in carry]
+    y, h, c = torch.lstm(x, hx, _biases(layer), True, 1, 0.0, layer.training, False, False)
+    return y, (h[0], c[0])
+
+
+def _fused_gru(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    weights = _biases(layer, layer.bias_hh)
+    y, h = torch.gru(x, carry[0][None], weights, True, 1, 0.0, layer.training, False, False)
+    return y, (h[0],)
+
+
+FUSED: dict[str, Callable[[Layer, Tensor, Carry], tuple[Tensor, Carry]]] = {
+    "rnn": _fused_rnn,
+    "lstm": _fused_lstm,
+    "gru": _fused_gru,
+}
+"""The cells torch has a kernel for: the same function of the same weights as the steps, faster."""
+
+
+class Layer(nn.Module):
+    """One cell over time: (T, B, D), carry -> (T, B, H), carry. ``fused`` False takes the steps."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor
+    bias_hh: Tensor
+
+    def __init__(self, name: str, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.cell = cells.get(name)
+        self.kernel = FUSED.get(name)
+        self.fused = self.kernel is not None
+        for parameter, shape in self.cell.shapes(inputs, hidden).items():
+            self.register_parameter(parameter, nn.Parameter(torch.empty(shape)))
+
+    def forward(self, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        if self.fused and self.kernel is not None:
+            return self.kernel(self, x, carry)
+        outputs = []
+        for row in functional.linear(x, self.weight_ih, self.bias):
+            carry, _ = self.cell.step(self, row, carry, TorchOps)
+            outputs.append(carry[0])
+        return torch.stack(outputs), carry
+
+
+class CharRNN(nn.Module):
+    """Embedding (or one-hot), layers of one cell, readout. Its parameters are ``network.shapes``.
+
+    ``generator`` is the only source of randomness: of the first weights, and of dropout.
+    """
+
+    def __init__(self, config: ModelConfig, symbols: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config, self.symbols = config, symbols
+        self.generator = generator
+        if config.embedding:
+            self.embedding = nn.Embedding(symbols, config.embedding)
+        self.layers = nn.ModuleList(
+            Layer(config.cell, inputs, config.hidden) for inputs in network.layer_inputs(config, symbols)
+        )
+        self.readout = nn.Linear(config.hidden, symbols)
+        self.initialise()
+
+    @property
+    def stack(self) -> list[Layer]:
+        """The layers, lowest first."""
+        return cast(list[Layer], list(self.layers))
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Orthogonal recurrent matrices, gate by gate; biases 0 but for the cell's ``start_bias``;
+        all else uniform within 1/sqrt(H), a normal embedding.
+        """
+        hidden, generator = self.config.hidden, self.generator
+        for name, parameter in self.named_parameters():
+            if name.startswith("embedding"):
+                nn.init.normal_(parameter, generator=generator)
+            elif name.endswith("weight_hh"):
+                for block in torch.split(parameter, hidden):
+                    nn.init.orthogonal_(block, generator=generator)
+            elif parameter.dim() > 1:
+                bound = hidden**-0.5
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+        for layer in self.stack:
+            for gate, value in layer.cell.start_bias.items():
+                row = layer.cell.gates.index(gate) * hidden
+                layer.bias[row : row + hidden] = value
+
+    def start(self, batch: int) -> State:
+        """Zeros, (B, H) for each carry of each layer."""
+        weight = self.readout.weight
+        return tuple(
+            tuple(weight.new_zeros(batch, self.config.hidden) for _ in layer.cell.carries)
+            for layer in self.stack
+        )
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        if not (self.training and self.config.dropout):
+            return x
+        keep = 1 - self.config.dropout
+        return x * torch.empty_like(x).bernoulli_(keep, generator=self.generator).div_(keep)
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
+        time_first = ids.T
+        if self.config.embedding:
+            x = self.embedding(time_first)
+        else:
+            x = functional.one_hot(time_first, self.symbols).to(self.readout.weight.dtype)
+        after = []
+        for layer, carry in zip(self.stack, state, strict=True):
+            x, carry = layer(x, carry)
+            x = self._dropped(x)
+            after.append(carry)
+        return self.readout(x).transpose(0, 1), tuple(after)
+
+
+def detached(state: State) -> State:
+    """The same values, cut off from the graph: where truncated backpropagation is truncated."""
+    return tuple(tuple(part.detach() for part in carry) for carry in state)
+
+
+def weights(model: nn.Module) -> dict[str, NDArray[np.floating]]:
+    """The parameters as NumPy arrays of their own, by name."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in model.named_parameters()}
+
+
+def load_weights(model: nn.Module, arrays: dict[str, NDArray[np.floating]]) -> None:
+    """Set every parameter from the array of its name."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(arrays[name]))

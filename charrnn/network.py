@@ -1,0 +1,39 @@
+"""The network's parameters by name and shape: what training, inference and checkpoints agree on.
+
+V: vocabulary   E: embedding   D: inputs of a layer   H: hidden
+
+    embedding.weight            (V, E), absent with one-hot input
+    layers.0.weight_ih ...      the cell's own ``shapes``, D = E (V with one-hot input), then D = H
+    readout.weight, .bias       (V, H), (V,)
+"""
+
+from __future__ import annotations
+
+import math
+
+from charrnn import cells
+from charrnn.config import ModelConfig
+
+
+def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
+    """The number of inputs D of each layer, lowest first."""
+    return [config.embedding or symbols] + [config.hidden] * (config.layers - 1)
+
+
+def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
+    """Every parameter's name and shape, for a vocabulary of ``symbols``."""
+    cell = cells.get(config.cell)
+    found: dict[str, tuple[int, ...]] = {}
+    if config.embedding:
+        found["embedding.weight"] = (symbols, config.embedding)
+    for index, inputs in enumerate(layer_inputs(config, symbols)):
+        for name, shape in cell.shapes(inputs, config.hidden).items():
+            found[f"layers.{index}.{name}"] = shape
+    found["readout.weight"] = (symbols, config.hidden)
+    found["readout.bias"] = (symbols,)
+    return found
+
+
+def parameters(config: ModelConfig, symbols: int) -> int:
+    """How many numbers are learnt."""
+    return sum(math.prod(shape) for shape in shapes(config, symbols).values())
