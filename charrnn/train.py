@@ -5,6 +5,7 @@ Yields what happens and prints nothing. S: streams   T: characters of a window  
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -82,6 +83,15 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
         return config.lr * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return config.lr * (config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that refuses is the user's to put right."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class Training:
@@ -229,7 +239,8 @@ class Training:
 
     def run(self) -> Iterator[Progress | Report]:
         """Train to the end of the budget, or until ``stop``. Raises CharrnnError when the loss is lost."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         clock = time.perf_counter()
         if not self.steps:
             self._fit_budget()
@@ -409,7 +420,7 @@ class Training:
         self._cut_log()
 
     def _log(self, report: Report) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+        with _writing(self.folder / LOG), (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
 
     def _cut_log(self) -> None:
@@ -424,5 +435,5 @@ class Training:
                     kept.append(line)
             except (ValueError, KeyError):
                 continue  # the process ended in the middle of this line
-        with replacing(path) as file:
+        with _writing(path), replacing(path) as file:
             file.writelines(kept)

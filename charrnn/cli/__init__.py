@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         finally:
             terminal.end_bars()
     except OutputClosed:
-        terminal.forget_stdout()  # the reader has what it wanted
-        return 0
+        return 0  # the reader has what it wanted
     except Stopped as stopped:
         terminal.note(str(stopped))
         return stopped.status

@@ -95,7 +95,7 @@ def inspect_cell(
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
     if sample is not None or (text is None and out.stdin_tty):
-        pieces = [_fresh(out, inference, vocabulary, sample or 500, seed)]
+        pieces = _fresh(out, inference, vocabulary, sample or 500, seed)
     else:
         pieces = read_ids(out, vocabulary, text or "-")
     values = _characters(watch(inference, pieces, layer, unit, signal), vocabulary)
@@ -110,8 +110,10 @@ def inspect_cell(
             out.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
 
 
-def _fresh(out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None) -> Ids:
-    """(length,) ids of a fresh sample."""
+def _fresh(
+    out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None
+) -> Iterator[Ids]:
+    """(length,) ids of a fresh sample, drawn when they are asked for."""
     import numpy as np
 
     from charrnn import sample as sampling
@@ -119,7 +121,7 @@ def _fresh(out: Terminal, inference: Inference, vocabulary: Vocabulary, length: 
     generator, seed = sampling.seeded(seed)
     out.note(f"seed {seed}")
     start = sampling.opening(vocabulary, generator)
-    return np.fromiter(sampling.sample(inference, start, sampling.Choice(0.8), length, generator), np.int64)
+    yield np.fromiter(sampling.sample(inference, start, sampling.Choice(0.8), length, generator), np.int64)
 
 
 def _characters(

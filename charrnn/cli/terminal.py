@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from charrnn.errors import CharrnnError
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -60,7 +62,10 @@ class Terminal:
         )
 
     def write(self, data: bytes) -> None:
-        """Product to stdout: at once to a person, within FLUSH_SECONDS into a pipe. Raises OutputClosed."""
+        """Product to stdout: at once to a person, within FLUSH_SECONDS into a pipe.
+
+        Raises OutputClosed when the reader has gone, CharrnnError when the disk is full.
+        """
         try:
             self.stdout.write(data)
             self._last = data[-1:] or self._last
@@ -68,22 +73,25 @@ class Terminal:
             if self.stdout_tty or now - self._flushed >= FLUSH_SECONDS:
                 self.stdout.flush()
                 self._flushed = now
-        except BrokenPipeError as error:
-            raise OutputClosed from error
+        except OSError as error:
+            raise self._lost(error) from error
 
     def finish(self) -> None:
-        """All is written. A person's prompt starts on a line of its own. Raises OutputClosed."""
+        """All is written. A person's prompt starts on a line of its own. Raises as ``write``."""
         if self.stdout_tty and self._last not in (b"", b"\n"):
             self.write(b"\n")
         try:
             self.stdout.flush()
-        except BrokenPipeError as error:
-            raise OutputClosed from error
+        except OSError as error:
+            raise self._lost(error) from error
 
-    def forget_stdout(self) -> None:
-        """Let the interpreter's last flush go nowhere, quietly."""
+    def _lost(self, error: OSError) -> Exception:
+        """What to raise when stdout takes no more; what it still holds then goes nowhere, quietly."""
         with contextlib.suppress(OSError):  # a stream without a file behind it needs nothing
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return OutputClosed()
+        return CharrnnError(f"cannot write to standard output: {error.strerror or error}")
 
     def note(self, line: str) -> None:
         """A line for eyes, to stderr, above any bar."""

@@ -1,0 +1,241 @@
+"""The laws of every cell, picked up by its name, in float64."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn import cells
+from charrnn.config import ModelConfig
+from charrnn.errors import ConfigError
+from charrnn.inference import Inference, NumpyOps
+from charrnn.model import FUSED, CharRNN, TorchOps, detached, weights
+
+every_cell = pytest.mark.parametrize("name", cells.names())
+every_input = pytest.mark.parametrize("embedding", [0, 3])
+B, T, V, H, LAYERS = 3, 11, 7, 5, 2
+
+
+def network(name: str, embedding: int = 3, seed: int = 0) -> CharRNN:
+    """A float64 network whose parameters are all drawn, biases too."""
+    config = ModelConfig(cell=name, layers=LAYERS, hidden=H, embedding=embedding, dropout=0.0)
+    model = CharRNN(config, V, torch.Generator().manual_seed(seed)).double()
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.6, generator=generator)
+    return model
+
+
+def numpy_twin(model: CharRNN) -> Inference:
+    return Inference(model.config, weights(model))
+
+
+def ids(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, V, (B, T))
+
+
+def flat(state: tuple) -> list[np.ndarray]:
+    return [
+        np.asarray(part.detach() if isinstance(part, torch.Tensor) else part) for c in state for part in c
+    ]
+
+
+@every_cell
+def test_a_step_gives_the_shapes_it_names(name: str) -> None:
+    cell = cells.get(name)
+    drawn = np.random.default_rng(0)
+    w = SimpleNamespace(**{key: drawn.normal(size=shape) for key, shape in cell.shapes(4, H).items()})
+    x = drawn.normal(size=(B, 4)) @ w.weight_ih.T + w.bias
+    carry, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.carries), NumpyOps)
+    assert [part.shape for part in carry] == [(B, H)] * len(cell.carries)
+    assert [gate.shape for gate in gates] == [(B, H)] * len(cell.gates)
+    assert len(cell.kinds) == len(cell.gates)
+    assert len(set(cell.signals)) == len(cell.signals)
+    for gate, kind in zip(gates, cell.kinds, strict=True):
+        assert (gate > (0 if kind == "sigmoid" else -1)).all()
+        assert (gate < 1).all()
+
+
+@every_cell
+def test_the_first_carry_is_the_layers_output(name: str) -> None:
+    model = network(name)
+    logits, state = model(torch.from_numpy(ids()), model.start(B))
+    torch.testing.assert_close(model.readout(state[-1][0]), logits[:, -1])
+
+
+@every_cell
+def test_a_step_changes_nothing_in_place(name: str) -> None:
+    twin = numpy_twin(network(name))
+    _, state = twin(ids(), twin.start(B))
+    before = [part.copy() for part in flat(state)]
+    twin(ids(1), state)
+    for was, now in zip(before, flat(state), strict=True):
+        assert (was == now).all()
+
+
+@every_cell
+@every_input
+def test_torch_and_numpy_compute_the_same(name: str, embedding: int) -> None:
+    model = network(name, embedding)
+    twin = numpy_twin(model)
+    logits, state = model(torch.from_numpy(ids()), model.start(B))
+    ours, our_state = twin(ids(), twin.start(B))
+    np.testing.assert_allclose(ours, logits.detach().numpy(), atol=1e-12)
+    for left, right in zip(flat(our_state), flat(state), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_the_fused_kernel_and_the_steps_agree_in_value_and_gradient(name: str) -> None:
+    found = []
+    for fused in (True, False):
+        model = network(name)
+        for layer in model.stack:
+            layer.fused = fused
+        logits, _ = model(torch.from_numpy(ids()), model.start(B))
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(p.grad for p in model.parameters())])
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
+
+
+@every_cell
+def test_feeding_ab_then_c_is_feeding_abc(name: str) -> None:
+    model = network(name)
+    twin = numpy_twin(model)
+    whole, end = twin(ids(), twin.start(B))
+    for cut in (1, 4, T - 1):
+        first, state = twin(ids()[:, :cut], twin.start(B))
+        second, state = twin(ids()[:, cut:], state)
+        np.testing.assert_allclose(np.concatenate([first, second], 1), whole, atol=1e-13)
+        for left, right in zip(flat(state), flat(end), strict=True):
+            np.testing.assert_allclose(left, right, atol=1e-13)
+        text = torch.from_numpy(ids())
+        _, carried = model(text[:, :cut], model.start(B))
+        cut_logits, _ = model(text[:, cut:], detached(carried))
+        np.testing.assert_allclose(cut_logits.detach().numpy(), whole[:, cut:], atol=1e-12)
+
+
+@every_cell
+def test_rows_of_a_batch_do_not_see_each_other(name: str) -> None:
+    twin = numpy_twin(network(name))
+    together, _ = twin(ids(), twin.start(B))
+    for row in range(B):
+        alone, _ = twin(ids()[row : row + 1], twin.start(1))
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-13)
+
+
+@every_cell
+def test_a_trace_only_watches_and_sees_every_step(name: str) -> None:
+    twin = numpy_twin(network(name))
+    seen: list[tuple[int, np.ndarray]] = []
+    plain, state = twin(ids(), twin.start(B))
+    traced, traced_state = twin(
+        ids(), twin.start(B), lambda layer, carry, gates: seen.append((layer, carry[0]))
+    )
+    assert (plain == traced).all()
+    for left, right in zip(flat(state), flat(traced_state), strict=True):
+        assert (left == right).all()
+    assert [layer for layer, _ in seen] == [0] * T + [1] * T
+    assert (seen[-1][1] == state[-1][0]).all()
+
+
+@every_cell
+def test_gradients_match_finite_differences(name: str) -> None:
+    cell = cells.get(name)
+    generator = torch.Generator().manual_seed(0)
+    shapes = cell.shapes(4, H)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+
+    parameters = [drawn(*shape) for shape in shapes.values()]
+    inputs, carry = drawn(2, B, 4), [drawn(B, H) for _ in cell.carries]
+
+    def two_steps(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        w = SimpleNamespace(**dict(zip(shapes, rest[: len(shapes)], strict=True)))
+        state = tuple(rest[len(shapes) :])
+        for row in inputs @ w.weight_ih.T + w.bias:
+            state, gates = cell.step(w, row, state, TorchOps)
+        return (*state, *gates)
+
+    assert torch.autograd.gradcheck(two_steps, (inputs, *parameters, *carry))
+
+
+def test_the_lstm_is_torchs() -> None:
+    model, theirs = network("lstm"), torch.nn.LSTM(3, H, LAYERS).double()
+    with torch.no_grad():
+        for index, layer in enumerate(model.stack):
+            getattr(theirs, f"weight_ih_l{index}").copy_(layer.weight_ih)
+            getattr(theirs, f"weight_hh_l{index}").copy_(layer.weight_hh)
+            getattr(theirs, f"bias_ih_l{index}").copy_(layer.bias)
+            getattr(theirs, f"bias_hh_l{index}").zero_()
+    compare(model, theirs)
+
+
+def test_the_gru_is_torchs() -> None:
+    model, theirs = network("gru"), torch.nn.GRU(3, H, LAYERS).double()
+    with torch.no_grad():
+        for index, layer in enumerate(model.stack):
+            getattr(theirs, f"weight_ih_l{index}").copy_(layer.weight_ih)
+            getattr(theirs, f"weight_hh_l{index}").copy_(layer.weight_hh)
+            getattr(theirs, f"bias_ih_l{index}").copy_(layer.bias)
+            getattr(theirs, f"bias_hh_l{index}").copy_(torch.cat([torch.zeros(2 * H), layer.bias_hh]))
+    compare(model, theirs)
+
+
+@torch.enable_grad()
+def compare(model: CharRNN, theirs: torch.nn.RNNBase) -> None:
+    """Stepped and fused, against an embedding, torch's module and a readout of the same weights."""
+    text = torch.from_numpy(ids())
+    outputs, _ = theirs(model.embedding.weight.detach()[text.T])
+    expected = model.readout(outputs).transpose(0, 1)
+    expected.square().sum().backward()
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    for fused in (True, False):
+        model.zero_grad()
+        for layer in model.stack:
+            layer.fused = fused
+        logits, _ = model(text, model.start(B))
+        torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+        logits.square().sum().backward()
+        for index, layer in enumerate(model.stack):
+            for ours, name in (
+                (layer.weight_ih, "weight_ih"),
+                (layer.weight_hh, "weight_hh"),
+                (layer.bias, "bias_ih"),
+            ):
+                torch.testing.assert_close(ours.grad, gradients[f"{name}_l{index}"], rtol=1e-9, atol=1e-9)
+
+
+def test_the_two_grus_are_two_functions() -> None:
+    drawn = np.random.default_rng(0)
+    after, before = cells.get("gru"), cells.get("gru-cho")
+    w = SimpleNamespace(**{key: drawn.normal(size=shape) for key, shape in after.shapes(4, H).items()})
+    w.bias_hh[:] = 0
+    x, h = drawn.normal(size=(B, 3 * H)), drawn.normal(size=(B, H))
+    (one,), _ = after.step(w, x, (h,), NumpyOps)
+    (two,), _ = before.step(w, x, (h,), NumpyOps)
+    assert np.abs(one - two).max() > 0.01
+
+
+def test_a_fresh_lstm_has_its_forget_gate_open() -> None:
+    model = CharRNN(ModelConfig(hidden=H), V, torch.Generator().manual_seed(0))
+    bias = model.stack[0].bias.detach().view(4, H)
+    assert (bias[1] == 1).all()
+    assert (bias[[0, 2, 3]] == 0).all()
+
+
+def test_fresh_recurrent_matrices_are_orthogonal_gate_by_gate() -> None:
+    model = CharRNN(ModelConfig(cell="gru", hidden=8), V, torch.Generator().manual_seed(0))
+    for block in model.stack[0].weight_hh.detach().split(8):
+        torch.testing.assert_close(block @ block.T, torch.eye(8))
+
+
+def test_an_unknown_cell_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no cell is called 'lstn'.*gru, gru-cho, lstm, rnn"):
+        cells.get("lstn")

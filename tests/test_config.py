@@ -1,0 +1,93 @@
+"""A setting that makes no sense is refused by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import ConfigError
+
+BAD = [
+    (ModelConfig, "cell", [None, 3]),
+    (ModelConfig, "layers", [0, -1, 1.0, True, "2", None]),
+    (ModelConfig, "hidden", [0, -1, 2.5, True, "2", None]),
+    (ModelConfig, "embedding", [-1, 0.0, False, "2", None]),
+    (ModelConfig, "dropout", [-0.1, 1, 1.5, math.nan, math.inf]),
+    (TrainConfig, "streams", [0, -1]),
+    (TrainConfig, "bptt", [0, -1]),
+    (TrainConfig, "lr", [0, -1, math.nan, math.inf]),
+    (TrainConfig, "reset", [-0.1, 1.1, math.nan]),
+    (TrainConfig, "clip", [-1, math.nan, math.inf]),
+    (TrainConfig, "epochs", [0, -1, math.nan, math.inf]),
+    (TrainConfig, "steps", [0, -1]),
+    (TrainConfig, "minutes", [0, -1, math.nan, math.inf]),
+    (TrainConfig, "save_every", [0, -1]),
+    (TrainConfig, "seed", [-1]),
+    (
+        TrainConfig,
+        "split",
+        [(90, 10), (0, 50, 50), (-1, 1, 1), (90, -5, 5), (math.nan, 1, 1), (math.inf, 1, 1), ()],
+    ),
+]
+CONFIGS = [
+    ModelConfig(),
+    ModelConfig("gru", layers=3, hidden=1, embedding=0, dropout=0),
+    TrainConfig(),
+    TrainConfig(
+        streams=1, clip=0, reset=1, epochs=0.5, steps=7, minutes=0.1, split=(1, 0, 0), seed=0, save_every=3
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"), [(kind, option, value) for kind, option, values in BAD for value in values]
+)
+def test_a_bad_value_names_its_option(kind: type, option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"^--{option.replace('_', '-')} .*: it must be .+$"):
+        kind(**{option: value})
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_comes_back_from_its_dictionary_and_from_json(config: ModelConfig | TrainConfig) -> None:
+    assert type(config).from_dict(config.to_dict()) == config
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
+def test_no_settings_are_the_defaults(kind: type) -> None:
+    assert kind.from_dict({}) == kind()
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
+def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type) -> None:
+    with pytest.raises(ConfigError, match="unknown setting depth, width; known: .*") as caught:
+        kind.from_dict({"width": 1, "depth": 2})
+    assert all(field.name in str(caught.value) for field in dataclasses.fields(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (ModelConfig, {"dropout": "0.1"}),
+        (ModelConfig, {"dropout": None}),
+        (TrainConfig, {"streams": "32"}),
+        (TrainConfig, {"lr": None}),
+        (TrainConfig, {"split": 90}),
+        (TrainConfig, {"split": None}),
+        (TrainConfig, {"split": ["a", "b", "c"]}),
+        (TrainConfig, {"steps": [1]}),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_a_config_error(kind: type, values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        kind.from_dict(values)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_is_frozen(config: ModelConfig | TrainConfig) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 2  # type: ignore[misc, union-attr]

@@ -1,0 +1,457 @@
+"""The laws of reading: any text, in any pieces, is what it would be in one; and of cutting it into batches."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn import corpus as reader
+from charrnn.corpus import (
+    Batches,
+    Corpus,
+    Reading,
+    Source,
+    characters,
+    file_source,
+    open_corpus,
+    sources,
+    spooled,
+)
+from charrnn.errors import CorpusError
+from charrnn.vocab import Vocabulary
+
+tricky_text = st.text(st.sampled_from("\r\n\ufeff\0aé€😀") | st.characters(codec="utf-8"), max_size=40)
+tricky_bytes = st.lists(
+    st.sampled_from([b"\r", b"\n", b"\0", b"a", b"\xef\xbb\xbf", b"\xff"]) | st.binary(max_size=2)
+).map(b"".join)
+chunks = st.sampled_from([1, 2, 3, 4, 7, 1 << 20])
+PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}
+
+
+def memory(data: bytes, name: str = "text") -> Source:
+    return Source(name, lambda: io.BytesIO(data))
+
+
+def written(path: Path, data: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+def opened(*texts: bytes | Path, told: list[str] | None = None, **reading: object) -> Corpus:
+    """A corpus of files, or of bytes, in the test's own cache; ``told`` collects what was done."""
+    found = [memory(text) if isinstance(text, bytes) else file_source(text) for text in texts]
+    progress = lambda what, characters: None if told is None else told.append(what)  # noqa: E731
+    return open_corpus(found, "text", Reading(**reading), progress=progress)
+
+
+def text_of(corpus: Corpus) -> str:
+    return corpus.vocabulary.decode(corpus.ids)
+
+
+def lf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def refusal(*texts: bytes | Path, **reading: object) -> str:
+    with pytest.raises(CorpusError) as caught:
+        opened(*texts, **reading)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def cached() -> list[Path]:
+    return sorted(reader.cache_folder().iterdir())
+
+
+# Reading
+
+
+@given(
+    texts=st.lists(tricky_text, min_size=1, max_size=3).filter(
+        lambda texts: any(t.strip("\ufeff") for t in texts)
+    ),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "gb18030"]),
+    newlines=st.sampled_from(["lf", "keep"]),
+    chunk=chunks,
+)
+def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
+    texts: list[str], encoding: str, newlines: str, chunk: int
+) -> None:
+    settled = lf if newlines == "lf" else str
+    expected = "".join(settled(text.removeprefix("\ufeff")) for text in texts)
+    symbols = sorted(set(expected))
+    given_texts = [memory(text.encode(encoding)) for text in texts]
+    with TemporaryDirectory(dir=".") as cache, patch.object(reader, "CHUNK", chunk):
+        corpus = open_corpus(given_texts, "text", Reading(encoding, newlines=newlines), Path(cache))
+        assert corpus.vocabulary == Vocabulary("".join(symbols))
+        assert corpus.ids.tolist() == [symbols.index(character) for character in expected]
+        assert corpus.ids.dtype == corpus.vocabulary.id_dtype
+        assert corpus.sha256 == hashlib.sha256(expected.encode()).hexdigest()
+
+
+@given(data=tricky_bytes.filter(bool), newlines=st.sampled_from(["lf", "keep"]), chunk=chunks)
+def test_learning_bytes_reads_any_file_byte_for_byte(data: bytes, newlines: str, chunk: int) -> None:
+    expected = data if newlines == "keep" else data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    with TemporaryDirectory(dir=".") as cache, patch.object(reader, "CHUNK", chunk):
+        corpus = open_corpus([memory(data)], "text", Reading(byte_level=True, newlines=newlines), Path(cache))
+        assert corpus.vocabulary.byte_level
+        assert corpus.vocabulary.decode_bytes(corpus.ids) == expected
+        assert corpus.sha256 == hashlib.sha256(expected).hexdigest()
+
+
+@given(
+    data=st.binary(max_size=12),
+    encoding=st.sampled_from(["utf-8", "ascii", "utf-16-le", "cp932"]),
+    chunk=chunks,
+)
+def test_a_byte_that_is_not_text_is_named_with_its_offset(data: bytes, encoding: str, chunk: int) -> None:
+    try:
+        expected = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        expected = f"a.txt: byte 0x{data[error.start]:02X} at offset {error.start} is not {encoding};"
+    with patch.object(reader, "CHUNK", chunk):
+        try:
+            found = "".join(characters([memory(data, "a.txt")], Reading(encoding, newlines="keep")))
+        except CorpusError as error:
+            found = str(error)
+    assert found == expected or (found.startswith(expected) and "--encoding" in found and "--bytes" in found)
+
+
+def test_a_bad_byte_in_a_later_file_is_counted_from_that_files_start() -> None:
+    good, bad = memory(b"good"), memory(b"012\xff", "bad.txt")
+    with pytest.raises(CorpusError, match=r"bad\.txt: byte 0xFF at offset 3 "):
+        open_corpus([good, bad], "texts")
+
+
+def test_utf_16_without_a_byte_order_mark_is_a_corpus_error() -> None:
+    assert "utf-16" in refusal("abc".encode("utf-16-le"), encoding="utf-16")
+
+
+def test_latin_1_reads_every_byte() -> None:
+    corpus = opened(bytes(range(256)), encoding="latin-1", newlines="keep")
+    assert corpus.vocabulary.symbols == bytes(range(256)).decode("latin-1")
+
+
+def test_nul_bytes_are_characters() -> None:
+    assert text_of(opened(b"\0a\0\0")) == "\0a\0\0"
+
+
+def test_files_are_read_one_after_the_other_and_a_line_end_is_not_made_of_two() -> None:
+    assert text_of(opened(b"a\r", b"\nb")) == "a\n\nb"
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_packed_file_reads_like_the_plain_one(tmp_path: Path, suffix: str) -> None:
+    data = "naïve\r\ntext".encode() * 100
+    assert text_of(opened(written(tmp_path / f"a.txt{suffix}", PACKERS[suffix](data)))) == lf(data.decode())
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"plain text" * 9, lambda data: data[:40] + data[44:]]
+)
+def test_a_damaged_packed_file_is_a_corpus_error_that_names_it(
+    tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]
+) -> None:
+    data = damage(PACKERS[suffix](os.urandom(1000)))
+    assert f"a{suffix}" in refusal(written(tmp_path / f"a{suffix}", data), encoding="latin-1")
+
+
+@pytest.mark.parametrize("text", [b"", b"\xef\xbb\xbf"])
+def test_an_empty_text_is_a_corpus_error(text: bytes) -> None:
+    assert refusal(text) == "text: the text is empty"
+
+
+@pytest.mark.parametrize(
+    ("reading", "option"),
+    [({"encoding": "klingon"}, "--encoding klingon"), ({"newlines": "crlf"}, "--newlines crlf")],
+)
+def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, str], option: str) -> None:
+    with pytest.raises(CorpusError, match=option):
+        Reading(**reading)
+
+
+def test_standard_input_can_be_read_again_while_it_is_kept() -> None:
+    with spooled(io.BytesIO(b"from a pipe")) as source:
+        assert text_of(open_corpus([source], "stdin")) == "from a pipe"
+        assert source.name == "standard input"
+    with pytest.raises(CorpusError, match="standard input"):
+        list(source.blocks())
+
+
+# Files and folders
+
+
+def test_a_folder_is_its_matching_files_at_any_depth_sorted(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z.txt", "a/b/c.txt", "c.py", ".txt/d.txt"):
+        written(tmp_path / "texts" / name, name)
+    found = sources([tmp_path / "texts"], "*.txt")
+    names = [Path(source.name).relative_to(tmp_path / "texts").as_posix() for source in found]
+    assert names == [".txt/d.txt", "a/b/c.txt", "a/z.txt", "b.txt"]
+    assert len(sources([tmp_path / "texts"])) == 5
+
+
+def test_files_keep_the_order_they_are_given_in_and_need_not_match(tmp_path: Path) -> None:
+    paths = [written(tmp_path / name, name) for name in ("b.md", "a.md", "b.txt")]
+    assert [source.name for source in sources(paths, "*.txt")] == list(map(str, paths))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("nowhere", "no file or folder .*nowhere"), (".", r"no file that matches \*\.x")]
+)
+def test_a_path_without_a_file_is_a_corpus_error(path: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        sources([path], "*.x")
+
+
+def test_a_file_that_vanishes_is_a_corpus_error(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt", "text")
+    (source,) = sources([path])
+    path.unlink()
+    with pytest.raises(CorpusError, match=r"no file .*a\.txt"):
+        open_corpus([source], "text")
+
+
+# The cache
+
+
+def test_the_same_text_is_found_again_from_another_file_packing_encoding_or_line_end(tmp_path: Path) -> None:
+    text = "été\nfini\n"
+    opened(text.encode())
+    told: list[str] = []
+    opened(written(tmp_path / "dos.txt", text.replace("\n", "\r\n")), told=told)
+    opened(written(tmp_path / "a.xz", lzma.compress(text.encode())), told=told)
+    opened(text.encode("utf-16"), encoding="utf-16", told=told)
+    assert set(told) == {"reading"}
+    assert len(cached()) == 1
+
+
+def test_a_changed_file_is_never_served_stale_even_of_the_same_size_and_time(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt", "abab")
+    before = opened(path)
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    os.utime(written(path, "abba"), ns=times)
+    assert text_of(opened(path)) == "abba"
+    assert text_of(before) == "abab"
+
+
+def test_bytes_and_characters_of_one_text_are_kept_apart() -> None:
+    assert opened(b"ab").vocabulary != opened(b"ab", byte_level=True).vocabulary
+    assert len(cached()) == 2
+
+
+def test_a_truncated_cache_file_is_written_anew() -> None:
+    opened(b"some text")
+    (path,) = cached()
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.unlink()  # and not truncated in place: what is mapped would be pulled away
+        path.write_bytes(whole[:length])
+        assert text_of(opened(b"some text")) == "some text"
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.zeros(4, np.uint16),
+        np.zeros(4, np.float32),
+        np.zeros((4, 1), np.uint8),
+        np.zeros(5, np.uint8),
+        np.array([None] * 4),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_a_cache_file_of_another_type_or_shape_is_written_anew(other: np.ndarray) -> None:
+    opened(b"text")
+    (path,) = cached()
+    np.save(path, other, allow_pickle=True)
+    assert text_of(opened(b"text")) == "text"
+
+
+@pytest.mark.parametrize(("symbols", "dtype"), [(256, np.uint8), (257, np.uint16)])
+def test_ids_are_as_small_as_the_vocabulary_allows_and_mapped(symbols: int, dtype: type) -> None:
+    text = "".join(map(chr, range(symbols))) * 2
+    corpus = opened(text.encode(), newlines="keep")
+    assert corpus.ids.dtype == dtype
+    assert corpus.ids.base is not None
+    assert not corpus.ids.flags.writeable
+
+
+def test_an_unwritable_cache_is_a_corpus_error_that_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE", str(written(tmp_path / "file", "") / "cache"))
+    assert "$CHARRNN_CACHE" in refusal(b"text")
+
+
+def test_a_full_disk_is_a_corpus_error_and_leaves_nothing_in_the_cache(full_disk: None) -> None:
+    assert "No space left on device" in refusal(b"text")
+    assert cached() == []
+
+
+@pytest.fixture(params=["fsync", "replace"])
+def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, request.param, refuse)
+
+
+def test_the_least_recently_used_ids_go_first_and_the_newest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [b"first", b"second", b"third"]
+    for age, text in zip((300, 200, 100), texts, strict=True):
+        before = set(cached()) if reader.cache_folder().exists() else set()
+        opened(text)
+        (path,) = set(cached()) - before
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    opened(b"first")  # and so the second is the one not used for longest
+    monkeypatch.setattr(reader, "CACHE_LIMIT", sum(path.stat().st_size for path in cached()))
+    opened(b"fourth")
+    told: list[str] = []
+    for text in (b"first", b"third", b"fourth"):
+        opened(text, told=told)
+    assert set(told) == {"reading"}
+    assert len(cached()) == 3
+    monkeypatch.setattr(reader, "CACHE_LIMIT", 0)
+    assert text_of(opened(b"fifth")) == "fifth"
+    assert len(cached()) == 1
+
+
+def test_a_given_vocabulary_keeps_its_ids_and_refuses_what_it_does_not_hold() -> None:
+    known = Vocabulary("abcd")
+    assert open_corpus([memory(b"db")], "text", vocabulary=known).ids.tolist() == [3, 1]
+    assert text_of(opened(b"db")) == "db"  # not the ids of the other vocabulary
+    with pytest.raises(CorpusError, match=r"text: 'e' \(U\+0065 .* is not in the model's vocabulary"):
+        open_corpus([memory(b"dbe")], "text", vocabulary=known)
+
+
+@pytest.mark.parametrize("second", [b"aab", b"aabba", b"aacb"])
+def test_a_text_that_changes_while_it_is_read_is_a_corpus_error(second: bytes) -> None:
+    passes = iter([b"aabb", second])
+    with pytest.raises(CorpusError, match="text changed while it was read"):
+        open_corpus([Source("text", lambda: io.BytesIO(next(passes)))], "text")
+
+
+def test_progress_is_told_every_character_twice() -> None:
+    told: Counter[str] = Counter()
+    open_corpus([memory("é€".encode())], "text", progress=lambda what, n: told.update({what: n}))
+    assert told == {"reading": 2, "encoding": 2}
+
+
+# Splits
+
+
+def of_length(count: int) -> Corpus:
+    return Corpus(np.zeros(count, np.uint8), Vocabulary("a"), "", "text")
+
+
+shares = st.tuples(st.floats(0.01, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+
+
+@given(count=st.integers(2, 10**6), shares=shares)
+def test_splits_are_contiguous_cover_the_text_and_have_their_shares(
+    count: int, shares: tuple[float, float, float]
+) -> None:
+    train, validation, test = of_length(count).splits(shares)
+    assert (train.start, train.stop, validation.stop, test.stop) == (0, validation.start, test.start, count)
+    assert len(train) + len(validation) + len(test) == count
+    assert len(train) >= 2
+    if len(train) < count:
+        for part, share in zip((train, validation, test), shares, strict=True):
+            assert abs(len(part) - count * share / sum(shares)) <= 1
+
+
+@pytest.mark.parametrize("shares", [(90, 5, 5), (0.9, 0.05, 0.05), (18, 1, 1)])
+def test_splits_of_a_round_text_are_exact(shares: tuple[float, float, float]) -> None:
+    assert of_length(100).splits(shares) == (range(90), range(90, 95), range(95, 100))
+
+
+@pytest.mark.parametrize("shares", [(90, 5, 5), (1, 99, 0), (100, 0, 0)])
+def test_of_two_characters_both_train(shares: tuple[float, float, float]) -> None:
+    assert of_length(2).splits(shares) == (range(2), range(2, 2), range(2, 2))
+
+
+def test_a_single_character_leaves_nothing_to_predict() -> None:
+    with pytest.raises(CorpusError, match="text: 1 character leave.* nothing to predict"):
+        opened(b"a").splits((90, 5, 5))
+
+
+# Batches
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batches:
+    """Batches over a text whose every character is its own position."""
+    characters = draw(st.integers(2, 120))
+    streams = draw(st.integers(1, characters - 1))
+    return Batches(np.arange(characters, dtype=np.uint8), streams, draw(st.integers(1, 130)))
+
+
+def epoch(cut: Batches) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [cut.batch(step) for step in range(cut.steps_per_epoch)]
+
+
+@given(batches())
+def test_each_epoch_learns_every_target_and_at_most_as_many_twice_as_there_are_streams(cut: Batches) -> None:
+    learnt = Counter(np.concatenate([targets.ravel() for _, targets in epoch(cut)]).tolist())
+    assert set(learnt) == set(range(1, len(cut.ids)))
+    twice = [target for target, times in learnt.items() if times > 1]
+    assert len(twice) <= cut.streams
+    assert max(learnt.values()) <= 2
+
+
+@given(batches())
+def test_targets_are_the_next_characters_of_the_inputs(cut: Batches) -> None:
+    for inputs, targets in epoch(cut):
+        assert inputs.shape == targets.shape
+        assert inputs.shape[0] == cut.streams
+        assert inputs.dtype == targets.dtype == np.int64
+        assert (targets == inputs + 1).all()
+
+
+@given(batches())
+def test_windows_are_no_longer_than_asked_and_differ_by_at_most_one(cut: Batches) -> None:
+    lengths = [inputs.shape[1] for inputs, _ in epoch(cut)]
+    assert 1 <= min(lengths) <= max(lengths) <= cut.bptt
+    assert max(lengths) - min(lengths) <= 1
+    assert sum(lengths) == cut.length
+
+
+@given(batches(), st.integers(0, 10**9))
+def test_a_batch_is_a_pure_function_of_the_step(cut: Batches, step: int) -> None:
+    first, again = cut.batch(step), cut.batch(step % cut.steps_per_epoch)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert cut.starts_epoch(step) == (step % cut.steps_per_epoch == 0)
+
+
+@given(batches())
+def test_a_streams_window_begins_where_its_last_one_ended(cut: Batches) -> None:
+    windows = epoch(cut)
+    for (_, targets), (inputs, _) in zip(windows, windows[1:], strict=False):
+        assert (inputs[:, 0] == targets[:, -1]).all()
+
+
+@given(count=st.integers(2, 3000), streams=st.integers(1, 100), bptt=st.integers(1, 200))
+def test_batches_shrink_to_what_the_text_has_room_for(count: int, streams: int, bptt: int) -> None:
+    cut = Batches.fitted(np.zeros(count, np.uint8), streams, bptt)
+    targets = count - 1
+    assert cut.streams * cut.bptt <= targets
+    assert cut.bptt == min(bptt, targets)
+    assert cut.streams == streams or (cut.streams < streams and (cut.streams + 1) * bptt > targets)
+    assert cut.batch(0)[0].shape[0] == cut.streams

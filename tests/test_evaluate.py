@@ -1,0 +1,79 @@
+"""Validation is one stream, every character once, however it is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn import evaluate as module
+from charrnn.config import ModelConfig
+from charrnn.evaluate import evaluate
+from charrnn.inference import Inference, read
+from charrnn.model import CharRNN, weights
+
+V = 6
+
+
+def text(count: int = 900) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, V, count).astype(np.uint8)
+
+
+def network(cell: str = "lstm", seed: int = 0) -> CharRNN:
+    config = ModelConfig(cell=cell, hidden=7, embedding=3, dropout=0.5)
+    model = CharRNN(config, V, torch.Generator().manual_seed(seed)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    return model
+
+
+def one_stream(model: CharRNN, ids: np.ndarray, part: range) -> float:
+    """The definition, on NumPy: one character after the other from an empty state."""
+    twin = Inference(model.config, weights(model))
+    first = max(part.start, 1)
+    logits = np.concatenate(
+        [rows for _, rows, _ in read(twin, ids[first - 1 : part.stop - 1], twin.start(1))]
+    )
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return float(-logs[np.arange(len(logs)), ids[first : part.stop]].mean())
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHORTEST", 40)
+    monkeypatch.setattr(module, "BURN_IN", 20)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru-cho"])
+@pytest.mark.parametrize("part", [range(900), range(100, 831), range(899, 900), range(500, 502)])
+def test_chunks_side_by_side_give_the_loss_of_one_stream(cell: str, part: range) -> None:
+    model = network(cell)
+    assert evaluate(model, text(), part) == pytest.approx(one_stream(model, text(), part), abs=1e-5)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_cell_that_never_forgets_is_read_exactly_too() -> None:
+    model = network()
+    with torch.no_grad():
+        bias = model.stack[0].bias.view(4, 7)
+        bias[0], bias[1] = -4.0, 40.0  # hardly any input, and a forget gate that is wide open
+    assert evaluate(model, text(), range(900)) == pytest.approx(
+        one_stream(model, text(), range(900)), abs=1e-6
+    )
+
+
+def test_evaluating_moves_neither_mode_nor_randomness() -> None:
+    model = network().train()
+    assert model.generator is not None
+    before = model.generator.get_state()
+    first = evaluate(model, text(), range(900))
+    assert model.training
+    assert (model.generator.get_state() == before).all()
+    assert evaluate(model, text(), range(900)) == first
+
+
+def test_a_part_without_a_target_is_refused() -> None:
+    with pytest.raises(ValueError, match="no character"):
+        evaluate(network(), text(), range(5, 5))

@@ -1,0 +1,77 @@
+"""Watching a unit shows what the network computes, and changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charrnn import cells
+from charrnn.config import ModelConfig
+from charrnn.errors import ConfigError
+from charrnn.inference import Inference
+from charrnn.inspect_cell import default_signal, watch
+from tests.conftest import random_weights
+
+V = 9
+
+
+def network(cell: str) -> Inference:
+    config = ModelConfig(cell=cell, layers=2, hidden=6, embedding=4)
+    return Inference(config, random_weights(config, V))
+
+
+def text(count: int = 700) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, V, count)
+
+
+def watched(inference: Inference, ids: np.ndarray, *where, pieces: int = 1) -> np.ndarray:
+    return np.concatenate([values for _, values in watch(inference, np.array_split(ids, pieces), *where)])
+
+
+@pytest.mark.parametrize("cell", cells.names())
+@pytest.mark.parametrize("layer", [0, 1])
+def test_each_value_is_the_units_after_its_character(cell: str, layer: int) -> None:
+    inference, ids = network(cell), text()
+    for index, carry in enumerate(inference.cell.carries):
+        values = watched(inference, ids, layer, 3, carry)
+        for position in (0, 1, 511, 512, 699):
+            _, state = inference(ids[None, : position + 1], inference.start(1))
+            expected = state[layer][index][0, 3]
+            expected = np.tanh(expected) if carry == "memory" else expected
+            assert values[position] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("cell", cells.names())
+def test_every_signal_lies_within_its_range(cell: str) -> None:
+    inference = network(cell)
+    for signal in inference.cell.signals:
+        values = watched(inference, text(), 1, 2, signal)
+        assert len(values) == 700
+        assert (np.abs(values) <= 1).all()
+        if dict(zip(inference.cell.gates, inference.cell.kinds, strict=True)).get(signal) == "sigmoid":
+            assert (values >= 0).all()
+
+
+def test_cutting_the_text_changes_nothing() -> None:
+    inference = network("lstm")
+    whole = watched(inference, text(), 1, 2)
+    np.testing.assert_allclose(watched(inference, text(), 1, 2, pieces=13), whole, atol=1e-6)
+
+
+def test_the_memory_is_watched_where_there_is_one() -> None:
+    assert default_signal(cells.get("lstm")) == "memory"
+    assert default_signal(cells.get("gru")) == "hidden"
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ((2, 0, None), "--layer 2: the model has layers 0 to 1"),
+        ((-1, 0, None), "--layer -1"),
+        ((0, 6, None), "--unit 6: the model has units 0 to 5"),
+        ((0, 0, "reset"), "--of reset: cell lstm has hidden, memory, input, forget, candidate, output"),
+    ],
+)
+def test_what_is_not_there_is_an_error_that_says_what_is(where: tuple, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        watch(network("lstm"), [text()], *where)
