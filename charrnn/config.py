@@ -37,15 +37,13 @@ class _Config:
 class ModelConfig(_Config):
     """The architecture. With the vocabulary's size it fixes every parameter's shape.
 
-    ``embedding`` 0 means one-hot input; ``dropout`` is the share of each layer's output that is
-    dropped, while training, on its way up (not on its way to the next character).
+    ``embedding`` 0 means one-hot input.
     """
 
     cell: str = "lstm"
     layers: int = 1
-    hidden: int = 384
+    hidden: int = 512
     embedding: int = 64
-    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         _require(isinstance(self.cell, str), "cell", self.cell, "a name")
@@ -53,7 +51,9 @@ class ModelConfig(_Config):
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
             _require(whole and value >= least, name, value, f"a whole number, {least} or more")
-        _require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "at least 0 and below 1")
+
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class TrainConfig(_Config):
 
     streams     parallel contiguous streams the training text is cut into (the batch)
     bptt        characters in a window of truncated backpropagation through time
+    dropout     share of each layer's output that is dropped on its way up: one mask a stream and
+                window, the same at each of its characters (Gal & Ghahramani 2016)
+    weight_drop share of the recurrent weights that is dropped: one mask a window (Merity et al. 2018)
+    precision   of the recurrent kernel while training: "float32", "bfloat16", or "auto": bfloat16
+                where the device computes in it faster; weights, moments and losses are float32
     lr          AdamW's highest learning rate, reached after ``warmup`` (a share of the run)
     final_lr    where the cosine ends, as a share of ``lr``
     reset       share of streams that forget all before a window: a model that only ever carries its
@@ -76,8 +81,11 @@ class TrainConfig(_Config):
 
     streams: int = 32
     bptt: int = 64
+    dropout: float = 0.2
+    weight_drop: float = 0.2
+    precision: str = "auto"
     lr: float = 8e-3
-    final_lr: float = 0.05
+    final_lr: float = 0.01
     warmup: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.99
@@ -97,6 +105,10 @@ class TrainConfig(_Config):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         _require(math.isfinite(self.lr) and self.lr > 0, "lr", self.lr, "above 0")
         _require(math.isfinite(self.clip) and self.clip >= 0, "clip", self.clip, "0 (off) or more")
+        for name in ("dropout", "weight_drop"):
+            _require(0.0 <= getattr(self, name) < 1.0, name, getattr(self, name), "at least 0 and below 1")
+        known = PRECISIONS
+        _require(self.precision in known, "precision", self.precision, f"one of {', '.join(known)}")
         _require(0 <= self.reset <= 1, "reset", self.reset, "between 0 and 1")
         for name in ("epochs", "steps", "minutes", "save_every"):
             value = getattr(self, name)

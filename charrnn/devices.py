@@ -22,6 +22,26 @@ def pick(name: str = "auto") -> torch.device:
     return device
 
 
+def precision(device: torch.device, wanted: str = "auto") -> torch.dtype | None:
+    """The recurrent kernel's type, None for the weights' own float32.
+
+    For "auto" bfloat16 where the device has instructions for it.
+
+    A function of the machine alone, not of a timing, so that a run can be repeated bit for bit.
+    """
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else None
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        # AMX adds its tile products to AVX-512's; both are what oneDNN looks for.
+        able = torch.cpu.get_capabilities()
+        fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    else:
+        fast = False
+    return torch.bfloat16 if fast else None
+
+
 def describe(device: torch.device) -> str:
     """The device as a person knows it."""
     if device.type == "cuda":

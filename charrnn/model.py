@@ -5,7 +5,9 @@ B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -37,41 +39,54 @@ class TorchOps:
         return [getattr(torch, kind)(row) for kind, row in zip(kinds, rows, strict=True)]
 
 
-def _biases(layer: Layer, recurrent: Tensor | None = None) -> list[Tensor]:
+def _four(w: SimpleNamespace) -> list[Tensor]:
     """torch's kernels add two biases: ours, and one inside the recurrent product (the GRU's d, else 0)."""
-    second = torch.zeros_like(layer.bias)
-    if recurrent is not None:
-        second = torch.cat([second[: -len(recurrent)], recurrent])
-    return [layer.weight_ih, layer.weight_hh, layer.bias, second]
+    second = torch.zeros_like(w.bias)
+    if hasattr(w, "bias_hh"):
+        second = torch.cat([second[: -len(w.bias_hh)], w.bias_hh])
+    return [w.weight_ih, w.weight_hh, w.bias, second]
 
 
-def _fused_rnn(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-    y, h = torch.rnn_tanh(x, carry[0][None], _biases(layer), True, 1, 0.0, layer.training, False, False)
+def _fused_rnn(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
+    y, h = torch.rnn_tanh(x, carry[0][None], _four(w), True, 1, 0.0, training, False, False)
     return y, (h[0],)
 
 
-def _fused_lstm(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-    hx = [part[None] for part in carry]
-    y, h, c = torch.lstm(x, hx, _biases(layer), True, 1, 0.0, layer.training, False, False)
+def _fused_lstm(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
+    y, h, c = torch.lstm(x, [part[None] for part in carry], _four(w), True, 1, 0.0, training, False, False)
     return y, (h[0], c[0])
 
 
-def _fused_gru(layer: Layer, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-    weights = _biases(layer, layer.bias_hh)
-    y, h = torch.gru(x, carry[0][None], weights, True, 1, 0.0, layer.training, False, False)
+def _fused_gru(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
+    y, h = torch.gru(x, carry[0][None], _four(w), True, 1, 0.0, training, False, False)
     return y, (h[0],)
 
 
-FUSED: dict[str, Callable[[Layer, Tensor, Carry], tuple[Tensor, Carry]]] = {
-    "rnn": _fused_rnn,
-    "lstm": _fused_lstm,
-    "gru": _fused_gru,
-}
+Kernel = Callable[[SimpleNamespace, Tensor, Carry, bool], tuple[Tensor, Carry]]
+FUSED: dict[str, Kernel] = {"rnn": _fused_rnn, "lstm": _fused_lstm, "gru": _fused_gru}
 """The cells torch has a kernel for: the same function of the same weights as the steps, faster."""
 
 
+def kept(
+    shape: Sequence[int], share: float, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """A mask of 0 and 1 / (1 - share), the zeros making up ``share`` to the nearest 1/256.
+
+    One random byte an element: drawing a million floats takes as long as the products they drop.
+    """
+    count, below = math.prod(shape), round(share * 256)
+    words = torch.empty(-(-count // 8), dtype=torch.int64, device=device)
+    drawn = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
+    return (drawn >= below).view(*shape) * (256 / (256 - below))
+
+
 class Layer(nn.Module):
-    """One cell over time: (T, B, D), carry -> (T, B, H), carry. ``fused`` False takes the steps."""
+    """One cell over time: (T, B, D), carry -> (T, B, H), carry.
+
+    fused        whether torch's kernel is taken, where there is one, or the cell's own steps
+    precision    the kernel's type while training; None is the weights' own
+    weight_drop  share of ``weight_hh`` dropped while training, one mask a call
+    """
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -83,15 +98,32 @@ class Layer(nn.Module):
         self.cell = cells.get(name)
         self.kernel = FUSED.get(name)
         self.fused = self.kernel is not None
+        self.precision: torch.dtype | None = None
+        self.weight_drop = 0.0
+        self.generator: torch.Generator | None = None
         for parameter, shape in self.cell.shapes(inputs, hidden).items():
             self.register_parameter(parameter, nn.Parameter(torch.empty(shape)))
 
+    def _weights(self) -> SimpleNamespace:
+        """The parameters by name, as this call sees them."""
+        w: dict[str, Tensor] = dict(self.named_parameters())
+        if self.training and self.weight_drop:
+            matrix = w["weight_hh"]
+            w["weight_hh"] = matrix * kept(matrix.shape, self.weight_drop, self.generator, matrix.device)
+        return SimpleNamespace(**w)
+
     def forward(self, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        w = self._weights()
         if self.fused and self.kernel is not None:
-            return self.kernel(self, x, carry)
+            if self.precision is None or not self.training:
+                return self.kernel(w, x, carry, self.training)
+            low = SimpleNamespace(**{name: value.to(self.precision) for name, value in vars(w).items()})
+            state = tuple(part.to(self.precision) for part in carry)
+            y, after = self.kernel(low, x.to(self.precision), state, True)
+            return y.to(x.dtype), tuple(part.to(x.dtype) for part in after)
         outputs = []
-        for row in functional.linear(x, self.weight_ih, self.bias):
-            carry, _ = self.cell.step(self, row, carry, TorchOps)
+        for row in functional.linear(x, w.weight_ih, w.bias):
+            carry, _ = self.cell.step(w, row, carry, TorchOps)
             outputs.append(carry[0])
         return torch.stack(outputs), carry
 
@@ -99,13 +131,14 @@ class Layer(nn.Module):
 class CharRNN(nn.Module):
     """Embedding (or one-hot), layers of one cell, readout. Its parameters are ``network.shapes``.
 
-    ``generator`` is the only source of randomness: of the first weights, and of dropout.
+    ``generator`` is the only source of randomness: of the first weights, and of what is dropped.
     """
 
     def __init__(self, config: ModelConfig, symbols: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config, self.symbols = config, symbols
         self.generator = generator
+        self.dropout = 0.0
         if config.embedding:
             self.embedding = nn.Embedding(symbols, config.embedding)
         self.layers = nn.ModuleList(
@@ -149,11 +182,19 @@ class CharRNN(nn.Module):
             for layer in self.stack
         )
 
+    def regularise(
+        self, dropout: float, weight_drop: float, precision: torch.dtype | None, generator: torch.Generator
+    ) -> None:
+        """How the network is held back while it trains; see TrainConfig."""
+        self.dropout, self.generator = dropout, generator
+        for layer in self.stack:
+            layer.weight_drop, layer.precision, layer.generator = weight_drop, precision, generator
+
     def _dropped(self, x: Tensor) -> Tensor:
-        if not (self.training and self.config.dropout):
+        """(T, B, H) with ``dropout`` of the units of each row of the batch dropped at all T."""
+        if not (self.training and self.dropout):
             return x
-        keep = 1 - self.config.dropout
-        return x * torch.empty_like(x).bernoulli_(keep, generator=self.generator).div_(keep)
+        return x * kept(x.shape[1:], self.dropout, self.generator, x.device)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from charrnn import checkpoint, sample
+from charrnn import checkpoint, devices, sample
 from charrnn.checkpoint import BEST, LAST, RESUME, Checkpoint, Header
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Batches, Corpus
@@ -120,7 +120,12 @@ class Training:
         # The first weights come from a generator of their own on the CPU: the same on every device.
         first = torch.Generator().manual_seed(config.seed)
         self.model = CharRNN(model_config, len(corpus.vocabulary), first).to(self.device)
-        self.model.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.model.regularise(
+            config.dropout,
+            config.weight_drop,
+            devices.precision(self.device, config.precision),
+            torch.Generator(self.device).manual_seed(config.seed),
+        )
         self.optimizer = self._optimizer()
         self.carry = self.model.start(self.batches.streams)
         self.step, self.steps, self.save_every = 0, 0, 0

@@ -21,7 +21,7 @@ B, T, V, H, LAYERS = 3, 11, 7, 5, 2
 
 def network(name: str, embedding: int = 3, seed: int = 0) -> CharRNN:
     """A float64 network whose parameters are all drawn, biases too."""
-    config = ModelConfig(cell=name, layers=LAYERS, hidden=H, embedding=embedding, dropout=0.0)
+    config = ModelConfig(cell=name, layers=LAYERS, hidden=H, embedding=embedding)
     model = CharRNN(config, V, torch.Generator().manual_seed(seed)).double()
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():

@@ -19,7 +19,8 @@ from charrnn.errors import CharrnnError, CheckpointError, CorpusError
 from charrnn.train import Progress, Report, Training, learning_rate
 from tests.conftest import TEXT
 
-MODEL = ModelConfig(hidden=12, embedding=6, dropout=0.2)
+MODEL = ModelConfig(hidden=12, embedding=6)
+PLAIN = {"dropout": 0.0, "weight_drop": 0.0, "precision": "float32"}
 CONFIG = TrainConfig(streams=4, bptt=16, steps=20, save_every=7)
 
 
@@ -48,7 +49,7 @@ def reports(events: list[Progress | Report]) -> list[Report]:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    _, events = trained(tmp_path, steps=150, save_every=50)
+    _, events = trained(tmp_path, steps=300, save_every=100, lr=0.02, **PLAIN)
     first, *_, last = reports(events)
     assert last.validation_nats < first.validation_nats < math.log(20)
     assert last.validation_nats < 0.7
@@ -56,8 +57,8 @@ def test_training_learns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru-cho"])
 def test_every_cell_learns_with_one_hot_input_and_two_layers(tmp_path: Path, cell: str) -> None:
-    model = ModelConfig(cell=cell, layers=2, hidden=12, embedding=0, dropout=0)
-    _, events = trained(tmp_path, model=model, steps=60, save_every=30)
+    model = ModelConfig(cell=cell, layers=2, hidden=12, embedding=0)
+    _, events = trained(tmp_path, model=model, steps=60, save_every=30, **PLAIN)
     first, last = reports(events)
     assert last.validation_nats < first.validation_nats < math.log(20)
 
@@ -196,7 +197,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(tmp_path: Path
 
 
 def test_state_is_carried_from_window_to_window_and_cut_off(tmp_path: Path) -> None:
-    training = Training(corpus(tmp_path), replace(MODEL, dropout=0), replace(CONFIG, reset=0), tmp_path / "r")
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
     ids = [training.batches.batch(step)[0] for step in (0, 1)]
     training._window(0, lr=0.0)
     training._window(1, lr=0.0)

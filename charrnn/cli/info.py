@@ -36,7 +36,6 @@ def info(
         "layers": model.layers,
         "hidden": model.hidden,
         "embedding": model.embedding,
-        "dropout": model.dropout,
         "parameters": parameters(model, len(header.vocabulary)),
         "vocabulary": len(header.vocabulary),
         "bytes": header.vocabulary.byte_level,

@@ -60,9 +60,6 @@ def train(
     embedding: Annotated[
         int, typer.Option(help="Width of the characters' embedding; 0 is one-hot.", rich_help_panel=MODEL)
     ] = ModelConfig.embedding,
-    dropout: Annotated[
-        float, typer.Option(help="Share of a layer's output dropped on its way up.", rich_help_panel=MODEL)
-    ] = ModelConfig.dropout,
     epochs: Annotated[
         float | None, typer.Option(help="Times through the training part.", rich_help_panel=BUDGET)
     ] = None,
@@ -81,6 +78,20 @@ def train(
     bptt: Annotated[
         int, typer.Option(help="Characters gradients flow back through.", rich_help_panel=RECIPE)
     ] = TrainConfig.bptt,
+    dropout: Annotated[
+        float,
+        typer.Option(help="Share of a layer's output dropped on its way up.", rich_help_panel=RECIPE),
+    ] = TrainConfig.dropout,
+    weight_drop: Annotated[
+        float, typer.Option(help="Share of the recurrent weights dropped.", rich_help_panel=RECIPE)
+    ] = TrainConfig.weight_drop,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, bfloat16; auto takes bfloat16 where the device is built for it.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = TrainConfig.precision,
     lr: Annotated[
         float, typer.Option(help="Highest learning rate.", rich_help_panel=RECIPE)
     ] = TrainConfig.lr,
@@ -141,11 +152,14 @@ def train(
         run, model_config, config = last.path.parent, last.header.model, last.header.training
         origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
     else:
-        model_config = ModelConfig(cell, layers, hidden, embedding, dropout)
+        model_config = ModelConfig(cell, layers, hidden, embedding)
         cells.get(cell)
         config = TrainConfig(
             streams=streams,
             bptt=bptt,
+            dropout=dropout,
+            weight_drop=weight_drop,
+            precision=precision,
             lr=lr,
             clip=clip,
             epochs=epochs,
@@ -338,8 +352,8 @@ def _announce(out: Terminal, training: Training, device: str) -> None:
         f" {len(training.train_part):,} train, {len(training.validation_part):,} validate"
     )
     out.note(
-        f"model  {model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'},"
-        f" dropout {model.dropout:g}: {parameters(model, size):,} parameters; {device}"
+        f"model  {model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
+        f" {parameters(model, size):,} parameters; {device}"
     )
     out.note(f"run    {training.folder}")
     if (batches.streams, batches.bptt) != (config.streams, config.bptt):
