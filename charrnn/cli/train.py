@@ -52,7 +52,7 @@ def train(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a stopped run, exactly where it was.")
     ] = None,
-    cell: Annotated[str, typer.Option(help="rnn, lstm, gru, gru-cho.", rich_help_panel=MODEL)] = (
+    cell: Annotated[str, typer.Option(help="gru, gru-cho, lstm, rnn.", rich_help_panel=MODEL)] = (
         ModelConfig.cell
     ),
     layers: Annotated[int, typer.Option(help="Layers of cells.", rich_help_panel=MODEL)] = ModelConfig.layers,
