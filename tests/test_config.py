@@ -16,9 +16,11 @@ BAD = [
     (ModelConfig, "layers", [0, -1, 1.0, True, "2", None]),
     (ModelConfig, "hidden", [0, -1, 2.5, True, "2", None]),
     (ModelConfig, "embedding", [-1, 0.0, False, "2", None]),
-    (ModelConfig, "dropout", [-0.1, 1, 1.5, math.nan, math.inf]),
     (TrainConfig, "streams", [0, -1]),
     (TrainConfig, "bptt", [0, -1]),
+    (TrainConfig, "dropout", [-0.1, 1, 1.5, math.nan, math.inf]),
+    (TrainConfig, "weight_drop", [-0.1, 1, 1.5, math.nan, math.inf]),
+    (TrainConfig, "precision", ["", "float16", None]),
     (TrainConfig, "lr", [0, -1, math.nan, math.inf]),
     (TrainConfig, "reset", [-0.1, 1.1, math.nan]),
     (TrainConfig, "clip", [-1, math.nan, math.inf]),
@@ -35,10 +37,19 @@ BAD = [
 ]
 CONFIGS = [
     ModelConfig(),
-    ModelConfig("gru", layers=3, hidden=1, embedding=0, dropout=0),
+    ModelConfig("gru", layers=3, hidden=1, embedding=0),
     TrainConfig(),
     TrainConfig(
-        streams=1, clip=0, reset=1, epochs=0.5, steps=7, minutes=0.1, split=(1, 0, 0), seed=0, save_every=3
+        streams=1,
+        dropout=0,
+        clip=0,
+        reset=1,
+        epochs=0.5,
+        steps=7,
+        minutes=0.1,
+        split=(1, 0, 0),
+        seed=0,
+        save_every=3,
     ),
 ]
 
@@ -64,7 +75,7 @@ def test_no_settings_are_the_defaults(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
 def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type) -> None:
-    with pytest.raises(ConfigError, match="unknown setting depth, width; known: .*") as caught:
+    with pytest.raises(ConfigError, match="unknown setting depth, width; known: ") as caught:
         kind.from_dict({"width": 1, "depth": 2})
     assert all(field.name in str(caught.value) for field in dataclasses.fields(kind))
 
@@ -72,8 +83,8 @@ def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type) -> 
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
-        (ModelConfig, {"dropout": "0.1"}),
-        (ModelConfig, {"dropout": None}),
+        (TrainConfig, {"dropout": "0.1"}),
+        (TrainConfig, {"dropout": None}),
         (TrainConfig, {"streams": "32"}),
         (TrainConfig, {"lr": None}),
         (TrainConfig, {"split": 90}),

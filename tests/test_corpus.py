@@ -1,4 +1,4 @@
-"""The laws of reading: any text, in any pieces, is what it would be in one; and of cutting it into batches."""
+"""The laws of reading, where any pieces give what the whole would, and of cutting a text into batches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import lzma
 import os
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn import corpus as reader
@@ -34,10 +36,9 @@ from charrnn.corpus import (
 from charrnn.errors import CorpusError
 from charrnn.vocab import Vocabulary
 
-tricky_text = st.text(st.sampled_from("\r\n\ufeff\0aé€😀") | st.characters(codec="utf-8"), max_size=40)
-tricky_bytes = st.lists(
-    st.sampled_from([b"\r", b"\n", b"\0", b"a", b"\xef\xbb\xbf", b"\xff"]) | st.binary(max_size=2)
-).map(b"".join)
+pieces = st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "\0", "a", "é", "€", "😀"])
+tricky_text = st.lists(pieces | pieces | st.characters(codec="utf-8"), max_size=20).map("".join)
+tricky_bytes = st.lists(pieces.map(str.encode) | st.binary(max_size=2), max_size=20).map(b"".join)
 chunks = st.sampled_from([1, 2, 3, 4, 7, 1 << 20])
 PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}
 
@@ -55,8 +56,10 @@ def written(path: Path, data: bytes | str) -> Path:
 def opened(*texts: bytes | Path, told: list[str] | None = None, **reading: object) -> Corpus:
     """A corpus of files, or of bytes, in the test's own cache; ``told`` collects what was done."""
     found = [memory(text) if isinstance(text, bytes) else file_source(text) for text in texts]
-    progress = lambda what, characters: None if told is None else told.append(what)  # noqa: E731
-    return open_corpus(found, "text", Reading(**reading), progress=progress)
+    record = [] if told is None else told
+    return open_corpus(
+        found, "text", Reading(**reading), progress=lambda what, characters: record.append(what)
+    )
 
 
 def text_of(corpus: Corpus) -> str:
@@ -81,6 +84,7 @@ def cached() -> list[Path]:
 # Reading
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(tricky_text, min_size=1, max_size=3).filter(
         lambda texts: any(t.strip("\ufeff") for t in texts)
@@ -89,6 +93,9 @@ def cached() -> list[Path]:
     newlines=st.sampled_from(["lf", "keep"]),
     chunk=chunks,
 )
+@example(["\ufeff\ufeffa\r\n\r", "\n\r\r\n"], "utf-8", "lf", 1)
+@example(["\ufeff\ufeffa\r\n\r", "\n\r\r\n"], "utf-16", "lf", 3)
+@example(["\ufeff\ufeffa\r\n\r", "\n\r\r\n"], "utf-8", "keep", 1 << 20)
 def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
     texts: list[str], encoding: str, newlines: str, chunk: int
 ) -> None:
@@ -104,6 +111,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
         assert corpus.sha256 == hashlib.sha256(expected.encode()).hexdigest()
 
 
+@settings(deadline=None)
 @given(data=tricky_bytes.filter(bool), newlines=st.sampled_from(["lf", "keep"]), chunk=chunks)
 def test_learning_bytes_reads_any_file_byte_for_byte(data: bytes, newlines: str, chunk: int) -> None:
     expected = data if newlines == "keep" else data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -168,7 +176,7 @@ def test_a_packed_file_reads_like_the_plain_one(tmp_path: Path, suffix: str) -> 
 def test_a_damaged_packed_file_is_a_corpus_error_that_names_it(
     tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]
 ) -> None:
-    data = damage(PACKERS[suffix](os.urandom(1000)))
+    data = damage(PACKERS[suffix](bytes(Random(0).choices(b"abcd \n", k=2000))))
     assert f"a{suffix}" in refusal(written(tmp_path / f"a{suffix}", data), encoding="latin-1")
 
 
@@ -300,17 +308,17 @@ def test_an_unwritable_cache_is_a_corpus_error_that_says_what_to_set(
     assert "$CHARRNN_CACHE" in refusal(b"text")
 
 
-def test_a_full_disk_is_a_corpus_error_and_leaves_nothing_in_the_cache(full_disk: None) -> None:
-    assert "No space left on device" in refusal(b"text")
-    assert cached() == []
-
-
 @pytest.fixture(params=["fsync", "replace"])
 def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, request.param, refuse)
+
+
+def test_a_full_disk_is_a_corpus_error_and_leaves_nothing_in_the_cache(full_disk: None) -> None:
+    assert "No space left on device" in refusal(b"text")
+    assert cached() == []
 
 
 def test_the_least_recently_used_ids_go_first_and_the_newest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +349,7 @@ def test_a_given_vocabulary_keeps_its_ids_and_refuses_what_it_does_not_hold() ->
         open_corpus([memory(b"dbe")], "text", vocabulary=known)
 
 
-@pytest.mark.parametrize("second", [b"aab", b"aabba", b"aacb"])
+@pytest.mark.parametrize("second", [b"aab", b"aacb"])
 def test_a_text_that_changes_while_it_is_read_is_a_corpus_error(second: bytes) -> None:
     passes = iter([b"aabb", second])
     with pytest.raises(CorpusError, match="text changed while it was read"):
@@ -388,7 +396,7 @@ def test_of_two_characters_both_train(shares: tuple[float, float, float]) -> Non
 
 
 def test_a_single_character_leaves_nothing_to_predict() -> None:
-    with pytest.raises(CorpusError, match="text: 1 character leave.* nothing to predict"):
+    with pytest.raises(CorpusError, match=r"^text: 1 character leave.* nothing to predict"):
         opened(b"a").splits((90, 5, 5))
 
 
@@ -443,7 +451,7 @@ def test_a_batch_is_a_pure_function_of_the_step(cut: Batches, step: int) -> None
 @given(batches())
 def test_a_streams_window_begins_where_its_last_one_ended(cut: Batches) -> None:
     windows = epoch(cut)
-    for (_, targets), (inputs, _) in zip(windows, windows[1:], strict=False):
+    for (_, targets), (inputs, _) in pairwise(windows):
         assert (inputs[:, 0] == targets[:, -1]).all()
 
 

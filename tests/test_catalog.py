@@ -1,0 +1,265 @@
+"""Corpora by name, against a server on this machine: fetched whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import sysconfig
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charrnn import catalog
+from charrnn.catalog import Entry
+from charrnn.corpus import file_source, open_corpus
+from charrnn.errors import CorpusError, DownloadError
+
+TEXT = b"To be, or not to be\r\n" * 5000
+
+
+def reply(body: bytes, length: int | None = None, status: str = "200 OK", *headers: str) -> bytes:
+    """An answer as it goes over the wire; ``length`` is the one it claims."""
+    claimed = len(body) if length is None else length
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {claimed}", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def packed(body: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("member", body)
+    return file.getvalue()
+
+
+class Server:
+    """``replies``: path -> the bytes of the answer, after which the connection is closed."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, bytes] = {}
+        replies = self.replies
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.wfile.write(replies.get(self.path, reply(b"", 0, "404 Not Found")))
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.http = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+
+    def entry(self, answer: bytes, path: str = "/text", sha256: str | None = None) -> Entry:
+        """An entry whose download is ``answer``."""
+        self.replies[path] = answer
+        return Entry("shakespeare", "a test", url=self.url(path), sha256=sha256)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}{path}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "*")
+    found = Server()
+    thread = threading.Thread(target=found.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found
+    found.http.shutdown()
+    thread.join()
+    found.http.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "corpora"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def refusal(entry: Entry, folder: Path) -> str:
+    with pytest.raises(DownloadError) as caught:
+        catalog.fetch(entry, folder)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert message.startswith("shakespeare: ")
+    return message
+
+
+def inside(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_text_is_downloaded_byte_for_byte_and_then_found(server: Server, folder: Path) -> None:
+    entry = server.entry(reply(TEXT), sha256=sha256(TEXT))
+    assert catalog.local(entry, folder) is None
+    path = catalog.fetch(entry, folder)
+    assert path == folder / "shakespeare.txt"
+    assert path.read_bytes() == TEXT
+    assert inside(folder) == ["shakespeare.txt"]
+    (source,) = catalog.local(entry, folder) or []
+    assert b"".join(source.blocks()) == TEXT
+
+
+def test_the_first_file_of_a_zip_is_the_text(server: Server, folder: Path) -> None:
+    entry = server.entry(reply(packed(TEXT)), "/text.zip", sha256(TEXT))
+    assert catalog.fetch(entry, folder).read_bytes() == TEXT
+    assert inside(folder) == ["shakespeare.txt"]
+
+
+def test_progress_is_told_every_byte_of_the_download_and_their_number(server: Server, folder: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    catalog.fetch(server.entry(reply(TEXT)), folder, lambda *progress: told.append(progress))
+    assert sum(further for further, _ in told) == len(TEXT)
+    assert {total for _, total in told} == {len(TEXT)}
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+FAILURES = {
+    "wrong hash": (reply(TEXT), "/text", "expected 0000"),
+    "wrong hash in a zip": (reply(packed(TEXT)), "/text.zip", "expected 0000"),
+    "cut": (reply(TEXT[:70_000], len(TEXT)), "/text", "cannot fetch"),
+    "cut before the first byte": (reply(b"", len(TEXT)), "/text", "cannot fetch"),
+    "cut in the headers": (b"HTTP/1.1 200 OK\r\nContent-", "/text", "expected 0000"),
+    "cut between chunks": (CHUNKED + b"5\r\nhello\r\n", "/text", "cannot fetch"),
+    "cut zip": (reply(packed(TEXT)[:-5], len(packed(TEXT))), "/text.zip", "cannot fetch"),
+    "not a zip": (reply(TEXT), "/text.zip", "not a zip"),
+    "no answer": (b"", "/text", "cannot fetch|without response"),
+    "not HTTP": (b"hello\r\n", "/text", "cannot fetch"),
+}
+
+
+@pytest.mark.parametrize("old", [None, b"the text of yesterday"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failed_download_leaves_nothing_of_itself_and_all_that_was_there(
+    server: Server, folder: Path, failure: str, old: bytes | None
+) -> None:
+    folder.mkdir()
+    if old is not None:
+        (folder / "shakespeare.txt").write_bytes(old)
+    answer, path, message = FAILURES[failure]
+    found = refusal(server.entry(answer, path, "0" * 64), folder)
+    assert any(part in found for part in message.split("|"))
+    assert [path.read_bytes() for path in folder.iterdir()] == [old] * (old is not None)
+
+
+def test_a_hash_not_known_is_pinned_at_the_first_download_and_then_enforced(
+    server: Server, folder: Path
+) -> None:
+    entry = server.entry(reply(TEXT))
+    catalog.fetch(entry, folder)
+    pin = folder / "shakespeare.sha256"
+    assert pin.read_text() == f"{sha256(TEXT)}  shakespeare.txt\n"  # as sha256sum -c reads it
+    catalog.fetch(entry, folder)  # the same text again
+
+    server.replies["/text"] = reply(b"another text")
+    assert f"expected {sha256(TEXT)}" in refusal(entry, folder)
+    assert (folder / "shakespeare.txt").read_bytes() == TEXT
+    pin.unlink()  # the user accepts the new version
+    catalog.fetch(entry, folder)
+    assert pin.read_text().startswith(sha256(b"another text"))
+
+
+def test_a_failed_first_download_pins_nothing(server: Server, folder: Path) -> None:
+    refusal(server.entry(reply(TEXT[:100], len(TEXT))), folder)
+    assert inside(folder) == []
+
+
+def test_the_catalogues_hash_goes_before_a_pin(server: Server, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "shakespeare.sha256").write_text("0" * 64)
+    assert catalog.fetch(server.entry(reply(TEXT), sha256=sha256(TEXT)), folder).read_bytes() == TEXT
+
+
+def test_nobody_listening_is_one_download_error(server: Server, folder: Path) -> None:
+    entry = server.entry(reply(TEXT))
+    server.http.socket.close()
+    assert f"cannot fetch {entry.url}: " in refusal(entry, folder)
+    assert inside(folder) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError(OSError(-3, "Temporary failure in name resolution")),
+        TimeoutError("timed out"),
+        ConnectionResetError(104, "Connection reset by peer"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_network_that_fails_is_one_download_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    refusal(Entry("shakespeare", "a test", url="http://nowhere.invalid/text"), folder)
+    assert inside(folder) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    refusal(server.entry(reply(TEXT)), tmp_path / "file" / "corpora")
+
+
+def test_a_corpus_of_this_machine_is_here_without_a_download_and_can_be_built(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "a.py", tmp_path / "b.py"]
+    for path in files:
+        path.write_text(f"# {path.name}\n")
+    monkeypatch.setattr(catalog, "standard_library", lambda: [file_source(path) for path in files])
+    entry = catalog.entry("python-stdlib")
+    assert [source.name for source in catalog.local(entry, folder) or []] == list(map(str, files))
+    assert catalog.fetch(entry, folder).read_bytes() == b"# a.py\n# b.py\n"
+    assert inside(folder) == ["python-stdlib.txt"]
+
+
+def test_the_standard_library_is_python_files_without_tests_in_a_fixed_order() -> None:
+    root = Path(sysconfig.get_path("stdlib"))
+    paths = [Path(source.name).relative_to(root) for source in catalog.standard_library()]
+    assert {Path("os.py"), Path("json/decoder.py")} <= set(paths)
+    assert {path.suffix for path in paths} == {".py"}
+    assert not {"test", "tests", "idle_test", "site-packages"} & {
+        part for path in paths for part in path.parts
+    }
+    assert len(set(paths)) == len(paths)
+
+
+def test_the_shipped_catalogue_has_the_standard_library_and_sound_entries() -> None:
+    known = catalog.entries()
+    assert known[catalog.DEFAULT].builtin == "python-stdlib"
+    for name, entry in known.items():
+        assert entry.name == name == Path(name).name
+        assert entry.about
+        assert entry.licence
+        assert (entry.url is None) != (entry.builtin is None)
+        assert entry.url is None or entry.url.startswith(("https://", "http://"))
+        assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
+        assert entry.size is None or entry.size > 0
+
+
+def test_a_catalogue_of_ones_own_is_read_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.toml"
+    path.write_text('[b]\nabout = "B"\nurl = "u"\n[a]\nabout = "A"\nbuiltin = "x"\n')
+    assert list(catalog.entries(path)) == ["b", "a"]
+    assert catalog.entry("a", path) == Entry("a", "A", builtin="x")
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(CorpusError, match=r"no corpus is called hamlet; .*python-stdlib.*tinyshakespeare"):
+        catalog.entry("hamlet")
+
+
+def test_a_fetched_text_opens_as_a_corpus(server: Server, folder: Path) -> None:
+    entry = server.entry(reply(TEXT))
+    catalog.fetch(entry, folder)
+    corpus = open_corpus(catalog.local(entry, folder) or [], entry.name)
+    assert corpus.vocabulary.decode(corpus.ids).encode() == TEXT.replace(b"\r\n", b"\n")

@@ -1,0 +1,424 @@
+"""A checkpoint comes back as it was saved; anything else is one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import platform
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save, save_file
+
+import charrnn
+from charrnn import cells, checkpoint, network
+from charrnn.checkpoint import BEST, FORMAT, LAST, Header, find, load, read_header, save_checkpoint
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import CheckpointError
+from charrnn.vocab import Vocabulary
+from tests.conftest import random_weights
+
+CONFIG = ModelConfig("gru", layers=1, hidden=2, embedding=2)
+HEADER = Header(CONFIG, Vocabulary("abc"))
+WEIGHTS = random_weights(CONFIG, 3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A good checkpoint."""
+    save_checkpoint(tmp_path / BEST, HEADER, WEIGHTS)
+    return tmp_path / BEST
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The header as JSON."""
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["charrnn"])
+
+
+def damage(path: Path, header: object = None, weights: dict[str, np.ndarray] = WEIGHTS) -> None:
+    """Write what ``save_checkpoint`` never would: any header (text is taken as it is), any tensors."""
+    header = header_of(path) if header is None else header
+    text = header if isinstance(header, str) else json.dumps(header)
+    path.write_bytes(save(weights, {"charrnn": text}))
+
+
+def refusal(path: Path, resume: bool = False) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load(path, resume)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert str(path) in message
+    return message
+
+
+def loads_or_is_refused(path: Path) -> None:
+    try:
+        load(path, resume=True)
+    except CheckpointError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - both ends are good ones
+
+
+# Round trips
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+json_objects = st.dictionaries(st.text(max_size=5), json_values, max_size=3)
+budgets = st.none() | st.floats(0.001, 1e9)
+headers = st.builds(
+    Header,
+    model=st.builds(
+        ModelConfig,
+        cell=st.sampled_from(cells.names()),
+        layers=st.integers(1, 3),
+        hidden=st.integers(1, 4),
+        embedding=st.integers(0, 3),
+    ),
+    vocabulary=st.sets(st.characters(), min_size=1, max_size=9).map(lambda s: Vocabulary("".join(sorted(s))))
+    | st.sets(st.integers(0, 255).map(chr), min_size=1).map(lambda s: Vocabulary("".join(sorted(s)), True)),
+    training=st.builds(
+        TrainConfig,
+        epochs=budgets,
+        minutes=budgets,
+        dropout=st.floats(0, 0.9),
+        lr=st.floats(1e-9, 1),
+        seed=st.integers(0, 2**64),
+    ),
+    corpus=json_objects,
+    results=json_objects,
+    versions=st.dictionaries(st.text(), st.text(), max_size=2),
+    resume=st.none() | json_objects,
+)
+
+
+@settings(deadline=None)
+@given(headers, st.integers(0, 99))
+def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> None:
+    weights = random_weights(header.model, len(header.vocabulary), seed)
+    with TemporaryDirectory(dir=".") as folder:
+        path = Path(folder) / BEST
+        save_checkpoint(path, header, weights)
+        assert read_header(path) == header
+        found = load(path)
+    assert (found.path, found.header) == (path, header)
+    assert found.weights.keys() == weights.keys()
+    for name, weight in weights.items():
+        assert found.weights[name].dtype == np.float32
+        assert (found.weights[name] == weight).all()
+
+
+def test_what_training_keeps_for_itself_comes_only_when_asked_for(tmp_path: Path) -> None:
+    kept = {
+        "resume.count": np.arange(3),
+        "resume.mean": np.ones((2, 1)),
+        "resume.bytes": np.zeros(5, np.uint8),
+    }
+    save_checkpoint(tmp_path / LAST, HEADER, WEIGHTS | kept)
+    assert load(tmp_path / LAST).weights.keys() == WEIGHTS.keys()
+    found = load(tmp_path / LAST, resume=True).weights
+    assert found.keys() == WEIGHTS.keys() | kept.keys()
+    for name, tensor in kept.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        assert (found[name] == tensor).all()
+
+
+def test_a_view_is_saved_as_what_it_shows(path: Path) -> None:
+    transposed = {name: np.asfortranarray(weight) for name, weight in WEIGHTS.items()}
+    save_checkpoint(path, HEADER, transposed)
+    assert all((load(path).weights[name] == weight).all() for name, weight in WEIGHTS.items())
+
+
+def test_the_same_checkpoint_is_the_same_file(tmp_path: Path, path: Path) -> None:
+    save_checkpoint(tmp_path / "again", HEADER, dict(reversed(WEIGHTS.items())))
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_versions_are_those_that_run() -> None:
+    found = checkpoint.versions(torch="2.0")
+    assert found["charrnn"] == charrnn.__version__
+    assert found["python"] == platform.python_version()
+    assert (found["numpy"], found["torch"]) == (np.__version__, "2.0")
+
+
+@given(headers.map(lambda header: header.model), st.integers(1, 9))
+def test_parameters_are_counted_by_their_shapes(config: ModelConfig, symbols: int) -> None:
+    weights = random_weights(config, symbols)
+    assert network.parameters(config, symbols) == sum(weight.size for weight in weights.values())
+    assert ("embedding.weight" in weights) == (config.embedding > 0)
+
+
+# Files that are no checkpoints
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"It is a truth universally acknowledged\n" * 99,
+        b"\xff" * 99,
+        b"\0" * 99,
+        b"PK\x03\x04" * 99,
+    ],
+)
+def test_any_other_file_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert "is not a checkpoint, or is damaged" in refusal(path)
+
+
+def test_safetensors_of_another_program_are_refused(path: Path) -> None:
+    save_file(WEIGHTS, path)
+    assert "not a charrnn checkpoint" in refusal(path)
+    save_file(WEIGHTS, path, {"format": "pt"})
+    assert "not a charrnn checkpoint" in refusal(path)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert f"is a folder without {BEST}" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["missing", f"{BEST}/inside"])
+def test_a_file_that_is_not_there_is_refused(path: Path, name: str) -> None:
+    assert "no checkpoint at" in refusal(path.parent / name)
+
+
+def test_a_file_cut_short_anywhere_is_refused(path: Path) -> None:
+    whole = path.read_bytes()
+    size = len(whole)
+    for length in {*range(16), *range(16, size, 23), *range(size - 16, size)}:
+        path.write_bytes(whole[:length])
+        refusal(path)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_flipped_byte_is_refused_or_harmless(data: st.DataObject) -> None:
+    with TemporaryDirectory(dir=".") as folder:
+        path = Path(folder) / BEST
+        save_checkpoint(path, HEADER, WEIGHTS)
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(content)
+        loads_or_is_refused(path)
+
+
+# Tensors that do not fit
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_missing_tensor_is_named(path: Path, name: str) -> None:
+    damage(path, weights={key: weight for key, weight in WEIGHTS.items() if key != name})
+    assert f"tensor {name} is missing" in refusal(path)
+
+
+def test_an_extra_tensor_is_named(path: Path) -> None:
+    damage(path, weights=WEIGHTS | {"layers.1.bias": np.zeros(6, np.float32)})
+    assert "tensor layers.1.bias is none of this network's" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.zeros((6, 3), np.float32),
+        np.zeros((2, 6), np.float32),
+        np.zeros(12, np.float32),
+        np.zeros((6, 2), np.float64),
+        np.zeros((6, 2), np.int32),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_a_tensor_of_another_shape_or_type_is_named_with_what_is_asked_for(
+    path: Path, other: np.ndarray
+) -> None:
+    damage(path, weights=WEIGHTS | {"layers.0.weight_hh": other})
+    assert "tensor layers.0.weight_hh is " in (message := refusal(path))
+    assert str(list(other.shape)) in message
+    assert message.endswith("asks for F32 [6, 2]")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_finite_number_is_refused(path: Path, value: float) -> None:
+    weights = copy.deepcopy(WEIGHTS)
+    weights["readout.bias"][1] = value
+    damage(path, weights=weights)
+    assert "tensor readout.bias holds values that are not finite" in refusal(path)
+
+
+# Headers that do not fit
+
+
+def changed(header: dict[str, Any], keys: str, value: object) -> dict[str, Any]:
+    """The header with the entry at ``keys``, like "model.cell", set; left out where the value is ``...``."""
+    *outer, last = keys.split(".")
+    inside = header
+    for key in outer:
+        inside = inside[key]
+    if value is ...:
+        del inside[last]
+    else:
+        inside[last] = value
+    return header
+
+
+def test_a_format_from_the_future_says_to_upgrade(path: Path) -> None:
+    damage(path, changed(header_of(path), "format", FORMAT + 1))
+    assert f"has checkpoint format {FORMAT + 1}, this charrnn reads up to {FORMAT}: upgrade" in refusal(path)
+    # ... even if nothing else is where this version expects it
+    damage(path, {"format": FORMAT + 1})
+    assert "upgrade charrnn" in refusal(path)
+
+
+HOSTILE = {
+    "format": [..., None, "1", [], {}],
+    "model": [..., None, 5, "lstm", [], [["cell", "lstm"]]],
+    "model.depth": [3],
+    "model.cell": [None, 7, "", "transformer", "../gru", "__init__", "os", "GRU", "g\nru"],
+    "model.layers": [0, -1, 2, 1.0, "1", True, None, [1]],
+    "model.hidden": [0, 3, 10**9, 2.0, "2", None],
+    "model.embedding": [-1, 0, 3, 2.0, None],
+    "vocabulary": [..., None, "abc", ["abc", False], {}],
+    "vocabulary.symbols": [..., "", "ab", "abcd", "cba", "aab", 5, None, ["a", "b", "c"]],
+    "vocabulary.bytes": [...],
+    "training": [..., None, 5, [], "x"],
+    "training.streams": [0, "32", None, [], {}],
+    "training.dropout": [1, -1, "0.1", None, float("nan"), [0]],
+    "training.lr": [0, -1, float("nan"), float("inf"), "x", None],
+    "training.split": [None, 5, [], "abc", [1, 2], [0, 1, 1], [1, "2", 3], {}],
+    "training.turbo": [True],
+    "corpus": [..., None, 5, "text"],
+    "results": [..., None, 5, [1, 2]],
+    "versions": [..., None, 5, "1.0"],
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"), [(keys, value) for keys, values in HOSTILE.items() for value in values]
+)
+def test_a_header_that_makes_no_sense_is_refused(path: Path, keys: str, value: object) -> None:
+    damage(path, changed(header_of(path), keys, value))
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "5", "[]", '"charrnn"', "\0", "[" * 10**5, '{"format": ' + "9" * 10**4 + "}"]
+)
+def test_a_header_that_is_no_json_object_is_refused(path: Path, text: str) -> None:
+    damage(path, text)
+    refusal(path)
+    with pytest.raises(CheckpointError):
+        read_header(path)
+
+
+# Saving
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str, old: bool
+) -> None:
+    before = path.read_bytes()
+    if not old:
+        path.unlink()
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, refuse)
+    with pytest.raises(CheckpointError, match=rf"^cannot write .*{BEST}: No space left on device$"):
+        save_checkpoint(path, HEADER, random_weights(CONFIG, 3, seed=1))
+    assert [file.read_bytes() for file in path.parent.iterdir()] == [before] * old
+
+
+def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, HEADER, random_weights(CONFIG, 3, seed=1))
+    assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
+
+
+def test_a_folder_that_is_not_there_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"^cannot write .*: No such file or directory$"):
+        save_checkpoint(tmp_path / "missing" / BEST, HEADER, WEIGHTS)
+
+
+def test_a_saved_file_has_the_permissions_of_any_new_file(path: Path) -> None:
+    (path.parent / "any").write_bytes(b"")
+    assert path.stat().st_mode == (path.parent / "any").stat().st_mode
+
+
+# Finding
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """./checkpoints with the runs ``old`` and ``new``, each with both kinds of file."""
+    for age, name in enumerate(["new", "old"]):
+        for kind in (BEST, LAST):
+            file = tmp_path / "checkpoints" / name / kind
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"")
+            os.utime(file, (1e9 - age, 1e9 - age))
+    return Path("checkpoints")  # tests run in tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, f"checkpoints/new/{BEST}"),
+        ("old", f"checkpoints/old/{BEST}"),
+        ("checkpoints/old", f"checkpoints/old/{BEST}"),
+        (f"checkpoints/old/{LAST}", f"checkpoints/old/{LAST}"),
+    ],
+)
+def test_a_checkpoint_is_found_as_the_newest_by_name_by_folder_and_by_file(
+    runs: Path, given: str | None, found: str
+) -> None:
+    assert find(given, runs) == Path(found)
+
+
+@pytest.mark.parametrize("given", [None, "new", "checkpoints/new"])
+def test_the_kind_says_which_of_a_runs_files_is_meant(runs: Path, given: str | None) -> None:
+    assert find(given, runs, LAST) == runs / "new" / LAST
+
+
+def test_the_newest_run_is_the_one_saved_last(runs: Path) -> None:
+    os.utime(runs / "old" / BEST)
+    assert find(None, runs) == runs / "old" / BEST
+    assert find(None, runs, LAST) == runs / "new" / LAST
+
+
+def test_a_bare_word_is_a_run_before_it_is_a_file_and_a_path_a_file_before_a_run(runs: Path) -> None:
+    Path("old").write_text("a text")
+    assert find("old", runs) == runs / "old" / BEST
+    assert find("./old", runs) == Path("old")
+    Path("mine.safetensors").write_text("a checkpoint beside the runs")
+    assert find("mine.safetensors", runs) == Path("mine.safetensors")
+
+
+def test_an_unknown_name_lists_the_runs_there_are(runs: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"^no checkpoint is called older; .*checkpoints: new, old$"):
+        find("older", runs)
+
+
+@pytest.mark.parametrize("given", [None, "tiny"])
+def test_without_any_run_the_message_says_where_it_looked(tmp_path: Path, given: str | None) -> None:
+    with pytest.raises(CheckpointError, match=str(tmp_path / "none")):
+        find(given, tmp_path / "none")
