@@ -16,6 +16,7 @@ import tomllib
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total
     pin = folder / f"{found.name}.sha256"
     expected = found.sha256
     if expected is None and pin.is_file():
-        expected = pin.read_text(encoding="ascii", errors="replace").split()[0]
+        expected = pin.read_text(encoding="ascii", errors="replace").partition(" ")[0].strip()
     digest = hashlib.sha256()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,19 +107,33 @@ def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total
             for block in _blocks(found, progress):
                 digest.update(block)
                 file.write(block)
+            _check_size(found, file.tell())
             if expected is not None and digest.hexdigest() != expected and found.url:
                 raise DownloadError(
                     f"{found.name}: the download's SHA-256 is {digest.hexdigest()},"
                     f" expected {expected}; not kept"
                 )
         if found.url and found.sha256 is None and expected is None:
-            pin.write_text(f"{digest.hexdigest()}  {path.name}\n", encoding="ascii")
-    except (urllib.error.URLError, http.client.HTTPException, zipfile.BadZipFile, EOFError) as error:
+            with replacing(pin) as file:
+                file.write(f"{digest.hexdigest()}  {path.name}\n".encode())
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the server's reply, still open
+        raise DownloadError(f"{found.name}: cannot fetch {found.url}: {error.code} {error.reason}") from error
+    except (*_FAILURES, ValueError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"{found.name}: cannot fetch {found.url}: {reason}") from error
     except OSError as error:
         raise DownloadError(f"{found.name}: {error.strerror or error}") from error
     return path
+
+
+_FAILURES = (urllib.error.URLError, http.client.HTTPException, zipfile.BadZipFile, zlib.error, EOFError)
+
+
+def _check_size(found: Entry, size: int) -> None:
+    """Without a hash, at least no error page becomes the text; sizes in the literature are not exact."""
+    if found.sha256 is None and found.size and abs(size - found.size) > found.size / 10:
+        raise DownloadError(f"{found.name}: got {size:,} bytes, expected about {found.size:,}; not kept")
 
 
 def _blocks(found: Entry, progress: Progress) -> Iterator[bytes]:
@@ -134,9 +149,15 @@ def _blocks(found: Entry, progress: Progress) -> Iterator[bytes]:
         return
     with tempfile.TemporaryFile() as packed:
         packed.writelines(_download(found.url, progress))
-        with zipfile.ZipFile(packed) as archive, archive.open(archive.namelist()[0]) as member:
+        with zipfile.ZipFile(packed) as archive, archive.open(_first(archive)) as member:
             while block := member.read(CHUNK):
                 yield block
+
+
+def _first(archive: zipfile.ZipFile) -> str:
+    if not archive.namelist():
+        raise zipfile.BadZipFile("the archive is empty")
+    return archive.namelist()[0]
 
 
 def _download(url: str, progress: Progress) -> Iterator[bytes]:
@@ -149,4 +170,4 @@ def _download(url: str, progress: Progress) -> Iterator[bytes]:
             progress(len(block), total)
             yield block
         if total is not None and received != total:
-            raise http.client.IncompleteRead(b"", total - received)
+            raise http.client.HTTPException(f"the connection ended after {received:,} of {total:,} bytes")

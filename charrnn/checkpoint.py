@@ -80,7 +80,7 @@ def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]
     }
     if header.resume is not None:
         text["resume"] = header.resume
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     try:
         with replacing(path) as file:
             file.write(save(tensors, {"charrnn": json.dumps(text, allow_nan=False)}))
@@ -93,6 +93,8 @@ def _parse(path: Path, metadata: dict[str, str] | None) -> Header:
         raise CheckpointError(f"{path} is a safetensors file, but not a charrnn checkpoint")
     try:
         text = json.loads(metadata["charrnn"])
+        if type(text["format"]) is not int or text["format"] < 1:
+            raise ValueError(f"format {text['format']!r}")
         if text["format"] > FORMAT:
             raise CheckpointError(
                 f"{path} has checkpoint format {text['format']}, this charrnn reads up to {FORMAT}:"
@@ -100,9 +102,16 @@ def _parse(path: Path, metadata: dict[str, str] | None) -> Header:
             )
         model = ModelConfig.from_dict(text["model"])
         cells.get(model.cell)
+        symbols, byte_level = text["vocabulary"]["symbols"], text["vocabulary"]["bytes"]
+        if not symbols:
+            raise ValueError("vocabulary: no symbols")
+        if not isinstance(symbols, str) or not isinstance(byte_level, bool):
+            raise TypeError("vocabulary: symbols must be a string, bytes true or false")
+        if not isinstance(text.get("resume", {}), dict):
+            raise TypeError("resume: it must be an object")
         return Header(
             model=model,
-            vocabulary=Vocabulary(str(text["vocabulary"]["symbols"]), bool(text["vocabulary"]["bytes"])),
+            vocabulary=Vocabulary(symbols, byte_level),
             training=TrainConfig.from_dict(text["training"]),
             corpus=dict(text["corpus"]),
             results=dict(text["results"]),
@@ -111,7 +120,15 @@ def _parse(path: Path, metadata: dict[str, str] | None) -> Header:
         )
     except CheckpointError:
         raise
-    except (CharrnnError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        CharrnnError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{path}: the header is damaged or of another version: {what}") from error
 
@@ -147,7 +164,7 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
             raise CheckpointError(f"{path}: tensor {missing[0]} is missing")
         own = {name for name in names if not name.startswith(RESUME)}
         if extra := sorted(own - set(wanted)):
-            raise CheckpointError(f"{path}: tensor {extra[0]} is none of this network's")
+            raise CheckpointError(f"{path}: tensor {extra[0]!r} is none of this network's")
         weights = {}
         for name in sorted(names if resume else own):
             part = file.get_slice(name)
@@ -156,7 +173,10 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
                     f"{path}: tensor {name} is {part.get_dtype()} {list(part.get_shape())},"
                     f" the config asks for F32 {list(wanted[name])}"
                 )
-            weights[name] = file.get_tensor(name)
+            try:
+                weights[name] = file.get_tensor(name)
+            except (TypeError, AttributeError, SafetensorError) as error:
+                raise CheckpointError(f"{path}: tensor {name!r} cannot be read: {error}") from error
             if name in own and not np.isfinite(weights[name]).all():
                 raise CheckpointError(f"{path}: tensor {name} holds values that are not finite numbers")
     return Checkpoint(path, header, weights)

@@ -12,7 +12,22 @@ from charrnn.errors import ConfigError
 
 def _require(condition: bool, option: str, value: object, need: str) -> None:
     if not condition:
+        if isinstance(value, tuple):
+            value = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
         raise ConfigError(f"--{option.replace('_', '-')} {value}: it must be {need}")
+
+
+def _whole(config: object, option: str, least: int, most: int = 2**31) -> None:
+    value = getattr(config, option)
+    fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    _require(fits, option, value, f"a whole number from {least} to {most}")
+
+
+def _number(config: object, option: str, low: float, high: float, need: str) -> None:
+    """A number in [low, high]; infinity and NaN are none."""
+    value = getattr(config, option)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    _require(number and low <= value <= high and value < math.inf, option, value, need)
 
 
 class _Config:
@@ -26,7 +41,8 @@ class _Config:
         """Raises ConfigError on a key this version does not know, or a value of the wrong type."""
         known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - known):
-            raise ConfigError(f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+            shown = ", ".join(name if name.isidentifier() else repr(name) for name in unknown)
+            raise ConfigError(f"unknown setting {shown}; known: {', '.join(sorted(known))}")
         try:
             return cls(**values)
         except TypeError as error:
@@ -47,10 +63,9 @@ class ModelConfig(_Config):
 
     def __post_init__(self) -> None:
         _require(isinstance(self.cell, str), "cell", self.cell, "a name")
-        for name, least in (("layers", 1), ("hidden", 1), ("embedding", 0)):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            _require(whole and value >= least, name, value, f"a whole number, {least} or more")
+        _whole(self, "layers", 1, 100)
+        _whole(self, "hidden", 1, 1_000_000)
+        _whole(self, "embedding", 0, 1_000_000)
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -100,27 +115,31 @@ class TrainConfig(_Config):
     save_every: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "split", tuple(self.split))
-        for name in ("streams", "bptt"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(math.isfinite(self.lr) and self.lr > 0, "lr", self.lr, "above 0")
-        _require(math.isfinite(self.clip) and self.clip >= 0, "clip", self.clip, "0 (off) or more")
+        _whole(self, "streams", 1)
+        _whole(self, "bptt", 1)
+        _whole(self, "seed", 0, 2**63 - 1)
+        for name in ("steps", "save_every"):
+            if getattr(self, name) is not None:
+                _whole(self, name, 1)
+        for name in ("epochs", "minutes"):
+            if getattr(self, name) is not None:
+                _number(self, name, 1e-9, 1e9, "above 0")
+        _number(self, "lr", 1e-300, 1e300, "above 0")
+        _number(self, "clip", 0, 1e300, "0 (off) or more")
+        _number(self, "weight_decay", 0, 1e300, "0 or more")
+        for name in ("final_lr", "warmup", "reset"):
+            _number(self, name, 0, 1, "between 0 and 1")
+        for name in ("beta1", "beta2"):
+            _number(self, name, 0, 1 - 1e-12, "at least 0 and below 1")
         for name in ("dropout", "weight_drop"):
-            _require(0.0 <= getattr(self, name) < 1.0, name, getattr(self, name), "at least 0 and below 1")
-        known = PRECISIONS
-        _require(self.precision in known, "precision", self.precision, f"one of {', '.join(known)}")
-        _require(0 <= self.reset <= 1, "reset", self.reset, "between 0 and 1")
-        for name in ("epochs", "steps", "minutes", "save_every"):
-            value = getattr(self, name)
-            _require(value is None or (math.isfinite(value) and value > 0), name, value, "above 0")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        usable = (
-            len(self.split) == 3
-            and all(math.isfinite(part) and part >= 0 for part in self.split)
-            and self.split[0] > 0
-        )
-        shown = ",".join(f"{part:g}" for part in self.split)
-        _require(usable, "split", shown, "three shares like 90,5,5, the first above 0")
+            _number(self, name, 0, 0.99, "between 0 and 0.99")
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        object.__setattr__(self, "split", tuple(self.split))
+        _require(len(self.split) == 3, "split", self.split, "three shares like 90,5,5")
+        for share in self.split:
+            number = isinstance(share, (int, float)) and not isinstance(share, bool)
+            _require(number and 0 <= share <= 1e9, "split", self.split, "shares of 0 or more")
+        _require(self.split[0] > 0, "split", self.split, "a training share above 0")
 
 
 DEFAULT_MINUTES = 5.0

@@ -20,6 +20,7 @@ import lzma
 import os
 import shutil
 import tempfile
+import tokenize
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,12 +53,18 @@ class Reading:
 
     def __post_init__(self) -> None:
         try:
-            codecs.lookup(self.encoding)
+            with contextlib.suppress(UnicodeError):
+                b"a".decode(self.encoding)  # refuses what is known but makes no text, as hex
             codecs.getincrementaldecoder(self.encoding)
-        except LookupError as error:
+        except (LookupError, ValueError) as error:
             raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
         if self.newlines not in ("lf", "keep"):
             raise CorpusError(f"--newlines {self.newlines}: it must be lf or keep")
+
+    @property
+    def plain(self) -> str:
+        """The encoding in which the characters read are hashed."""
+        return "latin-1" if self.byte_level else "utf-8"
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,10 @@ def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
     found: list[Source] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(entry for entry in path.rglob(glob) if entry.is_file())
+            try:
+                inside = sorted(entry for entry in path.rglob(glob) if entry.is_file())
+            except (NotImplementedError, ValueError) as error:
+                raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
             if not inside:
                 raise CorpusError(f"folder {path} holds no file that matches {glob} (--glob)")
             found += map(file_source, inside)
@@ -159,7 +169,8 @@ class Corpus:
     """A text as ids, and where its splits begin.
 
     ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``
-    sha256  of the text as the model reads it (decoded, newlines settled), in UTF-8
+    sha256  of the text as the model reads it (decoded, newlines settled), in UTF-8, or
+            of the bytes
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -199,10 +210,10 @@ def open_corpus(
     done, and how many characters further it is. Raises CorpusError.
     """
     reading, cache = reading or Reading(), cache or cache_folder()
-    digest, count = hashlib.sha256(), 0
+    digest, count, plain = hashlib.sha256(), 0, reading.plain
     seen = np.zeros(CODE_POINTS, np.bool_)
     for piece in characters(texts, reading):
-        digest.update(piece.encode("latin-1" if reading.byte_level else "utf-8", "surrogatepass"))
+        digest.update(piece.encode(plain, "surrogatepass"))
         seen[code_points(piece)] = True
         count += len(piece)
         progress("reading", len(piece))
@@ -220,7 +231,9 @@ def open_corpus(
     ids = _cached(path, count, vocabulary)
     if ids is None:
         try:
-            _encode(texts, reading, path, count, vocabulary, progress)
+            if _encode(texts, reading, path, count, vocabulary, progress) != digest.hexdigest():
+                path.unlink(missing_ok=True)
+                raise CorpusError(f"{name} changed while it was read: try again")
         except OSError as error:
             raise CorpusError(
                 f"cannot write the encoded text to {cache}: {error.strerror or error};"
@@ -228,7 +241,7 @@ def open_corpus(
             ) from error
         ids = _cached(path, count, vocabulary)
         if ids is None:
-            raise CorpusError(f"{name} changed while it was read: try again")
+            raise CorpusError(f"the encoded text has vanished from {cache}: try again")
     return Corpus(ids, vocabulary, digest.hexdigest(), name)
 
 
@@ -241,11 +254,12 @@ def cache_folder() -> Path:
 def _cached(path: Path, count: int, vocabulary: Vocabulary) -> NDArray[np.unsignedinteger] | None:
     """The memory-mapped ids, or None where there are none, or not these."""
     try:
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
-        os.utime(path)  # the least recently used go first
-    except (OSError, ValueError, EOFError):
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError):
         return None
-    ids = np.asarray(ids)  # still mapped, without np.memmap's price at every slice
+    with contextlib.suppress(OSError):  # a shared cache may be read-only
+        os.utime(path)  # the least recently used go first
+    ids = np.asarray(mapped)  # still mapped, without np.memmap's price at every slice
     return ids if ids.shape == (count,) and ids.dtype == vocabulary.id_dtype else None
 
 
@@ -256,7 +270,9 @@ def _encode(
     count: int,
     vocabulary: Vocabulary,
     progress: Callable[[str, int], None],
-) -> None:
+) -> str:
+    """Write the ids; the hash of the text they were made from, which may have changed meanwhile."""
+    digest, plain = hashlib.sha256(), reading.plain
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {
         "descr": np.lib.format.dtype_to_descr(vocabulary.id_dtype),
@@ -266,24 +282,25 @@ def _encode(
     with replacing(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for piece in characters(texts, reading):
+            digest.update(piece.encode(plain, "surrogatepass"))
             ids = vocabulary.lookup(code_points(piece))
             if ids.min() == UNKNOWN:
-                break  # the file has changed: what was written is too short, and not served
+                break
             file.write(ids.astype(vocabulary.id_dtype).tobytes())
             progress("encoding", len(piece))
     _prune(path)
+    return digest.hexdigest()
 
 
 def _prune(keep: Path) -> None:
     """Delete the least recently used ids beyond CACHE_LIMIT, never ``keep``."""
-    entries = sorted(
-        ((entry.stat(), entry) for entry in keep.parent.glob("*.npy")), key=lambda pair: -pair[0].st_mtime
-    )
-    total = 0
-    for stat, entry in entries:
-        total += stat.st_size
-        if total > CACHE_LIMIT and entry != keep:
-            entry.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another process may be pruning too
+        entries = [(entry.stat(), entry) for entry in keep.parent.glob("*.npy")]
+        total = 0
+        for stat, entry in sorted(entries, key=lambda pair: -pair[0].st_mtime):
+            total += stat.st_size
+            if total > CACHE_LIMIT and entry != keep:
+                entry.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,11 @@ class Vocabulary:
     def encode(self, text: str) -> NDArray[np.int64]:
         """Text -> (N,) ids. Raises UnknownCharacterError naming the character and its position."""
         if self.byte_level:
-            text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+            try:
+                text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+            except UnicodeEncodeError as error:
+                where = f"{describe(text[error.start])} at position {error.start}"
+                raise UnknownCharacterError(f"{where} has no bytes in UTF-8") from error
         return self.encode_units(text)
 
     def encode_units(self, units: str, before: int = 0) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from charrnn import network
 from charrnn.checkpoint import BEST, Header, save_checkpoint
@@ -19,6 +20,9 @@ from charrnn.vocab import Vocabulary
 
 # These sizes are so small that more threads only wait for each other.
 torch.set_num_threads(1)
+
+settings.register_profile("charrnn", deadline=None)  # no test depends on the clock
+settings.load_profile("charrnn")
 
 TEXT = 'the cat sat on the mat. she said "no" and left.\n' * 40
 

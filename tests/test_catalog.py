@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -121,6 +122,24 @@ def test_progress_is_told_every_byte_of_the_download_and_their_number(server: Se
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+def empty_zip() -> bytes:
+    file = io.BytesIO()
+    zipfile.ZipFile(file, "w").close()
+    return file.getvalue()
+
+
+def damaged(data: bytes) -> bytes:
+    return data[:37] + bytes(byte ^ 255 for byte in data[37:45]) + data[45:]
+
+
+def encrypted(data: bytes) -> bytes:
+    """The flag bit for encryption, in the local and the central header."""
+    central = data.index(b"PK\x01\x02")
+    return data[:6] + b"\x01" + data[7 : central + 8] + b"\x01" + data[central + 9 :]
+
+
 FAILURES = {
     "wrong hash": (reply(TEXT), "/text", "expected 0000"),
     "wrong hash in a zip": (reply(packed(TEXT)), "/text.zip", "expected 0000"),
@@ -132,6 +151,10 @@ FAILURES = {
     "not a zip": (reply(TEXT), "/text.zip", "not a zip"),
     "no answer": (b"", "/text", "cannot fetch|without response"),
     "not HTTP": (b"hello\r\n", "/text", "cannot fetch"),
+    "empty zip": (reply(empty_zip()), "/text.zip", "empty"),
+    "damaged zip": (reply(damaged(packed(TEXT))), "/text.zip", "cannot fetch"),
+    "encrypted zip": (reply(encrypted(packed(TEXT))), "/text.zip", "cannot fetch"),
+    "length that is no number": (reply(TEXT).replace(b"Length: ", b"Length: x"), "/text", "cannot fetch"),
 }
 
 
@@ -263,3 +286,35 @@ def test_a_fetched_text_opens_as_a_corpus(server: Server, folder: Path) -> None:
     catalog.fetch(entry, folder)
     corpus = open_corpus(catalog.local(entry, folder) or [], entry.name)
     assert corpus.vocabulary.decode(corpus.ids).encode() == TEXT.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "500 Oops"])
+def test_an_error_of_the_server_is_a_download_error_and_the_connection_is_closed(
+    server: Server, folder: Path, status: str
+) -> None:
+    """An HTTPError is an open reply: left alone, it becomes a ResourceWarning when the collector comes by."""
+    with pytest.raises(DownloadError, match=status[4:]) as caught:
+        catalog.fetch(server.entry(reply(b"nothing here", status=status)), folder)
+    error = caught.value.__cause__
+    closed = error.closed
+    error.close()
+    assert closed
+    assert inside(folder) == []
+
+
+@pytest.mark.parametrize("pin", ["", "\n"])
+def test_an_empty_pin_is_refused_or_no_pin(server: Server, folder: Path, pin: str) -> None:
+    folder.mkdir()
+    (folder / "shakespeare.sha256").write_text(pin)
+    with contextlib.suppress(DownloadError):
+        catalog.fetch(server.entry(reply(TEXT)), folder)
+
+
+def test_an_address_that_is_none_is_a_download_error(folder: Path) -> None:
+    refusal(Entry("shakespeare", "a test", url="nonsense"), folder)
+
+
+def test_a_download_of_another_size_than_the_catalogues_is_not_pinned(server: Server, folder: Path) -> None:
+    """A known size without a known hash (warpeace, linux, enwik8): an error page must not become the text."""
+    server.replies["/text"] = reply(b"<html>moved</html>")
+    refusal(Entry("shakespeare", "a test", url=server.url("/text"), size=len(TEXT)), folder)

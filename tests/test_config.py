@@ -16,19 +16,24 @@ BAD = [
     (ModelConfig, "layers", [0, -1, 1.0, True, "2", None]),
     (ModelConfig, "hidden", [0, -1, 2.5, True, "2", None]),
     (ModelConfig, "embedding", [-1, 0.0, False, "2", None]),
-    (TrainConfig, "streams", [0, -1]),
-    (TrainConfig, "bptt", [0, -1]),
+    (TrainConfig, "streams", [0, -1, 1.5, math.inf, True]),
+    (TrainConfig, "bptt", [0, -1, 1.5, math.inf, True]),
     (TrainConfig, "dropout", [-0.1, 1, 1.5, math.nan, math.inf]),
     (TrainConfig, "weight_drop", [-0.1, 1, 1.5, math.nan, math.inf]),
     (TrainConfig, "precision", ["", "float16", None]),
-    (TrainConfig, "lr", [0, -1, math.nan, math.inf]),
+    (TrainConfig, "lr", [0, -1, math.nan, math.inf, 10**400]),
     (TrainConfig, "reset", [-0.1, 1.1, math.nan]),
     (TrainConfig, "clip", [-1, math.nan, math.inf]),
+    (TrainConfig, "final_lr", [-1, 1.5, math.nan, math.inf]),
+    (TrainConfig, "warmup", [-1, 1.5, math.nan, math.inf]),
+    (TrainConfig, "beta1", [-0.1, 1, math.nan, "x"]),
+    (TrainConfig, "beta2", [-0.1, 1, math.nan]),
+    (TrainConfig, "weight_decay", [-1, math.nan, math.inf]),
     (TrainConfig, "epochs", [0, -1, math.nan, math.inf]),
-    (TrainConfig, "steps", [0, -1]),
+    (TrainConfig, "steps", [0, -1, 1.5, True]),
     (TrainConfig, "minutes", [0, -1, math.nan, math.inf]),
-    (TrainConfig, "save_every", [0, -1]),
-    (TrainConfig, "seed", [-1]),
+    (TrainConfig, "save_every", [0, -1, 1.5]),
+    (TrainConfig, "seed", [-1, 1.5, math.inf]),
     (
         TrainConfig,
         "split",
@@ -102,3 +107,9 @@ def test_a_value_of_the_wrong_type_is_a_config_error(kind: type, values: dict[st
 def test_a_config_is_frozen(config: ModelConfig | TrainConfig) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 2  # type: ignore[misc, union-attr]
+
+
+def test_an_unknown_setting_of_two_lines_is_refused_in_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict({"two\nlines": 1})
+    assert "\n" not in str(caught.value)

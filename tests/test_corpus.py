@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -349,7 +350,7 @@ def test_a_given_vocabulary_keeps_its_ids_and_refuses_what_it_does_not_hold() ->
         open_corpus([memory(b"dbe")], "text", vocabulary=known)
 
 
-@pytest.mark.parametrize("second", [b"aab", b"aacb"])
+@pytest.mark.parametrize("second", [b"aab", b"aacb", b"abab", b"ababb"])
 def test_a_text_that_changes_while_it_is_read_is_a_corpus_error(second: bytes) -> None:
     passes = iter([b"aabb", second])
     with pytest.raises(CorpusError, match="text changed while it was read"):
@@ -463,3 +464,32 @@ def test_batches_shrink_to_what_the_text_has_room_for(count: int, streams: int, 
     assert cut.bptt == min(bptt, targets)
     assert cut.streams == streams or (cut.streams < streams and (cut.streams + 1) * bptt > targets)
     assert cut.batch(0)[0].shape[0] == cut.streams
+
+
+def test_a_text_that_changed_while_it_was_read_is_never_served_for_the_first() -> None:
+    passes = iter([b"aabb", b"abab"])
+    with contextlib.suppress(CorpusError):
+        open_corpus([Source("text", lambda: io.BytesIO(next(passes)))], "text")
+    assert text_of(opened(b"aabb")) == "aabb"
+
+
+@pytest.mark.parametrize("encoding", ["hex", "rot13", "base64", "zlib", "uu", "a\0b"])
+def test_an_encoding_that_makes_no_text_names_the_option(encoding: str) -> None:
+    with pytest.raises(CorpusError, match="--encoding"):
+        Reading(encoding)
+
+
+def test_an_absolute_glob_is_a_corpus_error() -> None:
+    with pytest.raises(CorpusError, match="--glob"):
+        sources(["."], "/x")
+
+
+@pytest.mark.parametrize("place", [0, 10, 20, 60, 100, 126])
+@pytest.mark.parametrize("junk", [b"PK\x03\x04", b"(", b"\xff"])
+def test_a_cache_file_with_a_damaged_header_is_written_anew(place: int, junk: bytes) -> None:
+    opened(b"some text")
+    (path,) = cached()
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:place] + junk + whole[place + len(junk) :])
+    assert text_of(opened(b"some text")) == "some text"

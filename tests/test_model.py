@@ -33,12 +33,12 @@ def logits(model: CharRNN) -> torch.Tensor:
     return model(ids(), model.start(B))[0].detach()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.99])
 def test_a_mask_drops_its_share_and_keeps_the_mean(share: float) -> None:
     mask = kept((300, 401), share, seeded(), CPU)
     assert mask.shape == (300, 401)
     assert float((mask == 0).float().mean()) == pytest.approx(share, abs=0.005)
-    assert float(mask.mean()) == pytest.approx(1, abs=0.02)
+    assert float(mask.mean()) == pytest.approx(1, abs=0.1)
     assert len(mask.unique()) == (2 if share else 1)
 
 

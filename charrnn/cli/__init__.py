@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
     except KeyboardInterrupt:
         return 130
     except CharrnnError as error:
-        terminal.note(f"charrnn: {error}")
+        # A name with a newline or an escape in it neither breaks the line nor steers the terminal.
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+        terminal.note(f"charrnn: {line}")
         return 1
     except typer.TyperException as error:
         told = getattr(error, "format_message", error.__str__)

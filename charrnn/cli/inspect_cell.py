@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -176,9 +177,11 @@ def _paint(out: Terminal, values: Iterable[tuple[str, float]], title: str) -> No
         before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))), system)
         return f"{before}{character}{after}"
 
+    values = iter(values)
+    first = list(islice(values, 1))  # what goes wrong at once, or is told of a fresh sample, comes before
     scale = "".join(painted(" ", level / LEVELS) for level in range(-LEVELS, LEVELS + 1))
     out.write(f"{title}: -1 {scale} 1\n".encode())
-    for character, value in values:
+    for character, value in chain(first, values):
         # A newline is marked, then broken outside the colour, or the terminal paints the rest of the line.
         shown = painted("\u23ce", value) + "\n" if character == "\n" else painted(_visible(character), value)
         out.write(shown.encode("utf-8", "replace"))
