@@ -43,21 +43,18 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chun
     if targets < 1:
         raise ValueError("part: no character to predict")
     count = max(1, min(chunks, targets // SHORTEST))
-    length = -(-targets // count)
-    text = np.full(count * length + 1, -1, np.int64)
-    text[: targets + 1] = ids[first - 1 : part.stop]
-    inputs = torch.from_numpy(text[:-1]).clamp(min=0).reshape(count, length).to(device)
-    expected = torch.from_numpy(text[1:]).reshape(count, length).to(device)  # -1 beyond the end
+    stream = _Stream(ids[first - 1 : part.stop], count, device)
 
     was_training = model.training
     model.eval()
     try:
         starts = model.start(count)
         if count > 1:
-            _, ends = _read(model, inputs[:, -min(BURN_IN, length) :], None, starts)
+            burn_in = max(0, stream.length - BURN_IN)
+            _, ends = _read(model, stream, starts, burn_in)
             starts = _passed_on(ends)
         while True:
-            total, ends = _read(model, inputs, expected, starts)
+            total, ends = _read(model, stream, starts)
             corrected = _passed_on(ends)
             if _apart(corrected, starts) <= TOLERANCE:
                 return total / targets
@@ -66,20 +63,37 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chun
         model.train(was_training)
 
 
-def _read(
-    model: CharRNN, inputs: torch.Tensor, expected: torch.Tensor | None, state: State
-) -> tuple[float, State]:
-    """(K, L) inputs -> total nats of the expected characters, and the states after the last."""
-    window = max(16, LOGITS // (len(inputs) * model.symbols))
+class _Stream:
+    """N + 1 characters as K chunks of L targets side by side; beyond the end a target is -1."""
+
+    def __init__(self, ids: NDArray[np.unsignedinteger], count: int, device: torch.device) -> None:
+        self.ids, self.count, self.device = ids, count, device
+        self.length = -(-(len(ids) - 1) // count)
+
+    def window(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of the characters ``start`` to ``stop`` of every chunk, (K, stop - start) each.
+
+        Only the window is copied, so a long text stays where it is mapped.
+        """
+        text = np.full((self.count, stop - start + 1), -1, np.int64)
+        for row, chunk in enumerate(text):
+            piece = self.ids[row * self.length + start : row * self.length + stop + 1]
+            chunk[: len(piece)] = piece
+        both = torch.from_numpy(text).to(self.device)
+        return both[:, :-1].clamp(min=0), both[:, 1:]
+
+
+def _read(model: CharRNN, stream: _Stream, state: State, start: int = 0) -> tuple[float, State]:
+    """Read every chunk from ``start`` to its end: total nats of its targets, and the states after it."""
+    step = max(16, LOGITS // (stream.count * model.symbols))
     total = 0.0
-    for start in range(0, inputs.shape[1], window):
-        logits, state = model(inputs[:, start : start + window], state)
-        if expected is not None:
-            piece = expected[:, start : start + window]
-            loss = functional.cross_entropy(
-                logits.reshape(-1, model.symbols), piece.reshape(-1), ignore_index=-1, reduction="sum"
-            )
-            total += float(loss)
+    for begin in range(start, stream.length, step):
+        inputs, expected = stream.window(begin, min(begin + step, stream.length))
+        logits, state = model(inputs, state)
+        loss = functional.cross_entropy(
+            logits.reshape(-1, model.symbols), expected.reshape(-1), ignore_index=-1, reduction="sum"
+        )
+        total += float(loss)
     return total, state
 
 
