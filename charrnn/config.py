@@ -91,7 +91,9 @@ class TrainConfig(_Config):
                 state on never learns to begin, and writes nonsense from an empty one
     clip        largest global gradient norm; 0 turns clipping off
     split       shares of the text for training, validation and test, in this order
+    patience    reports without a better validation after which the run ends; None: never
     save_every  steps between reports (validation, sample, save); None: as the budget allows
+    save_minutes   minutes between saves of the last state, besides those of the reports
     """
 
     streams: int = 32
@@ -112,18 +114,21 @@ class TrainConfig(_Config):
     minutes: float | None = None
     split: tuple[float, float, float] = (90.0, 5.0, 5.0)
     seed: int = 1
+    patience: int | None = None
     save_every: int | None = None
+    save_minutes: float = 5.0
 
     def __post_init__(self) -> None:
         _whole(self, "streams", 1)
         _whole(self, "bptt", 1)
         _whole(self, "seed", 0, 2**63 - 1)
-        for name in ("steps", "save_every"):
+        for name in ("steps", "save_every", "patience"):
             if getattr(self, name) is not None:
                 _whole(self, name, 1)
         for name in ("epochs", "minutes"):
             if getattr(self, name) is not None:
                 _number(self, name, 1e-9, 1e9, "above 0")
+        _number(self, "save_minutes", 1e-9, 1e9, "above 0")
         _number(self, "lr", 1e-300, 1e300, "above 0")
         _number(self, "clip", 0, 1e300, "0 (off) or more")
         _number(self, "weight_decay", 0, 1e300, "0 or more")

@@ -318,10 +318,12 @@ class Batches:
     bptt: int
 
     @classmethod
-    def fitted(cls, ids: NDArray[np.unsignedinteger], streams: int, bptt: int) -> Batches:
-        """Streams and windows as asked, or as many as the text has room for."""
+    def fitted(cls, ids: NDArray[np.unsignedinteger], streams: int, bptt: int, share: int = 1) -> Batches:
+        """Streams and windows as asked, or as many as the text has room for, a multiple of ``share``."""
         targets = len(ids) - 1
-        return cls(ids, max(1, min(streams, targets // bptt)), min(bptt, targets))
+        if streams * bptt > targets:
+            streams = min(streams, max(1, targets // bptt // share) * share)
+        return cls(ids, streams, min(bptt, targets))
 
     @property
     def length(self) -> int:
@@ -337,11 +339,14 @@ class Batches:
         """Whether the step's window is the first of its stream."""
         return step % self.steps_per_epoch == 0
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The step's inputs and targets, (S, T) each; targets are the inputs' next characters."""
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The step's inputs and targets, (S, T) each; targets are the inputs' next characters.
+
+        ``part`` takes some of the streams.
+        """
         window = step % self.steps_per_epoch
         start, end = (k * self.length // self.steps_per_epoch for k in (window, window + 1))
         targets = len(self.ids) - 1
-        rows = [s * targets // self.streams for s in range(self.streams)]
+        rows = [s * targets // self.streams for s in range(self.streams)][part]
         pieces = np.stack([self.ids[row + start : row + end + 1] for row in rows]).astype(np.int64)
         return pieces[:, :-1], pieces[:, 1:]

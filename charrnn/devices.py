@@ -1,10 +1,93 @@
-"""Where the learning happens: one CPU or one GPU."""
+"""Where the learning happens: one CPU, one GPU, or several processes of either.
+
+S: streams, cut among the processes   R: a process's streams
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor, distributed
 
 from charrnn.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process among ``world``; alone it is 0 of 1, and nothing here costs anything."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks and saves."""
+        return self.rank == 0
+
+    def rows(self, streams: int) -> slice:
+        """This process's part of S streams. Raises ConfigError when they cannot be shared out evenly."""
+        if streams % self.world:
+            raise ConfigError(f"--streams {streams}: it must be a multiple of the {self.world} processes")
+        share = streams // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def gather(self, part: Tensor) -> Tensor:
+        """(R, ...) of each process -> (S, ...) on all."""
+        if self.world == 1:
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.world)]
+        distributed.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, element by element."""
+        if self.world > 1:
+            distributed.all_reduce(values)
+            values /= self.world
+        return values
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Each flag, raised where any process raises it: so that all do the same."""
+        if self.world == 1:
+            return list(flags)
+        raised = torch.tensor(list(flags), dtype=torch.int32, device=self.device)
+        distributed.all_reduce(raised)
+        return [bool(flag) for flag in raised.tolist()]
+
+    def leaders(self, value: float) -> float:
+        """The leader's value, on all."""
+        if self.world == 1:
+            return value
+        told = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(told, 0)
+        return float(told)
+
+
+def join(name: str = "auto") -> Place:
+    """This process's place: alone, or in the group that torchrun announces. Raises ConfigError."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return Place(pick(name))
+    local = int(os.environ["LOCAL_RANK"])
+    device = pick(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Place(device, distributed.get_rank(), distributed.get_world_size())
+
+
+def leave() -> None:
+    """Leave the group, where there is one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -25,9 +108,8 @@ def pick(name: str = "auto") -> torch.device:
 def precision(device: torch.device, wanted: str = "auto") -> torch.dtype | None:
     """The recurrent kernel's type, None for the weights' own float32.
 
-    For "auto" bfloat16 where the device has instructions for it.
-
-    A function of the machine alone, not of a timing, so that a run can be repeated bit for bit.
+    For "auto" bfloat16 where the device has instructions for it. A function of the machine
+    alone, not of a timing, so that a run can be repeated bit for bit.
     """
     if wanted != "auto":
         return torch.bfloat16 if wanted == "bfloat16" else None
@@ -42,8 +124,13 @@ def precision(device: torch.device, wanted: str = "auto") -> torch.dtype | None:
     return torch.bfloat16 if fast else None
 
 
-def describe(device: torch.device) -> str:
+def describe(place: Place) -> str:
     """The device as a person knows it."""
+    device = place.device
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)} ({device})"
-    return f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+        shown = f"{torch.cuda.get_device_name(device)} ({device})"
+    elif device.type == "cpu":
+        shown = f"cpu, {torch.get_num_threads()} threads"
+    else:
+        shown = str(device)
+    return shown if place.world == 1 else f"{place.world} processes, each {shown}"

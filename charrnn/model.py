@@ -6,9 +6,9 @@ B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -139,6 +139,7 @@ class CharRNN(nn.Module):
         self.config, self.symbols = config, symbols
         self.generator = generator
         self.dropout = 0.0
+        self.streams: tuple[int, slice] | None = None
         if config.embedding:
             self.embedding = nn.Embedding(symbols, config.embedding)
         self.layers = nn.ModuleList(
@@ -183,10 +184,19 @@ class CharRNN(nn.Module):
         )
 
     def regularise(
-        self, dropout: float, weight_drop: float, precision: torch.dtype | None, generator: torch.Generator
+        self,
+        dropout: float,
+        weight_drop: float,
+        precision: torch.dtype | None,
+        generator: torch.Generator,
+        streams: tuple[int, slice] | None = None,
     ) -> None:
-        """How the network is held back while it trains; see TrainConfig."""
-        self.dropout, self.generator = dropout, generator
+        """How the network is held back while it trains; see TrainConfig.
+
+        ``streams``: all there are, and those of this process; it draws the masks of all, so
+        that any number of processes drops the same.
+        """
+        self.dropout, self.generator, self.streams = dropout, generator, streams
         for layer in self.stack:
             layer.weight_drop, layer.precision, layer.generator = weight_drop, precision, generator
 
@@ -194,7 +204,8 @@ class CharRNN(nn.Module):
         """(T, B, H) with ``dropout`` of the units of each row of the batch dropped at all T."""
         if not (self.training and self.dropout):
             return x
-        return x * kept(x.shape[1:], self.dropout, self.generator, x.device)
+        streams, rows = self.streams or (x.shape[1], slice(None))
+        return x * kept((streams, x.shape[2]), self.dropout, self.generator, x.device)[rows]
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
@@ -221,7 +232,7 @@ def weights(model: nn.Module) -> dict[str, NDArray[np.floating]]:
     return {name: value.detach().cpu().numpy().copy() for name, value in model.named_parameters()}
 
 
-def load_weights(model: nn.Module, arrays: dict[str, NDArray[np.floating]]) -> None:
+def load_weights(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Set every parameter from the array of its name."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,12 +1,12 @@
 """The training loop: truncated backpropagation through time, one window a step.
 
-Yields what happens and prints nothing. S: streams   T: characters of a window   V: vocabulary
+Yields what happens and prints nothing. The state that learning moves is the learner's; where
+the run is, what it has saved and what it does when something fails is written here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -16,29 +16,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional
+from filelock import FileLock, Timeout
 
-from charrnn import checkpoint, devices, sample
-from charrnn.checkpoint import BEST, LAST, RESUME, Checkpoint, Header
+from charrnn import checkpoint, history, sample
+from charrnn.budget import fit, learning_rate
+from charrnn.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Batches, Corpus
+from charrnn.corpus import Corpus
+from charrnn.devices import Place
 from charrnn.errors import CharrnnError, CheckpointError
-from charrnn.evaluate import evaluate
-from charrnn.files import replacing
+from charrnn.history import Report
 from charrnn.inference import Inference
-from charrnn.model import CharRNN, State, detached, load_weights, weights
+from charrnn.learner import Arrays, Learner
 
-LOG = "log.jsonl"
+LOCK = ".lock"
 SAMPLE_LENGTH = 120
-REHEARSAL = 0.02
-"""Share of a budget in minutes that is spent on timing steps before the first counts."""
-REPORTS = 20
-"""Reports in a run, unless they would take more than ..."""
-REPORTS_SHARE = 0.1
-"""... this share of a budget in minutes."""
 PROGRESS_SECONDS = 0.1
+RETRY_SECONDS = 30.0
+"""How long after a save that the disk refused the next one is tried."""
+ROLLBACKS = 3
+"""How often a lost loss is met with half the learning rate before the run gives up."""
+EXPLODED = 3.0
+"""Times the loss of a uniform guess at which a loss counts as lost."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A line of log.jsonl: what was saved, and how good it is. Losses in nats and bits per character."""
+class Notice:
+    """Something that went wrong and was dealt with."""
 
-    step: int
-    steps: int
-    epoch: float
-    characters: int
-    seconds: float
-    lr: float
-    gradient_norm: float
-    train_nats: float
-    validation_nats: float | None
-    validation_bpc: float | None
-    characters_per_second: float
-    best: bool
-    sample: str
+    text: str
+
+
+Event = Progress | Report | Notice
 
 
 def bits(nats: float) -> float:
@@ -76,34 +66,20 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to ``final_lr``: the rate of step ``step`` (from 0) of ``steps``."""
-    warmup = max(1, round(config.warmup * steps))
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return config.lr * (config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """A disk that refuses is the user's to put right."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+class _Lost(Exception):
+    """The loss is no number, or far above a guess's."""
 
 
 class Training:
-    """A run: its model, its data, and where it is. ``stop = True`` ends it after the step in hand."""
+    """A run: its learner, and where it is. ``stop = True`` ends it after the step in hand."""
 
     def __init__(
         self,
         corpus: Corpus,
-        model_config: ModelConfig,
+        model: ModelConfig,
         config: TrainConfig,
         folder: Path,
-        device: torch.device | None = None,
+        place: Place | None = None,
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
@@ -111,242 +87,260 @@ class Training:
 
         Raises CorpusError when the text is too short, CheckpointError when ``resume`` does not fit.
         """
-        self.origin = origin or {}
-        self.corpus, self.config, self.folder = corpus, config, folder
-        self.device = device or torch.device("cpu")
-        self.train_part, self.validation_part, _ = corpus.splits(config.split)
-        ids = corpus.ids[self.train_part.start : self.train_part.stop]
-        self.batches = Batches.fitted(ids, config.streams, config.bptt)
-        # The first weights come from a generator of their own on the CPU: the same on every device.
-        first = torch.Generator().manual_seed(config.seed)
-        self.model = CharRNN(model_config, len(corpus.vocabulary), first).to(self.device)
-        self.model.regularise(
-            config.dropout,
-            config.weight_drop,
-            devices.precision(self.device, config.precision),
-            torch.Generator(self.device).manual_seed(config.seed),
-        )
-        self.optimizer = self._optimizer()
-        self.carry = self.model.start(self.batches.streams)
-        self.step, self.steps, self.save_every = 0, 0, 0
-        self.best = math.inf
+        self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
+        self.place = place or Place(torch.device("cpu"))
+        self.learner = Learner(corpus, model, config, self.place)
+        self.step, self.steps, self.report_every = 0, 0, 0
+        self.best, self.stale = math.inf, 0  # the best validation, and the reports since
+        self.lr_scale, self.rollbacks = 1.0, 0
+        self.loss_sum, self.loss_steps = 0.0, 0  # since the last report
         self.seconds = 0.0
         self.stop = False
-        self.loss_sum, self.loss_steps = 0.0, 0
+        self._unsaved: tuple[dict[str, Any], Arrays] | None = None  # a best that the disk refused
+        self._behind = False  # whether the disk refused the last state too
+        self._resumed = resume is not None
         if resume is not None:
             self._restore(resume)
-
-    # --- what a run is made of ---
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        config = self.config
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
+        self._good = self._snapshot()
 
     @property
     def characters_per_step(self) -> float:
-        """Characters learnt in a step, on average over an epoch."""
-        return self.batches.streams * self.batches.length / self.batches.steps_per_epoch
+        """Characters learnt in a step, on average over an epoch, by all processes together."""
+        batches = self.learner.batches
+        return batches.streams * batches.length / batches.steps_per_epoch
 
     @property
     def epoch(self) -> float:
         """Times through the training text so far."""
-        return self.step / self.batches.steps_per_epoch
+        return self.step / self.learner.batches.steps_per_epoch
 
-    def _window(self, step: int, lr: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step of learning: the window's mean nats, and the gradient's norm before clipping."""
-        inputs, targets = (
-            torch.from_numpy(part).to(self.device, non_blocking=True) for part in self.batches.batch(step)
-        )
-        began = self._begun(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        logits, carry = self.model(inputs, began)
-        loss = functional.cross_entropy(logits.reshape(-1, self.model.symbols), targets.reshape(-1))
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        limit = self.config.clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.optimizer.step()
-        self.carry = detached(carry)
-        return loss.detach(), norm
+    @property
+    def done(self) -> bool:
+        """Whether the run has come to its end, not to a stop on the way."""
+        return 0 < self.steps <= self.step or self._out_of_patience
 
-    def _begun(self, step: int) -> State:
-        """The state before a window: the last one's end, but where a stream begins anew."""
-        state = self.carry
-        forget = np.random.default_rng((self.config.seed, step)).random(self.batches.streams)
-        fresh = forget < self.config.reset
-        if self.batches.starts_epoch(step):
-            # Stream s begins again where stream s - 1 ended; only the first has no text before it.
-            state = tuple(tuple(part.roll(1, 0) for part in carry) for carry in state)
-            fresh[0] = True
-        if not fresh.any():
-            return state
-        keep = torch.from_numpy(~fresh).to(self.device)[:, None]
-        return tuple(tuple(part * keep for part in carry) for carry in state)
-
-    def validate(self) -> float | None:
-        """Nats per character over the validation part, None where there is none."""
-        if not self.validation_part:
-            return None
-        return evaluate(self.model, self.corpus.ids, self.validation_part)
-
-    # --- the budget ---
-
-    def _fit_budget(self) -> None:
-        """Turn the budget into a number of steps, once; the schedule then keeps to it."""
-        config, limits = self.config, []
-        if config.steps is not None:
-            limits.append(config.steps)
-        if config.epochs is not None:
-            limits.append(math.ceil(config.epochs * self.batches.steps_per_epoch))
-        reports = REPORTS
-        if config.minutes is not None:
-            budget = config.minutes * 60
-            step_seconds, report_seconds = self._rehearse(budget * REHEARSAL)
-            reports = max(1, min(REPORTS, int(budget * REPORTS_SHARE / report_seconds)))
-            left = budget - self.seconds - reports * report_seconds
-            limits.append(max(1, int(left / step_seconds)))
-        if not limits:
-            raise ValueError("config: no budget; give steps, epochs or minutes")
-        self.steps = min(limits)
-        self.save_every = config.save_every or max(1, math.ceil(self.steps / reports))
-
-    def _rehearse(self, seconds: float) -> tuple[float, float]:
-        """Time steps and a report that leave no trace: (seconds a step, seconds a report)."""
-        generator = self.model.generator
-        assert generator is not None
-        state, carry, began = generator.get_state(), self.carry, time.perf_counter()
-        times: list[float] = []
-        while len(times) < 3 or time.perf_counter() - began < seconds:
-            start = time.perf_counter()
-            loss, _ = self._window(len(times), lr=0.0)  # moments move, weights do not
-            float(loss)
-            times.append(time.perf_counter() - start)
-        step_seconds = float(np.median(times[1:]))
-        self.optimizer, self.carry = self._optimizer(), carry
-        generator.set_state(state)
-
-        part = self.validation_part[: 64 * len(self.batches.ids) // 1000 + 20_000]
-        start = time.perf_counter()
-        if part:
-            evaluate(self.model, self.corpus.ids, part)
-        report_seconds = (time.perf_counter() - start) * len(self.validation_part) / max(1, len(part)) + 0.1
-        self.seconds += time.perf_counter() - began
-        return step_seconds, report_seconds
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.stale >= self.config.patience
 
     # --- the loop ---
 
-    def run(self) -> Iterator[Progress | Report]:
-        """Train to the end of the budget, or until ``stop``. Raises CharrnnError when the loss is lost."""
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        clock = time.perf_counter()
-        if not self.steps:
-            self._fit_budget()
-            clock = time.perf_counter()
-        told, told_step, told_loss = clock, self.step, (self.loss_sum, self.loss_steps)
+    def run(self) -> Iterator[Event]:
+        """Train to the end of the budget, or until ``stop``.
+
+        Raises CharrnnError when the loss is lost for good, or the run is being trained already,
+        CheckpointError when the end cannot be saved.
+        """
+        with self._locked():
+            clock = _Clock(self)
+            if not self.steps:
+                self.steps, self.report_every = fit(self.learner)
+                clock.lap()
+                self._save_last(self.learner.state())  # the budget is settled: a kill now costs nothing
+            elif self.place.leads and self._resumed:
+                with _writing(self.folder):
+                    history.cut(self.folder, self.step)
+            self._good = self._snapshot()
+            yield from self._loop(clock)
+            clock.lap()
+            if self._unsaved is not None:
+                self._save(BEST, *self._unsaved)
+            if not self.done or self._behind:
+                self._save_last(self.learner.state())
+                if self.place.leads and not (self.folder / BEST).exists():
+                    self._save(BEST, {"train_nats": self._train_nats()}, self.learner.weights())
+
+    def _loop(self, clock: _Clock) -> Iterator[Event]:
         pending: list[torch.Tensor] = []
         norm = torch.zeros(())
-        reported_seconds, reported_step = self.seconds, self.step
-
-        while self.step < self.steps and not self.stop:
-            loss, norm = self._window(self.step, learning_rate(self.step, self.steps, self.config))
+        told_step, told = self.step, (self.loss_sum, self.loss_steps)
+        told_at = saved_at = clock.now()
+        reported = (self.step, self.seconds)
+        wait = self.config.save_minutes * 60
+        while self.step < self.steps and not self._out_of_patience:
+            lr = self.lr_scale * learning_rate(self.step, self.steps, self.config)
+            loss, norm = self.learner.learn(self.step, lr)
             pending.append(loss)
             self.step += 1
-            now = time.perf_counter()
-            report = self.step % self.save_every == 0 or self.step == self.steps
-            if report or self.stop or now - told >= PROGRESS_SECONDS:
-                # Reading the losses waits for the device, so it is done now and then, not at each step.
+            now = clock.now()
+            stop, tell, save = self.place.any(
+                [self.stop, now - told_at >= PROGRESS_SECONDS, now - saved_at >= wait]
+            )
+            report = self.step % self.report_every == 0 or self.step == self.steps
+            if not (report or stop or tell or save):
+                continue
+            # Reading the losses waits for the device, so it is done now and then, not at each step.
+            try:
                 self._count(pending)
+            except _Lost as lost:
+                yield self._roll_back(str(lost))
+                told_step, told, told_at = self.step, (self.loss_sum, self.loss_steps), clock.now()
+                reported = (self.step, self.seconds)
+                continue
+            finally:
                 pending.clear()
-                now = time.perf_counter()
-                steps = max(1, self.loss_steps - told_loss[1])
-                speed = (self.step - told_step) * self.characters_per_step / max(now - told, 1e-9)
-                recent = (self.loss_sum - told_loss[0]) / steps
-                yield Progress(self.step, self.steps, self.epoch, recent, speed)
-                told, told_step, told_loss = now, self.step, (self.loss_sum, self.loss_steps)
+            now = clock.now()
+            speed = (self.step - told_step) * self.characters_per_step / max(now - told_at, 1e-9)
+            recent = (self.loss_sum - told[0]) / max(1, self.loss_steps - told[1])
+            yield Progress(self.step, self.steps, self.epoch, recent, speed)
             if report:
-                self.seconds += time.perf_counter() - clock
-                clock = time.perf_counter()
-                span = max(self.seconds - reported_seconds, 1e-9)
-                speed = (self.step - reported_step) * self.characters_per_step / span
-                done = self._report(float(norm), speed)
-                self.seconds += time.perf_counter() - clock
-                clock = time.perf_counter()
-                reported_seconds, reported_step = self.seconds, self.step
-                yield done
-                told, told_step, told_loss = time.perf_counter(), self.step, (0.0, 0)
-        self.seconds += time.perf_counter() - clock
-        if self.stop and self.step < self.steps:
-            self._save_last()
-            if not (self.folder / BEST).exists():
-                self._save(BEST, {"train_nats": self._train_nats()}, {})
+                clock.lap()
+                speed = (self.step - reported[0]) * self.characters_per_step
+                for event in self._report(float(norm), speed / max(self.seconds - reported[1], 1e-9)):
+                    clock.lap()
+                    yield event
+                reported = (self.step, self.seconds)
+                saved_at, wait = clock.now(), self.config.save_minutes * 60
+            elif save:
+                clock.lap()
+                saved_at = clock.now()
+                try:
+                    self._save_last(self.learner.state())
+                    wait = self.config.save_minutes * 60
+                except CheckpointError as error:
+                    wait = RETRY_SECONDS
+                    yield Notice(f"{error}; what was saved before stays, and saving is tried again")
+            told_step, told, told_at = self.step, (self.loss_sum, self.loss_steps), clock.now()
+            if stop:
+                return
 
     def _count(self, pending: list[torch.Tensor]) -> None:
-        losses = torch.stack(pending).double().cpu()
-        if not torch.isfinite(losses).all():
-            kept = f"; the best so far stays in {self.folder / BEST}" if self.best < math.inf else ""
-            raise CharrnnError(
-                f"the loss is no longer a number at step {self.step} (lr {self.config.lr:g}):"
-                f" try a lower --lr or --clip{kept}"
-            )
+        losses = self.place.mean(torch.stack(pending).double()).cpu()
+        limit = EXPLODED * math.log(max(2, self.learner.model.symbols))
+        if not bool((losses < limit).all()):  # so that NaN is caught too
+            raise _Lost(f"at step {self.step} the loss is {float(losses.max()):.3g}")
         self.loss_sum += float(losses.sum())
         self.loss_steps += len(pending)
+
+    def _roll_back(self, why: str) -> Notice:
+        """To the last report, with half the learning rate. Raises CharrnnError after ROLLBACKS of them."""
+        if self.rollbacks == ROLLBACKS:
+            kept = f"; the best so far stays in {self.folder / BEST}" if self.best < math.inf else ""
+            raise CharrnnError(f"{why}, after {ROLLBACKS} rollbacks: try a lower --lr or --clip{kept}")
+        state, place = self._good
+        self.learner.restore(state)
+        self._set_place(place | {"lr_scale": self.lr_scale / 2, "rollbacks": self.rollbacks + 1})
+        return Notice(f"{why}: back to step {self.step}, with {self.lr_scale:g} of the learning rate")
 
     def _train_nats(self) -> float | None:
         return self.loss_sum / self.loss_steps if self.loss_steps else None
 
-    def _report(self, norm: float, speed: float) -> Report:
-        """Validate, sample, save, log."""
-        train_nats, validation = self._train_nats(), self.validate()
+    def _report(self, norm: float, speed: float) -> Iterator[Event]:
+        """Validate, sample, save, log; the leader does, the others wait for it."""
+        train_nats = self._train_nats()
         assert train_nats is not None
-        judged = train_nats if validation is None else validation
+        validation = self.learner.validate() if self.place.leads else None
+        judged = self.place.leaders(train_nats if validation is None else validation)
         best = judged < self.best
-        self.best = min(self.best, judged)
+        self.best, self.stale = min(self.best, judged), 0 if best else self.stale + 1
         report = Report(
             step=self.step,
             steps=self.steps,
             epoch=round(self.epoch, 4),
             characters=round(self.step * self.characters_per_step),
             seconds=round(self.seconds, 2),
-            lr=learning_rate(self.step - 1, self.steps, self.config),
+            lr=self.lr_scale * learning_rate(self.step - 1, self.steps, self.config),
             gradient_norm=norm,
             train_nats=train_nats,
             validation_nats=validation,
             validation_bpc=None if validation is None else bits(validation),
             characters_per_second=round(speed, 1),
             best=best,
-            sample=self._sample(),
+            sample=self._sample() if self.place.leads else "",
         )
         results = {key: value for key, value in asdict(report).items() if key not in ("sample", "best")}
         self.loss_sum, self.loss_steps = 0.0, 0
         if best:
-            self._save(BEST, results, {})
-        self._save_last(results)
-        self._log(report)
-        return report
+            self._unsaved = (results, self.learner.weights())
+        self._good = self._snapshot()
+        try:
+            if self._unsaved is not None:
+                self._save(BEST, *self._unsaved)
+                self._unsaved = None
+            # The log before the last state: a kill between them is mended by resuming, which cuts
+            # the log back to the state; the other way round the line would be lost.
+            if self.place.leads:
+                with _writing(self.folder / history.LOG):
+                    history.append(self.folder, report)
+            self._save_last(self._good[0], results)
+        except CheckpointError as error:
+            yield Notice(f"{error}; what was saved before stays, and saving is tried again")
+        yield report
 
     def _sample(self) -> str:
         """A few characters of what the model writes now; training's generators are not touched."""
         vocabulary = self.corpus.vocabulary
-        predictor = Inference(self.model.config, weights(self.model))
+        predictor = Inference(self.learner.model.config, self.learner.weights())
         generator = np.random.default_rng((self.config.seed, self.step))
-        choice = sample.Choice(temperature=0.8)
         first = sample.opening(vocabulary, generator)
-        drawn = sample.sample(predictor, first, choice, SAMPLE_LENGTH, generator)
+        drawn = sample.sample(predictor, first, sample.Choice(0.8), SAMPLE_LENGTH, generator)
         return vocabulary.decode(list(drawn))
+
+    # --- where the run is ---
+
+    def _place(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "report_every": self.report_every,
+            "best": self.best if math.isfinite(self.best) else None,
+            "stale": self.stale,
+            "lr_scale": self.lr_scale,
+            "rollbacks": self.rollbacks,
+            "loss_sum": self.loss_sum,
+            "loss_steps": self.loss_steps,
+        }
+
+    def _set_place(self, place: dict[str, Any]) -> None:
+        for name, value in place.items():
+            setattr(self, name, value)
+        self.best = math.inf if place["best"] is None else place["best"]
+
+    def _snapshot(self) -> tuple[Arrays, dict[str, Any]]:
+        return self.learner.state(), self._place()
+
+    def _restore(self, last: Checkpoint) -> None:
+        """Everything as it was when ``last`` was saved. Raises CheckpointError when it cannot be."""
+        header = last.header
+        if header.resume is None:
+            raise CheckpointError(f"{last.path} holds no state to resume from: give the run's {LAST}")
+        if header.corpus.get("sha256") != self.corpus.sha256:
+            raise CheckpointError(
+                f"{self.corpus.name} is not the text this run was learning"
+                f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]})"
+            )
+        try:
+            self._set_place({name: header.resume[name] for name in self._place()})
+            self.seconds = float(header.resume["seconds"])
+            self.learner.restore(last.weights)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{last.path}: the state to resume from is damaged: {error}") from error
 
     # --- files ---
 
-    def _save(self, name: str, results: dict[str, Any], more: dict[str, NDArray[Any]], **resume: Any) -> None:
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The run is this process's alone; the operating system lifts the lock from a process that dies."""
+        if not self.place.leads:
+            yield
+            return
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / LOCK, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise CharrnnError(f"{self.folder} is being trained by another process") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _save(self, name: str, results: dict[str, Any], tensors: Arrays, **resume: Any) -> None:
+        if not self.place.leads:
+            return
         header = Header(
-            model=self.model.config,
+            model=self.learner.model.config,
             vocabulary=self.corpus.vocabulary,
             training=self.config,
             corpus={
@@ -358,87 +352,36 @@ class Training:
             versions=checkpoint.versions(torch=torch.__version__),
             resume=resume or None,
         )
-        checkpoint.save_checkpoint(self.folder / name, header, weights(self.model) | more)
+        checkpoint.save_checkpoint(self.folder / name, header, tensors)
 
-    def _save_last(self, results: dict[str, Any] | None = None) -> None:
-        """Weights and all that going on needs: moments, carry, generator, place."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{name}.{key}"] = value
-        for index, carry in enumerate(self.carry):
-            for key, part in zip(self.model.stack[index].cell.carries, carry, strict=True):
-                tensors[f"carry.{index}.{key}"] = part
-        assert self.model.generator is not None
-        tensors["generator"] = self.model.generator.get_state()
-        self._save(
-            LAST,
-            results or {"step": self.step, "steps": self.steps, "train_nats": self._train_nats()},
-            {RESUME + name: value.detach().cpu().numpy() for name, value in tensors.items()},
-            origin=self.origin,
-            step=self.step,
-            steps=self.steps,
-            save_every=self.save_every,
-            seconds=self.seconds,
-            best=self.best if math.isfinite(self.best) else None,
-            loss_sum=self.loss_sum,
-            loss_steps=self.loss_steps,
-        )
+    def _save_last(self, state: Arrays, results: dict[str, Any] | None = None) -> None:
+        """Weights and all that going on needs."""
+        results = results or {"step": self.step, "steps": self.steps, "train_nats": self._train_nats()}
+        self._behind = True
+        self._save(LAST, results, state, origin=self.origin, seconds=self.seconds, **self._place())
+        self._behind = False
 
-    def _restore(self, last: Checkpoint) -> None:
-        """Everything as it was when ``last`` was saved. Raises CheckpointError when it cannot be."""
-        header, arrays = last.header, last.weights
-        if header.resume is None:
-            raise CheckpointError(f"{last.path} holds no state to resume from: give the run's {LAST}")
-        if header.corpus.get("sha256") != self.corpus.sha256:
-            raise CheckpointError(
-                f"{self.corpus.name} is not the text this run was learning"
-                f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]})"
-            )
-        load_weights(self.model, arrays)
-        try:
-            place = header.resume
-            self.step, self.steps, self.save_every = place["step"], place["steps"], place["save_every"]
-            self.seconds = place["seconds"]
-            self.best = math.inf if place["best"] is None else place["best"]
-            self.loss_sum, self.loss_steps = place["loss_sum"], place["loss_steps"]
-            tensors = {
-                name.removeprefix(RESUME): torch.from_numpy(value.copy())
-                for name, value in arrays.items()
-                if name.startswith(RESUME)
-            }
-            for name, parameter in self.model.named_parameters():
-                prefix = f"optimizer.{name}."
-                self.optimizer.state[parameter] = {
-                    key.removeprefix(prefix): value.to(self.device)
-                    for key, value in tensors.items()
-                    if key.startswith(prefix)
-                }
-            self.carry = tuple(
-                tuple(tensors[f"carry.{index}.{key}"].to(self.device) for key in layer.cell.carries)
-                for index, layer in enumerate(self.model.stack)
-            )
-            assert self.model.generator is not None
-            self.model.generator.set_state(tensors["generator"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f"{last.path}: the state to resume from is damaged: {error}") from error
-        self._cut_log()
 
-    def _log(self, report: Report) -> None:
-        with _writing(self.folder / LOG), (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+class _Clock:
+    """Adds the time that passes to a run's seconds, lap by lap."""
 
-    def _cut_log(self) -> None:
-        """Drop the lines of steps that were taken but not kept."""
-        path = self.folder / LOG
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_bytes().splitlines(keepends=True):
-            try:
-                if json.loads(line)["step"] <= self.step and line.endswith(b"\n"):
-                    kept.append(line)
-            except (ValueError, KeyError):
-                continue  # the process ended in the middle of this line
-        with _writing(path), replacing(path) as file:
-            file.writelines(kept)
+    def __init__(self, training: Training) -> None:
+        self.training, self.since = training, time.perf_counter()
+
+    @staticmethod
+    def now() -> float:
+        return time.perf_counter()
+
+    def lap(self) -> None:
+        now = time.perf_counter()
+        self.training.seconds += now - self.since
+        self.since = now
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that refuses is the user's to put right."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error

@@ -12,15 +12,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "charrnn"
 LEVELS = [
     {"errors", "files"},
-    {"config", "vocab"},
+    {"config", "vocab", "history"},
     {"cells", "network", "corpus", "catalog", "checkpoint"},
     {"inference", "model", "devices"},
     {"sample", "inspect_cell", "evaluate"},
+    {"learner"},
+    {"budget"},
     {"train"},
     {"cli"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-LEARNS = {"model", "devices", "evaluate", "train"}
+LEARNS = {"model", "devices", "evaluate", "learner", "train"}
 QUESTIONS = {"sample", "inspect_cell"}
 
 

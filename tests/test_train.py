@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import checkpoint, train
+from charrnn import checkpoint
+from charrnn.budget import learning_rate
 from charrnn.checkpoint import BEST, LAST
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, file_source, open_corpus
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError
-from charrnn.train import Progress, Report, Training, learning_rate
+from charrnn.history import LOG, Report
+from charrnn.train import LOCK, Notice, Progress, Training
 from tests.conftest import TEXT
 
 MODEL = ModelConfig(hidden=12, embedding=6)
@@ -88,13 +93,13 @@ def test_how_often_one_looks_does_not_move_training(tmp_path: Path) -> None:
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(tmp_path: Path, at: int) -> None:
     trained(tmp_path, "whole")
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "cut")
-    window = training._window
+    window = training.learner.learn
 
     def stopping(step: int, lr: float):
         training.stop = step == at - 1
         return window(step, lr)
 
-    training._window = stopping
+    training.learner.learn = stopping
     list(training.run())
     assert training.step == at
     last = checkpoint.load(tmp_path / "cut" / LAST, resume=True)
@@ -105,7 +110,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(tmp_pa
         assert {k: v.tobytes() for k, v in one.weights.items()} == {
             k: v.tobytes() for k, v in other.weights.items()
         }
-    logs = [lines_of(tmp_path / run / train.LOG) for run in ("whole", "cut")]
+    logs = [lines_of(tmp_path / run / LOG) for run in ("whole", "cut")]
     timeless = [
         [{k: v for k, v in line.items() if k not in ("seconds", "characters_per_second")} for line in log]
         for log in logs
@@ -138,16 +143,16 @@ def test_the_best_validation_is_what_is_kept(tmp_path: Path) -> None:
 
 def test_each_report_is_a_line_of_the_log(tmp_path: Path) -> None:
     _, events = trained(tmp_path)
-    lines = lines_of(tmp_path / "run" / train.LOG)
+    lines = lines_of(tmp_path / "run" / LOG)
     assert [line["step"] for line in lines] == [report.step for report in reports(events)] == [7, 14, 20]
 
 
 def test_the_saved_model_is_the_one_that_was_validated(tmp_path: Path) -> None:
     training, events = trained(tmp_path)
     last = checkpoint.load(tmp_path / "run" / LAST)
-    for name, value in train.weights(training.model).items():
+    for name, value in training.learner.weights().items():
         assert (last.weights[name] == value).all()
-    assert reports(events)[-1].validation_nats == training.validate()
+    assert reports(events)[-1].validation_nats == training.learner.validate()
 
 
 @pytest.mark.parametrize(
@@ -182,28 +187,153 @@ def test_a_text_without_a_target_is_an_error(tmp_path: Path, text: str) -> None:
         trained(tmp_path, text=text)
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(tmp_path: Path) -> None:
-    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
-    window = training._window
+def spoil(training: Training, when) -> None:
+    """Make the loss of the steps for which ``when(step, lr)`` holds no number, and the weights too."""
+    learn = training.learner.learn
 
     def spoilt(step: int, lr: float):
-        loss, norm = window(step, lr)
-        return (loss * math.nan if step == 10 else loss), norm
+        loss, norm = learn(step, lr)
+        if when(step, lr):
+            with torch.no_grad():
+                training.learner.model.readout.bias.fill_(math.nan)
+            loss = loss * math.nan
+        return loss, norm
 
-    training._window = spoilt
-    with pytest.raises(CharrnnError, match=r"no longer a number at step 14.*stays in"):
-        list(training.run())
+    training.learner.learn = spoilt
+
+
+def test_a_lost_loss_goes_back_to_the_last_report_with_half_the_rate_and_on_to_the_end(
+    tmp_path: Path,
+) -> None:
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
+    full = learning_rate(10, CONFIG.steps, CONFIG)
+    spoil(training, lambda step, lr: step == 10 and lr > full * 0.3)
+    events = list(training.run())
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert len(notices) == 2
+    assert "at step 14 the loss is nan: back to step 7, with 0.5 of the learning rate" in notices[0]
+    assert "back to step 7, with 0.25 of" in notices[1]
+    assert [report.step for report in reports(events)] == [7, 14, 20]
+    assert reports(events)[1].lr == pytest.approx(learning_rate(13, CONFIG.steps, CONFIG) / 4)
+    assert math.isfinite(reports(events)[-1].validation_nats)
+
+
+def test_going_back_is_as_if_the_lost_steps_had_not_been(tmp_path: Path) -> None:
+    halved = replace(CONFIG, lr=CONFIG.lr / 2)
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "lost")
+    spoil(training, lambda step, lr: step == 3 and training.rollbacks == 0)
+    list(training.run())
+    list(Training(corpus(tmp_path), MODEL, halved, tmp_path / "halved").run())
+    lost, plain = (checkpoint.load(tmp_path / run / LAST) for run in ("lost", "halved"))
+    for name, value in plain.weights.items():
+        assert (lost.weights[name] == value).all(), name
+
+
+def test_after_three_rollbacks_the_run_gives_up_and_keeps_the_best(tmp_path: Path) -> None:
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
+    spoil(training, lambda step, lr: step == 10)
+    events = []
+    with pytest.raises(CharrnnError, match=r"loss is nan, after 3 rollbacks: try a lower --lr.*stays in"):
+        events.extend(training.run())
     assert checkpoint.load(tmp_path / "run" / BEST).header.results["step"] == 7
+    assert checkpoint.load(tmp_path / "run" / LAST).header.results["step"] == 7
+
+
+def test_a_loss_far_above_a_guess_counts_as_lost(tmp_path: Path) -> None:
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, lr=50.0, clip=0, **PLAIN), tmp_path / "run")
+    with contextlib.suppress(CharrnnError):
+        for event in training.run():
+            if isinstance(event, Notice):
+                break
+    assert isinstance(event, Notice)
+
+
+@pytest.mark.parametrize("name", [BEST, LAST])
+def test_a_full_disk_leaves_the_last_save_and_training_goes_on_and_retries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    replacing = os.replace
+    full = [False]
+
+    def refusing(source, target) -> None:
+        if full[0] and Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replacing(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
+    notices = []
+    for event in training.run():
+        if isinstance(event, Notice):
+            notices.append(event.text)
+            assert checkpoint.load(tmp_path / "run" / name).header.results["step"] == 7
+            full[0] = False
+        elif isinstance(event, Report) and event.step == 7:
+            full[0] = True
+    (notice,) = notices
+    assert "No space left on device; what was saved before stays, and saving is tried again" in notice
+    trained(tmp_path, "whole")
+    for file in (BEST, LAST):
+        one, other = (checkpoint.load(tmp_path / run / file) for run in ("run", "whole"))
+        assert one.header.results["step"] == other.header.results["step"]
+        assert all((one.weights[key] == other.weights[key]).all() for key in one.weights)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted([BEST, LAST, LOG, LOCK])
+
+
+def test_a_disk_that_is_full_at_the_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
+    events = training.run()
+    for event in events:
+        if isinstance(event, Report) and event.step == 14:
+            monkeypatch.setattr(os, "replace", refuse)
+            break
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        list(events)
+
+
+def refuse(source, target) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_second_training_of_the_same_run_is_refused(tmp_path: Path) -> None:
+    first = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run").run()
+    next(first)
+    with pytest.raises(CharrnnError, match="is being trained by another process"):
+        next(Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run").run())
+    first.close()
+    next(Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run").run())
+
+
+def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path) -> None:
+    training, events = trained(tmp_path, steps=2000, save_every=20, lr=0.05, patience=2, **PLAIN)
+    bests = [report.best for report in reports(events)]
+    assert training.done
+    assert training.step < 2000
+    assert bests[-2:] == [False, False]
+    assert training.stale == 2
+
+
+def test_the_last_state_is_saved_by_time_too(tmp_path: Path) -> None:
+    training = Training(
+        corpus(tmp_path), MODEL, replace(CONFIG, save_every=100, save_minutes=1e-9), tmp_path / "r"
+    )
+    seen = set()
+    for event in training.run():
+        if isinstance(event, Progress):
+            seen.add(checkpoint.read_header(tmp_path / "r" / LAST).results["step"])
+    assert len(seen) > 10
 
 
 def test_state_is_carried_from_window_to_window_and_cut_off(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
-    ids = [training.batches.batch(step)[0] for step in (0, 1)]
-    training._window(0, lr=0.0)
-    training._window(1, lr=0.0)
+    ids = [training.learner.batches.batch(step)[0] for step in (0, 1)]
+    training.learner.learn(0, lr=0.0)
+    training.learner.learn(1, lr=0.0)
     with torch.no_grad():
-        _, expected = training.model(torch.from_numpy(np.concatenate(ids, 1)), training.model.start(4))
-    for carried, whole in zip(training.carry, expected, strict=True):
+        _, expected = training.learner.model(
+            torch.from_numpy(np.concatenate(ids, 1)), training.learner.model.start(4)
+        )
+    for carried, whole in zip(training.learner.carry, expected, strict=True):
         for one, other in zip(carried, whole, strict=True):
             assert not one.requires_grad
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -211,27 +341,29 @@ def test_state_is_carried_from_window_to_window_and_cut_off(tmp_path: Path) -> N
 
 def test_at_a_new_epoch_a_stream_goes_on_where_the_one_before_it_ended(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0), tmp_path / "r")
-    training.carry = tuple(
-        tuple(torch.arange(4.0)[:, None].expand(4, 12) + 1 for _ in carry) for carry in training.carry
+    training.learner.carry = tuple(
+        tuple(torch.arange(4.0)[:, None].expand(4, 12) + 1 for _ in carry) for carry in training.learner.carry
     )
-    ((hidden, _),) = training._begun(training.batches.steps_per_epoch)
+    ((hidden, _),) = training.learner.begun(training.learner.batches.steps_per_epoch)
     assert hidden[:, 0].tolist() == [0, 1, 2, 3]
-    ((hidden, _),) = training._begun(1)
+    ((hidden, _),) = training.learner.begun(1)
     assert hidden[:, 0].tolist() == [1, 2, 3, 4]
 
 
 def test_streams_forget_as_often_as_asked(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0.25), tmp_path / "r")
-    training.carry = tuple(tuple(torch.ones_like(part) for part in carry) for carry in training.carry)
-    steps = [step for step in range(2000) if not training.batches.starts_epoch(step)]
-    kept = np.mean([float(training._begun(step)[0][0].mean()) for step in steps])
+    training.learner.carry = tuple(
+        tuple(torch.ones_like(part) for part in carry) for carry in training.learner.carry
+    )
+    steps = [step for step in range(2000) if not training.learner.batches.starts_epoch(step)]
+    kept = np.mean([float(training.learner.begun(step)[0][0].mean()) for step in steps])
     assert kept == pytest.approx(0.75, abs=0.02)
 
 
 def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, clip=0.01), tmp_path / "r")
-    _, norm = training._window(0, lr=0.0)
-    clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in training.model.parameters()))
+    _, norm = training.learner.learn(0, lr=0.0)
+    clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in training.learner.model.parameters()))
     assert norm > 0.01
     assert clipped == pytest.approx(0.01, rel=1e-3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 import charrnn
 from charrnn.cli import corpus, info, inspect_cell, sample, train
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, ConfigError
 
 app = typer.Typer(
     name="charrnn",
@@ -64,6 +65,8 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
     except KeyboardInterrupt:
         return 130
     except CharrnnError as error:
+        if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":
+            return 1  # under torchrun all processes were told the same; the first one speaks
         # A name with a newline or an escape in it neither breaks the line nor steers the terminal.
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
         terminal.note(f"charrnn: {line}")

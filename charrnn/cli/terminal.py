@@ -6,6 +6,7 @@ stdout carries the product alone; everything else goes to stderr. Tests put thei
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -92,6 +93,10 @@ class Terminal:
         if isinstance(error, BrokenPipeError):
             return OutputClosed()
         return CharrnnError(f"cannot write to standard output: {error.strerror or error}")
+
+    def muted(self) -> Terminal:
+        """A terminal that says nothing: for the processes of a group that do not lead."""
+        return Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
         """A line for eyes, to stderr, above any bar."""

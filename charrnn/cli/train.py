@@ -28,7 +28,8 @@ from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainCo
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
     from charrnn.corpus import Corpus, Reading, Source
-    from charrnn.train import Progress, Report, Training
+    from charrnn.history import Report
+    from charrnn.train import Progress, Training
 
 MODEL, RECIPE, BUDGET, TEXTS = "Model", "Training", "Budget: the first to be spent ends the run", "Texts"
 SPLIT = ",".join(f"{share:g}" for share in TrainConfig.split)
@@ -101,11 +102,18 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Same seed, same machine: same model.", rich_help_panel=RECIPE)
     ] = TrainConfig.seed,
-    save_every: Annotated[
+    patience: Annotated[
         int | None,
         typer.Option(
-            metavar="N",
-            help="Steps between reports: validate, sample, save. Default: 20 a run.",
+            metavar="N", help="End after N reports without a better validation.", rich_help_panel=BUDGET
+        ),
+    ] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|TIME",
+            help="500: steps between reports (validate, sample, save). 90s, 5m, 1h: time between saves"
+            " besides. Default: about 20 reports a run, and 5m.",
             rich_help_panel=RECIPE,
         ),
     ] = None,
@@ -167,7 +175,8 @@ def train(
             minutes=minutes,
             split=_shares(split),
             seed=seed,
-            save_every=save_every,
+            patience=patience,
+            **_saving(save_every),
         )
         if epochs is steps is minutes is None:
             config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
@@ -233,6 +242,21 @@ def _last_of(resume: str, runs: Path) -> Checkpoint:
     from charrnn.checkpoint import LAST, find, load
 
     return load(find(resume, runs, LAST), resume=True)
+
+
+def _saving(given: str | None) -> dict[str, Any]:
+    """--save-every as settings: a number is of steps, a time is of minutes. Raises ConfigError."""
+    from charrnn.errors import ConfigError
+
+    if given is None:
+        return {}
+    units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", given)
+    if found is None or (not found[2] and "." in found[1]):
+        raise ConfigError(f"--save-every {given}: it must be steps, as 500, or a time, as 90s, 5m or 1h")
+    if found[2]:
+        return {"save_minutes": float(found[1]) * units[found[2]]}
+    return {"save_every": int(found[1])}
 
 
 def _shares(split: str) -> tuple[float, float, float]:
@@ -313,43 +337,55 @@ def _train(
     origin: Origin,
 ) -> None:
     # The slow import, of torch, comes after everything that can be wrong without it.
-    from charrnn import devices
+    from charrnn import devices, history
     from charrnn.checkpoint import BEST
-    from charrnn.train import Progress, Training
+    from charrnn.train import Notice, Progress, Training
 
     corpus.splits(config.split)
-    place = devices.pick(device)
-    training = Training(corpus, model_config, config, run, place, last, asdict(origin))
-    _announce(out, training, devices.describe(place))
-    with _polite(training) as caught:
-        bar = out.bar(unit="char", unit_scale=True, smoothing=0.05)
-        for event in training.run():
-            if isinstance(event, Progress):
-                _advance(bar, event, training.characters_per_step)
-            else:
-                _tell(out, event)
-        out.end_bars()
-    if training.step < training.steps:
-        name = "Ctrl-C" if caught[0] == signal.SIGINT else "SIGTERM"
-        where = (
-            "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
-        )
-        raise Stopped(
-            f"{name}: saved at step {training.step} of {training.steps};"
-            f" charrnn train --resume {shlex.quote(run.name)}{where} goes on",
-            128 + caught[0],
-        )
+    place = devices.join(device)
+    try:
+        training = Training(corpus, model_config, config, run, place, last, asdict(origin))
+        if not place.leads:
+            out = out.muted()
+        _announce(out, training, devices.describe(place))
+        with _polite(training) as caught:
+            bar = out.bar(unit="char", unit_scale=True, smoothing=0.05)
+            for event in training.run():
+                if isinstance(event, Progress):
+                    _advance(bar, event, training.characters_per_step)
+                elif isinstance(event, Notice):
+                    out.note(event.text)
+                else:
+                    _tell(out, event)
+            out.end_bars()
+    finally:
+        devices.leave()
+    if not training.done:
+        raise _stopped(training, caught[0] if caught else signal.SIGTERM)
+    out.note(history.verdict(history.read(run)))
     out.write(f"{run / BEST}\n".encode())
+
+
+def _stopped(training: Training, number: int) -> Stopped:
+    run = training.folder
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    where = "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
+    return Stopped(
+        f"{name}: saved at step {training.step} of {training.steps};"
+        f" charrnn train --resume {shlex.quote(run.name)}{where} goes on",
+        128 + number,
+    )
 
 
 def _announce(out: Terminal, training: Training, device: str) -> None:
     from charrnn.network import parameters
 
-    corpus, model, batches, config = training.corpus, training.model.config, training.batches, training.config
+    learner, corpus, config = training.learner, training.corpus, training.config
+    model, batches = learner.model.config, learner.batches
     size = len(corpus.vocabulary)
     out.note(
         f"text   {corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
-        f" {len(training.train_part):,} train, {len(training.validation_part):,} validate"
+        f" {len(learner.train_part):,} train, {len(learner.validation_part):,} validate"
     )
     out.note(
         f"model  {model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
@@ -361,7 +397,7 @@ def _announce(out: Terminal, training: Training, device: str) -> None:
             f"the text is short: {batches.streams} streams and windows of {batches.bptt},"
             f" not {config.streams} and {config.bptt}"
         )
-    if not training.validation_part:
+    if not learner.validation_part:
         out.note("the text is too short for a validation part: the best model is the one that fits it best")
 
 

@@ -1,0 +1,143 @@
+"""One step of learning, and all the state it moves.
+
+S: streams   R: this process's streams   T: characters of a window   V: vocabulary
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from charrnn import devices
+from charrnn.checkpoint import RESUME
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.corpus import Batches, Corpus
+from charrnn.devices import Place
+from charrnn.evaluate import evaluate
+from charrnn.model import CharRNN, State, detached, load_weights, weights
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Learner:
+    """A model on its text: weights, moments, carried state, generator. The step is the caller's."""
+
+    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig, place: Place) -> None:
+        """Raises CorpusError when the text is too short, ConfigError when the streams cannot be shared."""
+        self.corpus, self.config, self.place = corpus, config, place
+        self.train_part, self.validation_part, _ = corpus.splits(config.split)
+        ids = corpus.ids[self.train_part.start : self.train_part.stop]
+        self.batches = Batches.fitted(ids, config.streams, config.bptt, place.world)
+        self.rows = place.rows(self.batches.streams)
+        # The first weights come from a generator of their own on the CPU: the same on every device.
+        first = torch.Generator().manual_seed(config.seed)
+        self.model = CharRNN(model, len(corpus.vocabulary), first).to(place.device)
+        self.generator = torch.Generator(place.device).manual_seed(config.seed)
+        self.model.regularise(
+            config.dropout,
+            config.weight_drop,
+            devices.precision(place.device, config.precision),
+            self.generator,
+            (self.batches.streams, self.rows),
+        )
+        self.trained: nn.Module = self.model
+        if place.world > 1:
+            self.trained = DistributedDataParallel(self.model)
+        self.forget_moments()
+        self.carry = self.model.start(self.rows.stop - self.rows.start)
+
+    def forget_moments(self) -> None:
+        """A new optimiser: AdamW (Loshchilov & Hutter 2019), decaying matrices alone."""
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        betas = (self.config.beta1, self.config.beta2)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=betas, fused=True)
+
+    def learn(self, step: int, lr: float) -> tuple[Tensor, Tensor]:
+        """Learn from one window: its mean nats a character, and the gradient's norm before clipping."""
+        device = self.place.device
+        inputs, targets = (
+            torch.from_numpy(part).to(device, non_blocking=True)
+            for part in self.batches.batch(step, self.rows)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        logits, carry = self.trained(inputs, self.begun(step))
+        loss = functional.cross_entropy(logits.reshape(-1, self.model.symbols), targets.reshape(-1))
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        self.optimizer.step()
+        self.carry = detached(carry)
+        return loss.detach(), norm
+
+    def begun(self, step: int) -> State:
+        """The state before a window: the last one's end, but where a stream begins anew."""
+        state = self.carry
+        forget = np.random.default_rng((self.config.seed, step)).random(self.batches.streams)
+        fresh = forget < self.config.reset
+        if self.batches.starts_epoch(step):
+            # Stream s begins again where stream s - 1 ended; only the first has no text before it.
+            state = tuple(
+                tuple(self.place.gather(part).roll(1, 0)[self.rows] for part in carry) for carry in state
+            )
+            fresh[0] = True
+        if not fresh.any():
+            return state
+        keep = torch.from_numpy(~fresh[self.rows]).to(self.place.device)[:, None]
+        return tuple(tuple(part * keep for part in carry) for carry in state)
+
+    def validate(self, part: range | None = None) -> float | None:
+        """Nats per character over the validation part (or the given one), None where there is none."""
+        part = self.validation_part if part is None else part
+        return evaluate(self.model, self.corpus.ids, part) if part else None
+
+    def weights(self) -> Arrays:
+        """The parameters, by name."""
+        return weights(self.model)
+
+    def state(self) -> Arrays:
+        """The parameters, and under ``resume.`` all else that learning moves; the same on every process."""
+        tensors: dict[str, Tensor] = {"generator": self.generator.get_state()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        for index, carry in enumerate(self.carry):
+            for key, part in zip(self.model.stack[index].cell.carries, carry, strict=True):
+                tensors[f"carry.{index}.{key}"] = self.place.gather(part)
+        rest = {RESUME + name: value.detach().cpu().numpy().copy() for name, value in tensors.items()}
+        return self.weights() | rest
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Set all that ``state`` gave. Raises KeyError, RuntimeError or TypeError when it is not that."""
+        load_weights(self.model, state)
+        tensors = {
+            name.removeprefix(RESUME): torch.from_numpy(value.copy())
+            for name, value in state.items()
+            if name.startswith(RESUME)
+        }
+        device = self.place.device
+        for name, parameter in self.model.named_parameters():
+            prefix = f"optimizer.{name}."
+            self.optimizer.state[parameter] = {
+                key.removeprefix(prefix): value.to(device)
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+        self.carry = tuple(
+            tuple(tensors[f"carry.{index}.{key}"][self.rows].to(device) for key in layer.cell.carries)
+            for index, layer in enumerate(self.model.stack)
+        )
+        self.generator.set_state(tensors["generator"])

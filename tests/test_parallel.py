@@ -1,0 +1,75 @@
+"""Several processes make the same run as one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from charrnn import checkpoint
+from charrnn.checkpoint import BEST
+from charrnn.devices import Place
+from charrnn.errors import ConfigError
+from charrnn.history import LOG
+from tests.conftest import TEXT
+
+
+def train(name: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """A training by one process, or by several under torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
+    settings = ["--hidden", "8", "--streams", "4", "--bptt", "8", "--steps", "150", "--save-every", "50"]
+    command = [sys.executable, *(group if processes > 1 else []), "-m", "charrnn", "train", "text.txt"]
+    return subprocess.run(
+        [*command, "--name", name, *settings, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def log(name: str) -> list[dict]:
+    return [json.loads(line) for line in Path("checkpoints", name, LOG).read_text().splitlines()]
+
+
+def test_two_processes_give_the_losses_of_one_and_one_of_them_speaks() -> None:
+    Path("text.txt").write_text(TEXT)
+    one, two = train("one", "--precision", "float32"), train("two", "--precision", "float32", processes=2)
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    assert two.stdout == "checkpoints/two/model.safetensors\n"
+    assert two.stderr.count("step 150/150") == 1
+    assert "2 processes" in two.stderr
+    for alone, shared in zip(log("one"), log("two"), strict=True):
+        for key in ("step", "epoch", "characters", "lr", "best"):
+            assert alone[key] == shared[key]
+        for key in ("train_nats", "validation_nats", "gradient_norm"):
+            assert shared[key] == pytest.approx(alone[key], rel=1e-4)
+    weights = [checkpoint.load(Path("checkpoints", name, BEST)).weights for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(
+            torch.from_numpy(weights[1][name]), torch.from_numpy(value), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_a_mistake_among_several_processes_ends_all_and_is_told_once() -> None:
+    Path("text.txt").write_text(TEXT)
+    done = train("odd", "--streams", "5", processes=2)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.count("--streams 5: it must be a multiple of the 2 processes") == 1
+
+
+def test_streams_are_shared_out_in_order() -> None:
+    places = [Place(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert [list(range(12))[place.rows(12)] for place in places] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+    ]
+    with pytest.raises(ConfigError, match="--streams 10"):
+        places[0].rows(10)
