@@ -24,7 +24,14 @@ from charrnn.vocab import Vocabulary
 V, STREAMS, BPTT = 65, 32, 64
 BARE = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 PLAIN = TrainConfig(
-    streams=STREAMS, bptt=BPTT, dropout=0, weight_drop=0, precision="float32", steps=1, split=(100, 0, 0)
+    muon=0,
+    streams=STREAMS,
+    bptt=BPTT,
+    dropout=0,
+    weight_drop=0,
+    precision="float32",
+    steps=1,
+    split=(100, 0, 0),
 )
 
 
@@ -37,7 +44,7 @@ def ours(config: ModelConfig, settings: TrainConfig) -> common.Contestant:
 
     def one() -> None:
         nonlocal step
-        loss, _ = learner.learn(step, 1e-3)
+        loss, _ = learner.learn(step, 0.1)
         float(loss)
         step += 1
 

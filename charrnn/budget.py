@@ -1,4 +1,4 @@
-"""How many steps a budget is, and the learning rate of each."""
+"""How many steps a budget is, and the share of the learning rate at each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REPORTS_APART = 100
 """... so many steps."""
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to ``final_lr``: the rate of step ``step`` (from 0) of ``steps``."""
+def rate(step: int, steps: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to ``final_lr``: step ``step``'s (from 0) share of the highest rate."""
     warmup = max(1, round(config.warmup * steps))
     if step < warmup:
-        return config.lr * (step + 1) / warmup
+        return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return config.lr * (config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2)
+    return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2
 
 
 def fit(learner: Learner) -> tuple[int, int]:
@@ -57,7 +57,7 @@ def rehearse(learner: Learner, seconds: float) -> tuple[float, float]:
         times = []
         for step in range(count):
             start = time.perf_counter()
-            loss, _ = learner.learn(step, lr=0.0)  # moments move, weights do not
+            loss, _ = learner.learn(step, 0.0)  # moments move, weights do not
             float(loss)
             times.append(time.perf_counter() - start)
         return times

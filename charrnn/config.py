@@ -86,7 +86,8 @@ class TrainConfig(_Config):
     precision   of the recurrent kernel while training: "float32", "bfloat16", or "auto": bfloat16
                 where the device computes in it faster; weights, moments and losses are float32
     lr          AdamW's highest learning rate, reached after ``warmup`` (a share of the run)
-    final_lr    where the cosine ends, as a share of ``lr``
+    muon        Muon's, which learns the layers' weights; 0: AdamW learns them too
+    final_lr    where the cosine ends, as a share of the highest
     reset       share of streams that forget all before a window: a model that only ever carries its
                 state on never learns to begin, and writes nonsense from an empty one
     clip        largest global gradient norm; 0 turns clipping off
@@ -101,7 +102,8 @@ class TrainConfig(_Config):
     dropout: float = 0.2
     weight_drop: float = 0.2
     precision: str = "auto"
-    lr: float = 8e-3
+    lr: float = 6e-3
+    muon: float = 0.02
     final_lr: float = 0.01
     warmup: float = 0.05
     beta1: float = 0.9
@@ -130,6 +132,7 @@ class TrainConfig(_Config):
                 _number(self, name, 1e-9, 1e9, "above 0")
         _number(self, "save_minutes", 1e-9, 1e9, "above 0")
         _number(self, "lr", 1e-300, 1e300, "above 0")
+        _number(self, "muon", 0, 1e300, "0 (off) or more")
         _number(self, "clip", 0, 1e300, "0 (off) or more")
         _number(self, "weight_decay", 0, 1e300, "0 or more")
         for name in ("final_lr", "warmup", "reset"):

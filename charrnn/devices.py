@@ -5,6 +5,8 @@ S: streams, cut among the processes   R: a process's streams
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +71,7 @@ class Place:
 
 def join(name: str = "auto") -> Place:
     """This process's place: alone, or in the group that torchrun announces. Raises ConfigError."""
+    keep_memory()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Place(pick(name))
@@ -88,6 +91,19 @@ def leave() -> None:
     """Leave the group, where there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed tensors' memory instead of handing it back to the system at every step.
+
+    Else each large tensor is a mapping of its own, and page faults take a large share of a step
+    (benchmarks/RESULTS.md). Where there is another C library nothing happens.
+    """
+    mmap_threshold, trim_threshold = -3, -1
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_threshold, 1 << 30)
+        library.mallopt(trim_threshold, 2**31 - 1)
 
 
 def pick(name: str = "auto") -> torch.device:

@@ -23,6 +23,7 @@ from charrnn.corpus import Batches, Corpus
 from charrnn.devices import Place
 from charrnn.evaluate import evaluate
 from charrnn.model import CharRNN, State, detached, load_weights, weights
+from charrnn.muon import Muon
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -55,31 +56,45 @@ class Learner:
         self.carry = self.model.start(self.rows.stop - self.rows.start)
 
     def forget_moments(self) -> None:
-        """A new optimiser: AdamW (Loshchilov & Hutter 2019), decaying matrices alone."""
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
+        """New optimisers: Muon for the layers' weights, AdamW (Loshchilov & Hutter 2019) for the rest,
+        decaying matrices alone.
+        """
+        config = self.config
+        layers = [p for p in self.model.layers.parameters() if p.dim() > 1] if config.muon else []
+        taken = set(map(id, layers))
+        rest = [p for p in self.model.parameters() if id(p) not in taken]
         groups = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        betas = (self.config.beta1, self.config.beta2)
-        self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=betas, fused=True)
+        betas = (config.beta1, config.beta2)
+        adamw = torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [(adamw, config.lr)]
+        if layers:
+            first = self.model.stack[0]
+            muon = Muon(layers, len(first.cell.gates), config.muon, precision=first.precision)
+            self.optimizers.append((muon, config.muon))
 
-    def learn(self, step: int, lr: float) -> tuple[Tensor, Tensor]:
-        """Learn from one window: its mean nats a character, and the gradient's norm before clipping."""
+    def learn(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Learn from one window: its mean nats a character, and the gradient's norm before clipping.
+
+        ``rate`` is the share of the highest learning rates.
+        """
         device = self.place.device
         inputs, targets = (
             torch.from_numpy(part).to(device, non_blocking=True)
             for part in self.batches.batch(step, self.rows)
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for optimizer, highest in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = highest * rate
         logits, carry = self.trained(inputs, self.begun(step))
         loss = functional.cross_entropy(logits.reshape(-1, self.model.symbols), targets.reshape(-1))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
-        self.optimizer.step()
+        for optimizer, _ in self.optimizers:
+            optimizer.step()
         self.carry = detached(carry)
         return loss.detach(), norm
 
@@ -112,8 +127,9 @@ class Learner:
         """The parameters, and under ``resume.`` all else that learning moves; the same on every process."""
         tensors: dict[str, Tensor] = {"generator": self.generator.get_state()}
         for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{name}.{key}"] = value
+            for optimizer, _ in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{name}.{key}"] = value
         for index, carry in enumerate(self.carry):
             for key, part in zip(self.model.stack[index].cell.carries, carry, strict=True):
                 tensors[f"carry.{index}.{key}"] = self.place.gather(part)
@@ -131,7 +147,8 @@ class Learner:
         device = self.place.device
         for name, parameter in self.model.named_parameters():
             prefix = f"optimizer.{name}."
-            self.optimizer.state[parameter] = {
+            (owner,) = (each for each, _ in self.optimizers if _owns(each, parameter))
+            owner.state[parameter] = {
                 key.removeprefix(prefix): value.to(device)
                 for key, value in tensors.items()
                 if key.startswith(prefix)
@@ -141,3 +158,7 @@ class Learner:
             for index, layer in enumerate(self.model.stack)
         )
         self.generator.set_state(tensors["generator"])
+
+
+def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
+    return any(parameter is each for group in optimizer.param_groups for each in group["params"])

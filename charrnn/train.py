@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from charrnn import checkpoint, history, sample
-from charrnn.budget import fit, learning_rate
+from charrnn.budget import fit, rate
 from charrnn.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus
@@ -158,8 +158,8 @@ class Training:
         reported = (self.step, self.seconds)
         wait = self.config.save_minutes * 60
         while self.step < self.steps and not self._out_of_patience:
-            lr = self.lr_scale * learning_rate(self.step, self.steps, self.config)
-            loss, norm = self.learner.learn(self.step, lr)
+            share = self.lr_scale * rate(self.step, self.steps, self.config)
+            loss, norm = self.learner.learn(self.step, share)
             pending.append(loss)
             self.step += 1
             now = clock.now()
@@ -239,7 +239,7 @@ class Training:
             epoch=round(self.epoch, 4),
             characters=round(self.step * self.characters_per_step),
             seconds=round(self.seconds, 2),
-            lr=self.lr_scale * learning_rate(self.step - 1, self.steps, self.config),
+            lr=self.config.lr * self.lr_scale * rate(self.step - 1, self.steps, self.config),
             gradient_norm=norm,
             train_nats=train_nats,
             validation_nats=validation,

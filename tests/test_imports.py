@@ -14,7 +14,7 @@ LEVELS = [
     {"errors", "files"},
     {"config", "vocab", "history"},
     {"cells", "network", "corpus", "catalog", "checkpoint"},
-    {"inference", "model", "devices"},
+    {"inference", "model", "devices", "muon"},
     {"sample", "inspect_cell", "evaluate"},
     {"learner"},
     {"budget"},
@@ -22,7 +22,7 @@ LEVELS = [
     {"cli"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-LEARNS = {"model", "devices", "evaluate", "learner", "train"}
+LEARNS = {"model", "devices", "evaluate", "learner", "muon", "train"}
 QUESTIONS = {"sample", "inspect_cell"}
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from charrnn import checkpoint
-from charrnn.budget import learning_rate
+from charrnn.budget import rate
 from charrnn.checkpoint import BEST, LAST
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, file_source, open_corpus
@@ -25,7 +25,7 @@ from charrnn.train import LOCK, Notice, Progress, Training
 from tests.conftest import TEXT
 
 MODEL = ModelConfig(hidden=12, embedding=6)
-PLAIN = {"dropout": 0.0, "weight_drop": 0.0, "precision": "float32"}
+PLAIN = {"muon": 0.0, "dropout": 0.0, "weight_drop": 0.0, "precision": "float32"}
 CONFIG = TrainConfig(streams=4, bptt=16, steps=20, save_every=7)
 
 
@@ -95,9 +95,9 @@ def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(tmp_pa
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "cut")
     window = training.learner.learn
 
-    def stopping(step: int, lr: float):
+    def stopping(step: int, share: float):
         training.stop = step == at - 1
-        return window(step, lr)
+        return window(step, share)
 
     training.learner.learn = stopping
     list(training.run())
@@ -188,12 +188,12 @@ def test_a_text_without_a_target_is_an_error(tmp_path: Path, text: str) -> None:
 
 
 def spoil(training: Training, when) -> None:
-    """Make the loss of the steps for which ``when(step, lr)`` holds no number, and the weights too."""
+    """Make the loss of the steps for which ``when(step, share)`` holds no number, and the weights too."""
     learn = training.learner.learn
 
-    def spoilt(step: int, lr: float):
-        loss, norm = learn(step, lr)
-        if when(step, lr):
+    def spoilt(step: int, share: float):
+        loss, norm = learn(step, share)
+        if when(step, share):
             with torch.no_grad():
                 training.learner.model.readout.bias.fill_(math.nan)
             loss = loss * math.nan
@@ -206,22 +206,22 @@ def test_a_lost_loss_goes_back_to_the_last_report_with_half_the_rate_and_on_to_t
     tmp_path: Path,
 ) -> None:
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
-    full = learning_rate(10, CONFIG.steps, CONFIG)
-    spoil(training, lambda step, lr: step == 10 and lr > full * 0.3)
+    full = rate(10, CONFIG.steps, CONFIG)
+    spoil(training, lambda step, share: step == 10 and share > full * 0.3)
     events = list(training.run())
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert len(notices) == 2
     assert "at step 14 the loss is nan: back to step 7, with 0.5 of the learning rate" in notices[0]
     assert "back to step 7, with 0.25 of" in notices[1]
     assert [report.step for report in reports(events)] == [7, 14, 20]
-    assert reports(events)[1].lr == pytest.approx(learning_rate(13, CONFIG.steps, CONFIG) / 4)
+    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * rate(13, CONFIG.steps, CONFIG) / 4)
     assert math.isfinite(reports(events)[-1].validation_nats)
 
 
 def test_going_back_is_as_if_the_lost_steps_had_not_been(tmp_path: Path) -> None:
-    halved = replace(CONFIG, lr=CONFIG.lr / 2)
+    halved = replace(CONFIG, lr=CONFIG.lr / 2, muon=CONFIG.muon / 2)
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "lost")
-    spoil(training, lambda step, lr: step == 3 and training.rollbacks == 0)
+    spoil(training, lambda step, share: step == 3 and training.rollbacks == 0)
     list(training.run())
     list(Training(corpus(tmp_path), MODEL, halved, tmp_path / "halved").run())
     lost, plain = (checkpoint.load(tmp_path / run / LAST) for run in ("lost", "halved"))
@@ -231,7 +231,7 @@ def test_going_back_is_as_if_the_lost_steps_had_not_been(tmp_path: Path) -> None
 
 def test_after_three_rollbacks_the_run_gives_up_and_keeps_the_best(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
-    spoil(training, lambda step, lr: step == 10)
+    spoil(training, lambda step, share: step == 10)
     events = []
     with pytest.raises(CharrnnError, match=r"loss is nan, after 3 rollbacks: try a lower --lr.*stays in"):
         events.extend(training.run())
@@ -240,7 +240,7 @@ def test_after_three_rollbacks_the_run_gives_up_and_keeps_the_best(tmp_path: Pat
 
 
 def test_a_loss_far_above_a_guess_counts_as_lost(tmp_path: Path) -> None:
-    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, lr=50.0, clip=0, **PLAIN), tmp_path / "run")
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, clip=0, **PLAIN, lr=50.0), tmp_path / "run")
     with contextlib.suppress(CharrnnError):
         for event in training.run():
             if isinstance(event, Notice):
@@ -327,8 +327,8 @@ def test_the_last_state_is_saved_by_time_too(tmp_path: Path) -> None:
 def test_state_is_carried_from_window_to_window_and_cut_off(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
     ids = [training.learner.batches.batch(step)[0] for step in (0, 1)]
-    training.learner.learn(0, lr=0.0)
-    training.learner.learn(1, lr=0.0)
+    training.learner.learn(0, 0.0)
+    training.learner.learn(1, 0.0)
     with torch.no_grad():
         _, expected = training.learner.model(
             torch.from_numpy(np.concatenate(ids, 1)), training.learner.model.start(4)
@@ -362,15 +362,15 @@ def test_streams_forget_as_often_as_asked(tmp_path: Path) -> None:
 
 def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, clip=0.01), tmp_path / "r")
-    _, norm = training.learner.learn(0, lr=0.0)
+    _, norm = training.learner.learn(0, 0.0)
     clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in training.learner.model.parameters()))
     assert norm > 0.01
     assert clipped == pytest.approx(0.01, rel=1e-3)
 
 
 def test_the_learning_rate_warms_up_then_falls_to_its_end() -> None:
-    config = TrainConfig(lr=1.0, warmup=0.1, final_lr=0.05)
-    rates = [learning_rate(step, 200, config) for step in range(200)]
+    config = TrainConfig(warmup=0.1, final_lr=0.05)
+    rates = [rate(step, 200, config) for step in range(200)]
     assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert max(rates) == 1

@@ -94,8 +94,14 @@ def train(
         ),
     ] = TrainConfig.precision,
     lr: Annotated[
-        float, typer.Option(help="Highest learning rate.", rich_help_panel=RECIPE)
+        float, typer.Option(help="AdamW's highest learning rate.", rich_help_panel=RECIPE)
     ] = TrainConfig.lr,
+    muon: Annotated[
+        float,
+        typer.Option(
+            help="Muon's, for the layers' weights; 0 gives them to AdamW too.", rich_help_panel=RECIPE
+        ),
+    ] = TrainConfig.muon,
     clip: Annotated[
         float, typer.Option(help="Largest gradient norm; 0 is no clipping.", rich_help_panel=RECIPE)
     ] = TrainConfig.clip,
@@ -169,6 +175,7 @@ def train(
             weight_drop=weight_drop,
             precision=precision,
             lr=lr,
+            muon=muon,
             clip=clip,
             epochs=epochs,
             steps=steps,
