@@ -34,7 +34,7 @@ from platformdirs import user_cache_path
 
 from charrnn.errors import CorpusError
 from charrnn.files import replacing
-from charrnn.vocab import CODE_POINTS, UNKNOWN, Vocabulary, code_points, describe
+from charrnn.vocab import CODE_POINTS, UNKNOWN, Vocabulary, code_points
 
 CHUNK = 1 << 20
 CACHE_LIMIT = 8 << 30
@@ -201,12 +201,12 @@ def open_corpus(
     name: str,
     reading: Reading | None = None,
     cache: Path | None = None,
-    vocabulary: Vocabulary | None = None,
+    known: str = "",
     progress: Callable[[str, int], None] = lambda what, characters: None,
 ) -> Corpus:
     """Read texts into a Corpus, from the cache where it has been read before.
 
-    With ``vocabulary`` the ids are those of that vocabulary. ``progress`` is told what is
+    ``known`` are symbols that the vocabulary is to hold besides the text's. ``progress`` is told what is
     done, and how many characters further it is. Raises CorpusError.
     """
     reading, cache = reading or Reading(), cache or cache_folder()
@@ -219,11 +219,8 @@ def open_corpus(
         progress("reading", len(piece))
     if not count:
         raise CorpusError(f"{name}: the text is empty")
-    symbols = "".join(map(chr, np.flatnonzero(seen)))
-    if vocabulary is None:
-        vocabulary = Vocabulary(symbols, reading.byte_level)
-    elif unknown := sorted(set(symbols) - set(vocabulary.symbols)):
-        raise CorpusError(f"{name}: {describe(unknown[0])} is not in the model's vocabulary")
+    seen[code_points(known)] = True
+    vocabulary = Vocabulary("".join(map(chr, np.flatnonzero(seen))), reading.byte_level)
     key = hashlib.sha256(
         f"{digest.hexdigest()} {reading.byte_level} {vocabulary.symbols!r}".encode()
     ).hexdigest()

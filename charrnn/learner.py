@@ -24,6 +24,7 @@ from charrnn.devices import Place
 from charrnn.evaluate import evaluate
 from charrnn.model import CharRNN, State, detached, load_weights, weights
 from charrnn.muon import Muon
+from charrnn.vocab import Vocabulary
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -74,6 +75,24 @@ class Learner:
             first = self.model.stack[0]
             muon = Muon(layers, len(first.cell.gates), config.muon, precision=first.precision)
             self.optimizers.append((muon, config.muon))
+
+    def adopt(self, weights: Arrays, vocabulary: Vocabulary) -> None:
+        """Start from another model's weights, of the same architecture and a part of the symbols.
+
+        Symbols it did not know keep their fresh rows, and the lowest bias it gave any.
+        """
+        rows = self.corpus.vocabulary.encode_units(vocabulary.symbols)
+        ours = self.weights()
+        for name, value in weights.items():
+            if name in ("embedding.weight", "readout.weight", "readout.bias"):
+                if name == "readout.bias":
+                    ours[name][:] = value.min()
+                ours[name][rows] = value
+            elif name == "layers.0.weight_ih" and not self.model.config.embedding:
+                ours[name][:, rows] = value
+            else:
+                ours[name] = value
+        load_weights(self.model, ours)
 
     def learn(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Learn from one window: its mean nats a character, and the gradient's norm before clipping.

@@ -82,8 +82,11 @@ class Training:
         place: Place | None = None,
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
+        start: Checkpoint | None = None,
     ) -> None:
         """Nothing is written before ``run``. ``origin`` is recorded for who resumes.
+
+        ``start`` is a model to begin from, whose symbols the corpus's vocabulary holds.
 
         Raises CorpusError when the text is too short, CheckpointError when ``resume`` does not fit.
         """
@@ -99,6 +102,8 @@ class Training:
         self._unsaved: tuple[dict[str, Any], Arrays] | None = None  # a best that the disk refused
         self._behind = False  # whether the disk refused the last state too
         self._resumed = resume is not None
+        if start is not None:
+            self.learner.adopt(start.weights, start.header.vocabulary)
         if resume is not None:
             self._restore(resume)
         self._good = self._snapshot()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from charrnn import checkpoint
 from charrnn.cli import main
 from charrnn.cli.terminal import Terminal
 from tests.conftest import TEXT, Ran, charrnn
@@ -126,6 +127,43 @@ def test_resume_goes_on_with_the_runs_own_settings(text: Path) -> None:
     assert "--hidden" in a_line(charrnn("train", "--resume", "notes", "--hidden", "9"))
     text.write_text(TEXT + "more")
     assert "not the text this run was learning" in charrnn("train", "--resume", "notes").err
+
+
+def test_a_model_is_the_start_of_another_and_new_characters_get_new_rows(text: Path) -> None:
+    train(str(text))
+    Path("other.txt").write_text(TEXT.upper() + "zé" * 20)
+    done = charrnn("train", "other.txt", "--from", "notes", "--steps", "1", "--lr", "1e-12", "--muon", "0")
+    assert done.text == "checkpoints/other/model.safetensors\n"
+    assert "its 17 symbols stay, new rows for 'A' 'C'" in done.err
+    assert "'z' 'é'" in done.err
+    old, new = (checkpoint.load(Path("checkpoints", name, checkpoint.BEST)) for name in ("notes", "other"))
+    rows = new.header.vocabulary.encode(old.header.vocabulary.symbols)
+    for name, value in old.weights.items():
+        kept = new.weights[name]
+        if name.startswith(("embedding", "readout")):
+            assert len(kept) > len(value)
+            kept = kept[rows]
+        np.testing.assert_allclose(kept, value, atol=1e-9)
+    assert (new.weights["readout.bias"] >= old.weights["readout.bias"].min() - 1e-6).all()
+    sampled = charrnn("sample", "other", "--prompt", "the cat é", "--length", "5")
+    assert sampled.status == 0
+
+
+def test_a_start_keeps_its_architecture_and_its_unit(text: Path) -> None:
+    train(str(text))
+    assert "leave out --hidden" in a_line(charrnn("train", str(text), "--from", "notes", "--hidden", "9"))
+    assert "leave out --bytes" in a_line(charrnn("train", str(text), "--from", "notes", "--bytes"))
+    assert "a quarter of the usual" in charrnn("train", str(text), "--from", "notes", "--steps", "1").err
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [("7", {"save_every": 7}), ("90s", {"save_minutes": 1.5}), ("1h", {"save_minutes": 60})],
+)
+def test_save_every_is_steps_or_a_time(text: Path, given: str, settings: dict) -> None:
+    assert train(str(text), "--save-every", given).status == 0
+    training = json.loads(charrnn("info", "--json").text)["training"]
+    assert settings.items() <= training.items()
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130_and_sigterm_143(text: Path) -> None:
@@ -306,6 +344,8 @@ def test_a_fresh_sample_is_inspected_where_nothing_is_piped_in(run: Path) -> Non
         (["train", "notes.txt", "--lr", "nan"], "--lr nan"),
         (["train", "notes.txt", "--encoding", "utf-9"], "--encoding utf-9"),
         (["train", "notes.txt", "--newlines", "cr"], "--newlines cr"),
+        (["train", "notes.txt", "--save-every", "5x"], "--save-every 5x"),
+        (["train", "notes.txt", "--save-every", "0.5"], "--save-every 0.5"),
         (["train", "notes.txt", "--device", "abacus"], "--device abacus"),
         (["train", "--resume", "nothing"], "no checkpoint is called nothing"),
         (["sample", "nothing"], "no checkpoint is called nothing; runs in checkpoints: tiny"),

@@ -342,12 +342,10 @@ def test_the_least_recently_used_ids_go_first_and_the_newest_stays(monkeypatch: 
     assert len(cached()) == 1
 
 
-def test_a_given_vocabulary_keeps_its_ids_and_refuses_what_it_does_not_hold() -> None:
-    known = Vocabulary("abcd")
-    assert open_corpus([memory(b"db")], "text", vocabulary=known).ids.tolist() == [3, 1]
-    assert text_of(opened(b"db")) == "db"  # not the ids of the other vocabulary
-    with pytest.raises(CorpusError, match=r"text: 'e' \(U\+0065 .* is not in the model's vocabulary"):
-        open_corpus([memory(b"dbe")], "text", vocabulary=known)
+def test_known_symbols_are_in_the_vocabulary_beside_the_texts() -> None:
+    corpus = open_corpus([memory(b"db")], "text", known="cab")
+    assert corpus.vocabulary.symbols == "abcd"
+    assert corpus.ids.tolist() == [3, 1]
 
 
 @pytest.mark.parametrize("second", [b"aab", b"aacb", b"abab", b"ababb"])

@@ -53,6 +53,10 @@ def train(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a stopped run, exactly where it was.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="CHECKPOINT", help="Begin with the weights of this model."),
+    ] = None,
     cell: Annotated[str, typer.Option(help="gru, gru-cho, lstm, rnn.", rich_help_panel=MODEL)] = (
         ModelConfig.cell
     ),
@@ -159,15 +163,17 @@ def train(
     from charrnn.corpus import Reading
 
     out, runs = terminal(context), checkpoints_folder(checkpoints)
-    last = None
+    last, begin = None, None
+    if start is not None and resume is None:
+        begin = _model_of(context, start, runs, as_bytes)
     if resume is not None:
         _refuse_settings(context, resume)
         last = _last_of(resume, runs)
         run, model_config, config = last.path.parent, last.header.model, last.header.training
         origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
     else:
-        model_config = ModelConfig(cell, layers, hidden, embedding)
-        cells.get(cell)
+        model_config = begin.header.model if begin else ModelConfig(cell, layers, hidden, embedding)
+        cells.get(model_config.cell)
         config = TrainConfig(
             streams=streams,
             bptt=bptt,
@@ -185,14 +191,16 @@ def train(
             patience=patience,
             **_saving(save_every),
         )
+        if begin is not None:
+            config = _gentler(out, context, config)
         if epochs is steps is minutes is None:
             config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
         origin = Origin(text or [], glob, encoding, as_bytes, newlines or ("keep" if as_bytes else "lf"))
         run = _run_folder(out, runs, name, origin.run_name)
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
     with ExitStack() as stack:
-        corpus = _corpus(out, origin, reading, corpora_folder(corpora), stack)
-        _train(out, run, corpus, model_config, config, device, last, origin)
+        corpus = _corpus(out, origin, reading, corpora_folder(corpora), stack, begin)
+        _train(out, run, corpus, model_config, config, device, last, origin, begin)
 
 
 @dataclass(frozen=True)
@@ -238,11 +246,43 @@ def _refuse_settings(context: typer.Context, resume: str) -> None:
     from charrnn.errors import ConfigError
 
     for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in _WITH_RESUME:
+        if _given(context, str(parameter.name)) and parameter.name not in _WITH_RESUME:
             raise ConfigError(
                 f"--resume {resume} keeps the run's own settings: leave out {parameter.opts[0]}"
             )
+
+
+ARCHITECTURE = ("cell", "layers", "hidden", "embedding")
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether the user wrote the option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _model_of(context: typer.Context, start: str, runs: Path, as_bytes: bool) -> Checkpoint:
+    """The model to begin from. Raises ConfigError where the command line contradicts it."""
+    from charrnn.checkpoint import find, load
+    from charrnn.errors import ConfigError
+
+    for name in ARCHITECTURE:
+        if _given(context, name):
+            raise ConfigError(f"--from {start} keeps that model's architecture: leave out --{name}")
+    found = load(find(start, runs))
+    if found.header.vocabulary.byte_level != as_bytes:
+        change = "leave out" if as_bytes else "add"
+        kind = "characters" if as_bytes else "bytes"
+        raise ConfigError(f"--from {start}: that model learnt {kind}: {change} --bytes")
+    return found
+
+
+def _gentler(out: Terminal, context: typer.Context, config: TrainConfig) -> TrainConfig:
+    """A quarter of the learning rates, where they are not given: the model is not to forget all at once."""
+    if _given(context, "lr") or _given(context, "muon"):
+        return config
+    out.note("rates  a quarter of the usual ones, since the model has learnt before (--lr, --muon)")
+    return replace(config, lr=config.lr / 4, muon=config.muon / 4)
 
 
 def _last_of(resume: str, runs: Path) -> Checkpoint:
@@ -298,8 +338,13 @@ def _run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -> P
     return folder
 
 
-def _corpus(out: Terminal, origin: Origin, reading: Reading, folder: Path, stack: ExitStack) -> Corpus:
-    """The text as ids, from files, stdin or the catalogue. Raises CharrnnError."""
+def _corpus(
+    out: Terminal, origin: Origin, reading: Reading, folder: Path, stack: ExitStack, begin: Checkpoint | None
+) -> Corpus:
+    """The text as ids, from files, stdin or the catalogue; with the symbols of the model to begin from.
+
+    Raises CharrnnError.
+    """
     from charrnn import catalog
     from charrnn.corpus import open_corpus, sources, spooled
     from charrnn.errors import CorpusError
@@ -327,9 +372,14 @@ def _corpus(out: Terminal, origin: Origin, reading: Reading, folder: Path, stack
             bars[what] = stack.enter_context(out.bar(desc=what, unit="char", unit_scale=True, delay=1))
         bars[what].update(characters)
 
-    corpus = open_corpus(texts, title, reading, progress=progress)
+    known = begin.header.vocabulary.symbols if begin else ""
+    corpus = open_corpus(texts, title, reading, known=known, progress=progress)
     for bar in bars.values():
         bar.close()
+    if begin is not None:
+        new = sorted(set(corpus.vocabulary.symbols) - set(known))
+        what = f"new rows for {' '.join(map(repr, new))}" if new else "no new characters"
+        out.note(f"from   {begin.path}: its {len(known)} symbols stay, {what}")
     return corpus
 
 
@@ -342,6 +392,7 @@ def _train(
     device: str,
     last: Checkpoint | None,
     origin: Origin,
+    begin: Checkpoint | None,
 ) -> None:
     # The slow import, of torch, comes after everything that can be wrong without it.
     from charrnn import devices, history
@@ -351,7 +402,7 @@ def _train(
     corpus.splits(config.split)
     place = devices.join(device)
     try:
-        training = Training(corpus, model_config, config, run, place, last, asdict(origin))
+        training = Training(corpus, model_config, config, run, place, last, asdict(origin), begin)
         if not place.leads:
             out = out.muted()
         _announce(out, training, devices.describe(place))
