@@ -99,8 +99,8 @@ class TrainConfig(_Config):
 
     streams: int = 32
     bptt: int = 64
-    dropout: float = 0.2
-    weight_drop: float = 0.2
+    dropout: float = 0.3
+    weight_drop: float = 0.1
     precision: str = "auto"
     lr: float = 6e-3
     muon: float = 0.02

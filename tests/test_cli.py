@@ -186,6 +186,15 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130_and_sigterm_143(text: Path
         assert Path(f"checkpoints/{name}/last.safetensors").exists()
 
 
+def test_a_terminal_sees_the_curve_of_a_run_and_a_pipe_does_not(text: Path) -> None:
+    train(str(text), "--save-every", "4")
+    seen = charrnn("info", tty=True).text
+    assert "nats per character, over epochs" in seen
+    assert "validation" in seen.splitlines()[-2]
+    assert "ran out of budget" in seen.splitlines()[-1]
+    assert "over epochs" not in charrnn("info").text
+
+
 # --- sampling ---
 
 

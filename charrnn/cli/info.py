@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +18,7 @@ def info(
     checkpoints: CheckpointsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Print what a checkpoint holds: the model, its losses, its text, its symbols.
+    """Print what a checkpoint holds: the model, its losses, its text, its symbols; a terminal sees the curve.
 
     Examples:
 
@@ -63,6 +65,32 @@ def info(
     facts["training"] = ", ".join(f"{k} {v}" for k, v in facts["training"].items() if v is not None)
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     out.write(lines((name.replace("_", " "), _shown(value)) for name, value in facts.items()))
+    if out.stdout_tty:
+        out.write(_curve(path.parent))
+
+
+def _curve(run: Path) -> bytes:
+    """The losses of a run's log over its epochs, drawn in characters; nothing where there is no curve."""
+    from charrnn import history
+
+    reports = history.read(run)
+    kinds = {"training": "train_nats", "validation": "validation_nats"}
+    drawn = {name: [r for r in reports if r.get(key) is not None] for name, key in kinds.items()}
+    drawn = {name: kept for name, kept in drawn.items() if len(kept) > 1}
+    if not drawn:
+        return b""
+    from uniplot import plot_to_string
+
+    picture = plot_to_string(
+        xs=[[r["epoch"] for r in kept] for kept in drawn.values()],
+        ys=[[r[kinds[name]] for r in kept] for name, kept in drawn.items()],
+        legend_labels=list(drawn),
+        title="nats per character, over epochs",
+        lines=True,
+        color=not os.environ.get("NO_COLOR"),
+        height=14,
+    )
+    return f"\n{picture}\n{history.verdict(reports)}\n".encode()
 
 
 def _shown(value: object) -> str:

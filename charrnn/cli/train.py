@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -394,6 +395,9 @@ def _train(
     origin: Origin,
     begin: Checkpoint | None,
 ) -> None:
+    # OpenMP's threads spin while they wait for each other, and where another process holds one of
+    # the cores that makes training many times slower; this is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The slow import, of torch, comes after everything that can be wrong without it.
     from charrnn import devices, history
     from charrnn.checkpoint import BEST
