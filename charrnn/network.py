@@ -10,9 +10,11 @@ V: vocabulary   E: embedding   D: inputs of a layer   H: hidden
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from charrnn import cells
 from charrnn.config import ModelConfig
+from charrnn.errors import ConfigError
 
 
 def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
@@ -37,3 +39,28 @@ def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
 def parameters(config: ModelConfig, symbols: int) -> int:
     """How many numbers are learnt."""
     return sum(math.prod(shape) for shape in shapes(config, symbols).values())
+
+
+def sized(config: ModelConfig, symbols: int, budget: int) -> ModelConfig:
+    """The same network, as wide as brings its parameters nearest to ``budget``.
+
+    Raises ConfigError when even one unit is more than twice that.
+    """
+    low, high = 1, 1
+    while parameters(replace(config, hidden=high), symbols) < budget:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if parameters(replace(config, hidden=middle), symbols) < budget:
+            low = middle
+        else:
+            high = middle
+    best = min(
+        (low, high), key=lambda hidden: abs(parameters(replace(config, hidden=hidden), symbols) - budget)
+    )
+    found = replace(config, hidden=best)
+    if parameters(found, symbols) > 2 * budget:
+        raise ConfigError(
+            f"--params {budget}: this text's {symbols} symbols alone take {parameters(found, symbols):,}"
+        )
+    return found
