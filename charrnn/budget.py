@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from typing import cast
+
+import torch
 
 from charrnn.config import TrainConfig
+from charrnn.devices import Place, precision
 from charrnn.learner import Learner
 
 REHEARSAL = 0.02
@@ -26,6 +30,33 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2
+
+
+def characters(config: TrainConfig, text: int, place: Place) -> float:
+    """About how many characters the budget lets a text of ``text`` be learnt from, for choosing sizes by."""
+    limits = []
+    if config.steps is not None:
+        limits.append(float(config.steps * config.streams * config.bptt))
+    if config.epochs is not None:
+        limits.append(config.epochs * text)
+    if config.minutes is not None:
+        limits.append(config.minutes * 60 * place.leaders(speed(place.device)))
+    return min(limits)
+
+
+def speed(device: torch.device, hidden: int = 512, streams: int = 32, bptt: int = 64) -> float:
+    """Characters a second that one layer of an LSTM takes there and back."""
+    kind = precision(device) or torch.float32
+    layer = torch.nn.LSTM(64, hidden).to(device, kind)
+    text = torch.zeros(bptt, streams, 64, device=device, dtype=kind)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        torch.autograd.backward(layer(text)[0].sum())
+        float(cast(torch.Tensor, layer.weight_hh_l0).detach()[0, 0])  # waits for the device
+        times.append(time.perf_counter() - start)
+    # Readout, dropping and the optimisers take about as long again.
+    return streams * bptt / min(times) / 2
 
 
 def fit(learner: Learner) -> tuple[int, int]:

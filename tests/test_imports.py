@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "charrnn"
 LEVELS = [
     {"errors", "files"},
     {"config", "vocab", "history"},
-    {"cells", "network", "corpus", "catalog", "checkpoint"},
+    {"cells", "network", "corpus", "catalog", "checkpoint", "sizing"},
     {"inference", "model", "devices", "muon"},
     {"sample", "inspect_cell", "evaluate"},
     {"learner"},
@@ -22,7 +22,7 @@ LEVELS = [
     {"cli"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-LEARNS = {"model", "devices", "evaluate", "learner", "muon", "train"}
+LEARNS = {"budget", "model", "devices", "evaluate", "learner", "muon", "train"}
 QUESTIONS = {"sample", "inspect_cell"}
 
 
@@ -89,7 +89,13 @@ def test_the_command_line_imports_no_array_library_at_its_top() -> None:
 
 
 def test_every_command_is_two_files_of_one_name() -> None:
-    commands = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {"__init__", "terminal", "common"}
+    commands = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {
+        "__init__",
+        "terminal",
+        "common",
+        "texts",
+        "watch",
+    }
     without = {"info": "checkpoint"}
     for name in commands:
         assert (PACKAGE / f"{without.get(name, name)}.py").exists()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,19 +17,20 @@ from charrnn.cli.common import (
     CorporaOption,
     checkpoints_folder,
     corpora_folder,
-    fetch_corpus,
     terminal,
 )
-from charrnn.cli.terminal import Stopped, Terminal
+from charrnn.cli.terminal import Terminal
+from charrnn.cli.texts import Origin, read_corpus
+from charrnn.cli.watch import advance, announce, polite, stopped, tell
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint
-    from charrnn.corpus import Corpus, Reading, Source
-    from charrnn.history import Report
-    from charrnn.train import Progress, Training
+    from charrnn.corpus import Corpus
+    from charrnn.devices import Place
 
 MODEL, RECIPE, BUDGET, TEXTS = "Model", "Training", "Budget: the first to be spent ends the run", "Texts"
+CHOSEN_BY_DEFAULT = "Default: chosen from text and budget."
 SPLIT = ",".join(f"{share:g}" for share in TrainConfig.split)
 
 
@@ -62,7 +60,15 @@ def train(
         ModelConfig.cell
     ),
     layers: Annotated[int, typer.Option(help="Layers of cells.", rich_help_panel=MODEL)] = ModelConfig.layers,
-    hidden: Annotated[int, typer.Option(help="Units a layer.", rich_help_panel=MODEL)] = ModelConfig.hidden,
+    hidden: Annotated[
+        int | None, typer.Option(help=f"Units a layer. {CHOSEN_BY_DEFAULT}", rich_help_panel=MODEL)
+    ] = None,
+    params: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Instead: as wide as takes so many parameters, as 1.27M.", rich_help_panel=MODEL
+        ),
+    ] = None,
     embedding: Annotated[
         int, typer.Option(help="Width of the characters' embedding; 0 is one-hot.", rich_help_panel=MODEL)
     ] = ModelConfig.embedding,
@@ -85,12 +91,18 @@ def train(
         int, typer.Option(help="Characters gradients flow back through.", rich_help_panel=RECIPE)
     ] = TrainConfig.bptt,
     dropout: Annotated[
-        float,
-        typer.Option(help="Share of a layer's output dropped on its way up.", rich_help_panel=RECIPE),
-    ] = TrainConfig.dropout,
+        float | None,
+        typer.Option(
+            help=f"Share of a layer's output dropped on its way up. {CHOSEN_BY_DEFAULT}",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     weight_drop: Annotated[
-        float, typer.Option(help="Share of the recurrent weights dropped.", rich_help_panel=RECIPE)
-    ] = TrainConfig.weight_drop,
+        float | None,
+        typer.Option(
+            help=f"Share of the recurrent weights dropped. {CHOSEN_BY_DEFAULT}", rich_help_panel=RECIPE
+        ),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -160,26 +172,19 @@ def train(
 
       zcat logs/*.gz | charrnn train - --name logs --cell gru --hidden 512
     """
-    from charrnn import cells
-    from charrnn.corpus import Reading
-
     out, runs = terminal(context), checkpoints_folder(checkpoints)
-    last, begin = None, None
-    if start is not None and resume is None:
-        begin = _model_of(context, start, runs, as_bytes)
     if resume is not None:
         _refuse_settings(context, resume)
-        last = _last_of(resume, runs)
-        run, model_config, config = last.path.parent, last.header.model, last.header.training
-        origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
+        plan = _resumed(resume, runs, text)
     else:
-        model_config = begin.header.model if begin else ModelConfig(cell, layers, hidden, embedding)
-        cells.get(model_config.cell)
+        begin = _model_of(context, start, runs, as_bytes) if start is not None else None
+        chosen = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
+        given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        width = {"hidden": given.pop("hidden")} if "hidden" in given else {}
+        model = begin.header.model if begin else ModelConfig(cell, layers, embedding=embedding, **width)
         config = TrainConfig(
             streams=streams,
             bptt=bptt,
-            dropout=dropout,
-            weight_drop=weight_drop,
             precision=precision,
             lr=lr,
             muon=muon,
@@ -190,53 +195,40 @@ def train(
             split=_shares(split),
             seed=seed,
             patience=patience,
+            **given,
             **_saving(save_every),
         )
         if begin is not None:
             config = _gentler(out, context, config)
         if epochs is steps is minutes is None:
             config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
-        origin = Origin(text or [], glob, encoding, as_bytes, newlines or ("keep" if as_bytes else "lf"))
-        run = _run_folder(out, runs, name, origin.run_name)
-    reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
-    with ExitStack() as stack:
-        corpus = _corpus(out, origin, reading, corpora_folder(corpora), stack, begin)
-        _train(out, run, corpus, model_config, config, device, last, origin, begin)
+        parameters = _parameters(params, hidden)
+        plan = Plan(
+            run=Path(),
+            model=model,
+            config=config,
+            origin=Origin(text or [], glob, encoding, as_bytes, newlines or ("keep" if as_bytes else "lf")),
+            free={name for name, value in chosen.items() if value is None}
+            - ({"hidden"} if begin or parameters else set()),
+            parameters=parameters,
+            begin=begin,
+        )
+        plan = replace(plan, run=_run_folder(out, runs, name, plan.origin.run_name))
+    _train(out, plan, device, corpora_folder(corpora))
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a run's text came from, so that ``--resume`` finds it again."""
+class Plan:
+    """A training as the command line asks for it. ``free`` settings are chosen when the text is known."""
 
-    texts: list[str]
-    glob: str = "*"
-    encoding: str = "utf-8"
-    byte_level: bool = False
-    newlines: str = "lf"
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any], given: list[str] | None) -> Origin:
-        """What a run recorded; texts that are given now stand for those it names. Raises ConfigError."""
-        from charrnn.errors import ConfigError
-
-        try:
-            origin = cls(**saved)
-        except TypeError as error:
-            raise ConfigError(f"--resume: the run does not say how its text was read: {error}") from error
-        if given:
-            return replace(origin, texts=given)
-        if "-" in origin.texts:
-            raise ConfigError("--resume: this run read its text from stdin: pipe it in again, with TEXT -")
-        return origin
-
-    @property
-    def run_name(self) -> str:
-        """A run's name, from the first text's."""
-        first = self.texts[0] if self.texts else "python-stdlib"
-        stem = "stdin" if first == "-" else Path(first).resolve().name
-        stem = re.sub(r"\.(gz|bz2|xz)$", "", stem, flags=re.IGNORECASE)
-        stem = Path(stem).stem if Path(stem).stem else stem
-        return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
+    run: Path
+    model: ModelConfig
+    config: TrainConfig
+    origin: Origin
+    free: set[str] = field(default_factory=set)
+    parameters: int | None = None
+    begin: Checkpoint | None = None
+    last: Checkpoint | None = None
 
 
 # What --resume may be combined with; every other setting is the run's own.
@@ -286,10 +278,26 @@ def _gentler(out: Terminal, context: typer.Context, config: TrainConfig) -> Trai
     return replace(config, lr=config.lr / 4, muon=config.muon / 4)
 
 
-def _last_of(resume: str, runs: Path) -> Checkpoint:
+def _resumed(resume: str, runs: Path, text: list[str] | None) -> Plan:
     from charrnn.checkpoint import LAST, find, load
 
-    return load(find(resume, runs, LAST), resume=True)
+    last = load(find(resume, runs, LAST), resume=True)
+    origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
+    return Plan(last.path.parent, last.header.model, last.header.training, origin, last=last)
+
+
+def _parameters(given: str | None, hidden: int | None) -> int | None:
+    """--params as a number: 1.27M, 375k, 45000. Raises ConfigError."""
+    from charrnn.errors import ConfigError
+
+    if given is None:
+        return None
+    if hidden is not None:
+        raise ConfigError("--params and --hidden: give one of the two")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", given)
+    if found is None:
+        raise ConfigError(f"--params {given}: it must be a number, as 1.27M, 375k or 45000")
+    return round(float(found[1]) * {"": 1, "k": 1e3, "m": 1e6}[found[2].lower()])
 
 
 def _saving(given: str | None) -> dict[str, Any]:
@@ -339,62 +347,29 @@ def _run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -> P
     return folder
 
 
-def _corpus(
-    out: Terminal, origin: Origin, reading: Reading, folder: Path, stack: ExitStack, begin: Checkpoint | None
-) -> Corpus:
-    """The text as ids, from files, stdin or the catalogue; with the symbols of the model to begin from.
+def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
+    """The plan with what it leaves open settled, and said."""
+    from charrnn import network, sizing
+    from charrnn.budget import characters
 
-    Raises CharrnnError.
-    """
-    from charrnn import catalog
-    from charrnn.corpus import open_corpus, sources, spooled
-    from charrnn.errors import CorpusError
-
-    given = origin.texts or [catalog.DEFAULT]
-    if given.count("-") > 1:
-        raise CorpusError("TEXT: - stands twice, but there is one standard input")
-    texts: list[Source] = []
-    for path in given:
-        if path == "-":
-            texts.append(stack.enter_context(spooled(out.stdin)))
-        elif not Path(path).exists() and path in catalog.entries():
-            entry = catalog.entry(path)
-            found = catalog.local(entry, folder)
-            texts += found if found is not None else sources([fetch_corpus(out, entry, folder)])
-        else:
-            texts += sources([path], origin.glob)
-    title = "standard input" if given[0] == "-" else Path(given[0]).name
-    if len(given) > 1:
-        title += f" and {len(given) - 1} more"
-    bars: dict[str, Any] = {}
-
-    def progress(what: str, characters: int) -> None:
-        if what not in bars:
-            bars[what] = stack.enter_context(out.bar(desc=what, unit="char", unit_scale=True, delay=1))
-        bars[what].update(characters)
-
-    known = begin.header.vocabulary.symbols if begin else ""
-    corpus = open_corpus(texts, title, reading, known=known, progress=progress)
-    for bar in bars.values():
-        bar.close()
-    if begin is not None:
-        new = sorted(set(corpus.vocabulary.symbols) - set(known))
-        what = f"new rows for {' '.join(map(repr, new))}" if new else "no new characters"
-        out.note(f"from   {begin.path}: its {len(known)} symbols stay, {what}")
-    return corpus
+    model, config = plan.model, plan.config
+    if plan.parameters is not None:
+        model = network.sized(model, len(corpus.vocabulary), plan.parameters)
+    if plan.free:
+        part = corpus.splits(config.split)[0]
+        learnt = characters(config, len(part), place)
+        model, config, why = sizing.choose(model, config, plan.free, len(part), learnt)
+        out.note(f"chosen {why}")
+    return replace(plan, model=model, config=config)
 
 
-def _train(
-    out: Terminal,
-    run: Path,
-    corpus: Corpus,
-    model_config: ModelConfig,
-    config: TrainConfig,
-    device: str,
-    last: Checkpoint | None,
-    origin: Origin,
-    begin: Checkpoint | None,
-) -> None:
+def _train(out: Terminal, plan: Plan, device: str, corpora: Path) -> None:
+    from charrnn import cells
+
+    cells.get(plan.model.cell)
+    with ExitStack() as stack:
+        corpus = read_corpus(out, plan.origin, corpora, stack, plan.begin)
+    corpus.splits(plan.config.split)
     # OpenMP's threads spin while they wait for each other, and where another process holds one of
     # the cores that makes training many times slower; this is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -403,112 +378,28 @@ def _train(
     from charrnn.checkpoint import BEST
     from charrnn.train import Notice, Progress, Training
 
-    corpus.splits(config.split)
     place = devices.join(device)
+    if not place.leads:
+        out = out.muted()
     try:
-        training = Training(corpus, model_config, config, run, place, last, asdict(origin), begin)
-        if not place.leads:
-            out = out.muted()
-        _announce(out, training, devices.describe(place))
-        with _polite(training) as caught:
+        plan = _sized(out, plan, corpus, place)
+        training = Training(
+            corpus, plan.model, plan.config, plan.run, place, plan.last, asdict(plan.origin), plan.begin
+        )
+        announce(out, training, devices.describe(place))
+        with polite(training) as caught:
             bar = out.bar(unit="char", unit_scale=True, smoothing=0.05)
             for event in training.run():
                 if isinstance(event, Progress):
-                    _advance(bar, event, training.characters_per_step)
+                    advance(bar, event, training.characters_per_step)
                 elif isinstance(event, Notice):
                     out.note(event.text)
                 else:
-                    _tell(out, event)
+                    tell(out, event)
             out.end_bars()
     finally:
         devices.leave()
     if not training.done:
-        raise _stopped(training, caught[0] if caught else signal.SIGTERM)
-    out.note(history.verdict(history.read(run)))
-    out.write(f"{run / BEST}\n".encode())
-
-
-def _stopped(training: Training, number: int) -> Stopped:
-    run = training.folder
-    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    where = "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
-    return Stopped(
-        f"{name}: saved at step {training.step} of {training.steps};"
-        f" charrnn train --resume {shlex.quote(run.name)}{where} goes on",
-        128 + number,
-    )
-
-
-def _announce(out: Terminal, training: Training, device: str) -> None:
-    from charrnn.network import parameters
-
-    learner, corpus, config = training.learner, training.corpus, training.config
-    model, batches = learner.model.config, learner.batches
-    size = len(corpus.vocabulary)
-    out.note(
-        f"text   {corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
-        f" {len(learner.train_part):,} train, {len(learner.validation_part):,} validate"
-    )
-    out.note(
-        f"model  {model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
-        f" {parameters(model, size):,} parameters; {device}"
-    )
-    out.note(f"run    {training.folder}")
-    if (batches.streams, batches.bptt) != (config.streams, config.bptt):
-        out.note(
-            f"the text is short: {batches.streams} streams and windows of {batches.bptt},"
-            f" not {config.streams} and {config.bptt}"
-        )
-    if not learner.validation_part:
-        out.note("the text is too short for a validation part: the best model is the one that fits it best")
-
-
-def _advance(bar: Any, now: Progress, characters_per_step: float) -> None:
-    """Move the bar to where training is."""
-    from charrnn.train import bits
-
-    bar.total = round(now.steps * characters_per_step)
-    bar.set_description(f"epoch {now.epoch:.2f}", refresh=False)
-    bar.set_postfix_str(f"loss {now.nats:.3f} ({bits(now.nats):.3f} bpc)", refresh=False)
-    bar.update(round(now.step * characters_per_step) - bar.n)
-
-
-def _tell(out: Terminal, report: Report) -> None:
-    """A line for each report, and what the model writes by now."""
-    validation = (
-        ""
-        if report.validation_nats is None
-        else (
-            f"  validation {report.validation_nats:.4f} ({report.validation_bpc:.3f} bpc)"
-            f"{' best' if report.best else ''}"
-        )
-    )
-    out.note(
-        f"step {report.step}/{report.steps}  epoch {report.epoch:.2f}"
-        f"  train {report.train_nats:.4f}{validation}"
-        f"  {report.characters_per_second:,.0f} char/s  {report.seconds:,.0f} s"
-    )
-    for line in report.sample.strip().splitlines():
-        printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
-        out.note(f"    | {printable}")
-
-
-@contextmanager
-def _polite(training: Training) -> Iterator[list[int]]:
-    """The first Ctrl-C or SIGTERM ends the run after the step in hand; a second ends it at once."""
-    caught: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        training.stop = True
-        for each in before:
-            signal.signal(each, signal.SIG_DFL if each != signal.SIGINT else signal.default_int_handler)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        raise stopped(training, caught[0] if caught else signal.SIGTERM)
+    out.note(history.verdict(history.read(plan.run)))
+    out.write(f"{plan.run / BEST}\n".encode())
