@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +186,32 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130_and_sigterm_143(text: Path
         assert f"charrnn train --resume {name}" in err.decode()
         assert charrnn("sample", name, "--length", "3").status == 0
         assert Path(f"checkpoints/{name}/last.safetensors").exists()
+
+
+def test_tensorboard_gets_every_report_where_it_is_installed(text: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert "pip install tensorboard" in train(str(text), "--tensorboard").err
+    written: list[tuple] = []
+
+    class SummaryWriter(contextlib.AbstractContextManager):
+        def __init__(self, folder: str) -> None:
+            assert folder == "checkpoints/board"
+
+        def __exit__(self, *failure) -> None:
+            pass
+
+        def add_scalar(self, *event) -> None:
+            written.append(event)
+
+        add_text = add_scalar
+
+        def flush(self) -> None:
+            pass
+
+    module = types.SimpleNamespace(SummaryWriter=SummaryWriter)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert train(str(text), "--tensorboard", "--save-every", "6", "--name", "board").status == 0
+    assert [event[2] for event in written if event[0] == "validation_nats"] == [6, 12]
 
 
 def test_a_terminal_sees_the_curve_of_a_run_and_a_pipe_does_not(text: Path) -> None:

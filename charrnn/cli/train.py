@@ -21,7 +21,7 @@ from charrnn.cli.common import (
 )
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.texts import Origin, read_corpus
-from charrnn.cli.watch import advance, announce, polite, stopped, tell
+from charrnn.cli.watch import advance, announce, polite, stopped, tell, tensorboard
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -140,6 +140,12 @@ def train(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    tensorboard_events: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Write events too (pip install tensorboard).", rich_help_panel=RECIPE
+        ),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, mps; auto takes a GPU if there is one.", rich_help_panel=RECIPE)
     ] = "auto",
@@ -214,7 +220,7 @@ def train(
             begin=begin,
         )
         plan = replace(plan, run=_run_folder(out, runs, name, plan.origin.run_name))
-    _train(out, plan, device, corpora_folder(corpora))
+    _train(out, plan, device, corpora_folder(corpora), tensorboard_events)
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ class Plan:
 
 
 # What --resume may be combined with; every other setting is the run's own.
-_WITH_RESUME = {"text", "resume", "checkpoints", "corpora", "device"}
+_WITH_RESUME = {"text", "resume", "checkpoints", "corpora", "device", "tensorboard_events"}
 
 
 def _refuse_settings(context: typer.Context, resume: str) -> None:
@@ -363,7 +369,7 @@ def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
     return replace(plan, model=model, config=config)
 
 
-def _train(out: Terminal, plan: Plan, device: str, corpora: Path) -> None:
+def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) -> None:
     from charrnn import cells
 
     cells.get(plan.model.cell)
@@ -387,7 +393,7 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path) -> None:
             corpus, plan.model, plan.config, plan.run, place, plan.last, asdict(plan.origin), plan.begin
         )
         announce(out, training, devices.describe(place))
-        with polite(training) as caught:
+        with polite(training) as caught, tensorboard(events and place.leads, training) as record:
             bar = out.bar(unit="char", unit_scale=True, smoothing=0.05)
             for event in training.run():
                 if isinstance(event, Progress):
@@ -396,6 +402,7 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path) -> None:
                     out.note(event.text)
                 else:
                     tell(out, event)
+                    record(event)
             out.end_bars()
     finally:
         devices.leave()

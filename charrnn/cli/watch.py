@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,41 @@ def tell(out: Terminal, report: Report) -> None:
     for line in report.sample.strip().splitlines():
         printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
         out.note(f"    | {printable}")
+
+
+@contextmanager
+def tensorboard(wanted: bool, training: Training) -> Iterator[Callable[[Report], None]]:
+    """What writes a report's figures as events into the run's folder; nothing where not ``wanted``.
+
+    Raises ConfigError where TensorBoard is not installed.
+    """
+    from charrnn.errors import ConfigError
+
+    if not wanted:
+        yield lambda report: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("--tensorboard: it is not installed; pip install tensorboard") from error
+    names = (
+        "train_nats",
+        "validation_nats",
+        "validation_bpc",
+        "lr",
+        "gradient_norm",
+        "characters_per_second",
+    )
+    with SummaryWriter(str(training.folder)) as writer:
+
+        def write(report: Report) -> None:
+            for name in names:
+                if (value := getattr(report, name)) is not None:
+                    writer.add_scalar(name, value, report.step)
+            writer.add_text("sample", report.sample, report.step)
+            writer.flush()
+
+        yield write
 
 
 @contextmanager
