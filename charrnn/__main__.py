@@ -1,5 +1,22 @@
-"""``python -m charrnn``."""
+"""The process: ``charrnn``, ``python -m charrnn``, ``torchrun -m charrnn``."""
 
-from charrnn.cli import entry
+import os
+import sys
 
-entry()
+
+def entry() -> None:
+    """Run the command line; Ctrl-C is polite from the first import on."""
+    try:
+        from charrnn.cli import main
+
+        status = main()
+    except KeyboardInterrupt:
+        status = 130
+    try:
+        sys.exit(status)
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    entry()

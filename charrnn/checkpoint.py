@@ -27,6 +27,8 @@ from charrnn.vocab import Vocabulary
 FORMAT = 1
 BEST, LAST = "model.safetensors", "last.safetensors"
 RESUME = "resume."
+LARGEST = 1e9
+"""The size of a weight from which on arithmetic may overflow; training makes none near it."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,9 @@ def _parse(path: Path, metadata: dict[str, str] | None) -> Header:
 
 def _open(path: Path) -> Any:
     try:
+        path.open("rb").close()  # the reasons of the system, which safetensors does not pass on
         return safe_open(path, framework="numpy")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
     except (SafetensorError, OSError) as error:
         if path.is_dir():
@@ -177,8 +180,8 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
                 weights[name] = file.get_tensor(name)
             except (TypeError, AttributeError, SafetensorError) as error:
                 raise CheckpointError(f"{path}: tensor {name!r} cannot be read: {error}") from error
-            if name in own and not np.isfinite(weights[name]).all():
-                raise CheckpointError(f"{path}: tensor {name} holds values that are not finite numbers")
+            if name in own and not (np.abs(weights[name]) < LARGEST).all():
+                raise CheckpointError(f"{path}: tensor {name} holds values that are not finite, or absurd")
     return Checkpoint(path, header, weights)
 
 
@@ -197,6 +200,8 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
                 " or name one (--checkpoints DIR, or $CHARRNN_CHECKPOINTS)"
             )
         return max(runs, key=lambda path: path.stat().st_mtime_ns)
+    if not given:
+        raise CheckpointError("the CHECKPOINT given is empty: leave it out for the newest run")
     path = Path(given)
     run, file, run_folder = folder / given / kind, path, path / kind
     # A bare word is a run's name first: a text called like the run may lie beside it.
@@ -205,5 +210,7 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
         if candidate.is_file():
             return candidate
     runs_there = sorted(path.parent.name for path in folder.glob(f"*/{kind}"))
+    if len(runs_there) > 10:
+        runs_there = [*runs_there[:10], f"and {len(runs_there) - 10} more"]
     known = f"; runs in {folder}: {', '.join(runs_there)}" if runs_there else f"; {folder} holds no runs"
     raise CheckpointError(f"no checkpoint is called {given}{known}")

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ CACHE_LIMIT = 8 << 30
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
+STALE_SECONDS = 24 * 3600.0
+"""The age from which on a half-written file is nobody's any more."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -50,6 +53,9 @@ class Reading:
     encoding: str = "utf-8"
     byte_level: bool = False
     newlines: str = "lf"
+    advice: str = (
+        "say what it is (--encoding latin-1), learn bytes (--bytes), or leave it out (--glob '*.txt')"
+    )
 
     def __post_init__(self) -> None:
         try:
@@ -101,10 +107,7 @@ def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
     found: list[Source] = []
     for path in map(Path, paths):
         if path.is_dir():
-            try:
-                inside = sorted(entry for entry in path.rglob(glob) if entry.is_file())
-            except (NotImplementedError, ValueError) as error:
-                raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
+            inside = sorted(_below(path, glob))
             if not inside:
                 raise CorpusError(f"folder {path} holds no file that matches {glob} (--glob)")
             found += map(file_source, inside)
@@ -115,14 +118,33 @@ def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
     return found
 
 
+def _below(folder: Path, glob: str) -> Iterator[Path]:
+    """The files below a folder whose names match. Raises CorpusError for a folder that cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
+
+    for root, _, files in os.walk(folder, onerror=refuse):
+        for path in (Path(root) / file for file in files):
+            try:
+                if path.match(glob) and path.is_file():
+                    yield path
+            except ValueError as error:
+                raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
+
+
 @contextlib.contextmanager
-def spooled(stream: BinaryIO) -> Iterator[Source]:
-    """Standard input kept in a temporary file while the block lasts, for it is read more than once."""
-    with tempfile.NamedTemporaryFile(prefix="charrnn-stdin.") as file:
+def spooled(stream: IO[bytes], name: str = "standard input") -> Iterator[Source]:
+    """A pipe kept in a file without a name while the block lasts, for it is read more than once."""
+    with tempfile.TemporaryFile() as file:
         shutil.copyfileobj(stream, file, CHUNK)
         file.flush()
-        path = Path(file.name)
-        yield Source("standard input", lambda: path.open("rb"))
+
+        def again() -> IO[bytes]:
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            return os.fdopen(os.dup(file.fileno()), "rb")
+
+        yield Source(name, again)
 
 
 def _decoded(source: Source, reading: Reading) -> Iterator[str]:
@@ -140,8 +162,7 @@ def _decoded(source: Source, reading: Reading) -> Iterator[str]:
             offset = read - waiting + error.start
             bad = error.object[error.start]
             raise CorpusError(
-                f"{source.name}: byte 0x{bad:02X} at offset {offset} is not {encoding};"
-                " say what it is (--encoding latin-1), or learn bytes (--bytes)"
+                f"{source.name}: byte 0x{bad:02X} at offset {offset} is not {encoding}; {reading.advice}"
             ) from error
         except UnicodeError as error:  # "UTF-16 stream does not start with BOM"
             raise CorpusError(f"{source.name}: not {encoding}: {error}") from error
@@ -190,7 +211,7 @@ class Corpus:
             first = second = count
         if first < 2:
             raise CorpusError(
-                f"{self.name}: {count} character{'s' if count != 1 else ''} leave nothing to predict:"
+                f"{self.name}: in {count} character{'s' if count != 1 else ''} there is nothing to predict:"
                 " give it at least 2"
             )
         return range(first), range(first, second), range(second, count)
@@ -294,6 +315,9 @@ def _prune(keep: Path) -> None:
     with contextlib.suppress(OSError):  # another process may be pruning too
         entries = [(entry.stat(), entry) for entry in keep.parent.glob("*.npy")]
         total = 0
+        for left in keep.parent.glob(".*.npy.*"):  # a process that was killed while it wrote
+            if left.stat().st_mtime < keep.stat().st_mtime - STALE_SECONDS:
+                left.unlink(missing_ok=True)
         for stat, entry in sorted(entries, key=lambda pair: -pair[0].st_mtime):
             total += stat.st_size
             if total > CACHE_LIMIT and entry != keep:

@@ -112,6 +112,8 @@ def pick(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"--device {name}: it must be auto, cpu, cuda (cuda:1, ...) or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -1,8 +1,9 @@
-"""Writing files so that what was there before is never harmed."""
+"""Writing files so that what was there before is never harmed, and lines that are always UTF-8."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def json_line(value: object) -> bytes:
+    """A value as one line of JSON in UTF-8, readable where it can be: lone surrogates are escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value).encode() + b"\n"
 
 
 def _umask() -> int:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.files import replacing
+from charrnn.files import json_line, replacing
 
 LOG = "log.jsonl"
 GAP = 0.1
@@ -37,8 +37,8 @@ class Report:
 
 def append(folder: Path, report: Report) -> None:
     """A report as the log's last line. Raises OSError."""
-    with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+    with (folder / LOG).open("ab") as file:
+        file.write(json_line(asdict(report)))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def cut(folder: Path, step: int) -> None:
     if (folder / LOG).exists():
         kept = [report for report in read(folder) if report["step"] <= step]
         with replacing(folder / LOG) as file:
-            file.writelines(json.dumps(report, ensure_ascii=False).encode() + b"\n" for report in kept)
+            file.writelines(map(json_line, kept))
 
 
 def verdict(reports: Sequence[dict[str, Any]]) -> str:

@@ -156,7 +156,7 @@ class Learner:
         return self.weights() | rest
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Set all that ``state`` gave. Raises KeyError, RuntimeError or TypeError when it is not that."""
+        """Set all that ``state`` gave. Raises KeyError, RuntimeError or ValueError when it is not that."""
         load_weights(self.model, state)
         tensors = {
             name.removeprefix(RESUME): torch.from_numpy(value.copy())
@@ -167,17 +167,33 @@ class Learner:
         for name, parameter in self.model.named_parameters():
             prefix = f"optimizer.{name}."
             (owner,) = (each for each, _ in self.optimizers if _owns(each, parameter))
-            owner.state[parameter] = {
+            moments = {
                 key.removeprefix(prefix): value.to(device)
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
-        self.carry = tuple(
-            tuple(tensors[f"carry.{index}.{key}"][self.rows].to(device) for key in layer.cell.carries)
+            kinds = {"momentum"} if isinstance(owner, Muon) else {"step", "exp_avg", "exp_avg_sq"}
+            if moments and set(moments) != kinds:  # none before the first step
+                raise ValueError(f"the moments of {name} are {', '.join(moments)}")
+            for key, value in moments.items():
+                _expect(f"{prefix}{key}", value, () if key == "step" else tuple(parameter.shape))
+            owner.state[parameter] = moments
+        shape = (self.batches.streams, self.model.config.hidden)
+        carries = [
+            [f"carry.{index}.{key}" for key in layer.cell.carries]
             for index, layer in enumerate(self.model.stack)
-        )
+        ]
+        for key in (key for names in carries for key in names):
+            _expect(key, tensors[key], shape)
+        self.carry = tuple(tuple(tensors[key][self.rows].to(device) for key in names) for names in carries)
         self.generator.set_state(tensors["generator"])
 
 
 def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
     return any(parameter is each for group in optimizer.param_groups for each in group["params"])
+
+
+def _expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """torch's kernels trust what they are given; a file is not to be trusted."""
+    if tuple(value.shape) != shape or value.dtype != torch.float32:
+        raise ValueError(f"{name} is {value.dtype} {tuple(value.shape)}, not float32 {shape}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import ConfigError
+from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import Ids, Logits, Predictor, State, read
 from charrnn.vocab import Vocabulary
 
@@ -40,9 +40,14 @@ class Choice:
             raise ConfigError(f"--top-p {self.top_p:g}: it must be above 0 and at most 1")
 
     def probabilities(self, logits: Logits) -> NDArray[np.float64]:
-        """(V,) logits -> (V,) probabilities of being drawn; those left out have 0."""
+        """(V,) logits -> (V,) probabilities of being drawn; those left out have 0.
+
+        Raises CheckpointError when the best logit is no finite number.
+        """
         scores = logits.astype(np.float64)
-        scores -= scores.max()
+        if not np.isfinite(best := scores.max()):
+            raise CheckpointError("the model's logits are not finite numbers: its weights are damaged")
+        scores -= best
         if self.temperature == 0:
             kept = np.argsort(-scores, kind="stable")[:1]
         else:
@@ -73,10 +78,10 @@ def seeded(seed: int | None) -> tuple[np.random.Generator, int]:
     return np.random.default_rng(seed), seed
 
 
-def opening(vocabulary: Vocabulary, generator: np.random.Generator) -> Ids:
-    """(1,) what is read where there is no prompt: a newline, or any character where there is none."""
-    newline = vocabulary.symbols.find("\n")
-    return np.array([newline if newline >= 0 else generator.integers(len(vocabulary))])
+def opening(vocabulary: Vocabulary) -> Ids:
+    """(1,) what is read where there is no prompt: a newline, else a space, else the first symbol."""
+    known = [vocabulary.symbols.find(character) for character in "\n "]
+    return np.array([next((id for id in known if id >= 0), 0)])
 
 
 def after(predictor: Predictor, prompt: Ids, state: State) -> tuple[Logits, State]:

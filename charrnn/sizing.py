@@ -23,7 +23,7 @@ DROPPED = (
     # epochs: up to so many, dropout, weight_drop
     (2.5, 0.0, 0.0),
     (4.5, 0.1, 0.0),
-    (7.5, 0.3, 0.1),
+    (7.5, 0.2, 0.1),
     (20.0, 0.3, 0.2),
     (float("inf"), 0.5, 0.2),
 )

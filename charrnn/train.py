@@ -177,6 +177,16 @@ class Training:
             # Reading the losses waits for the device, so it is done now and then, not at each step.
             try:
                 self._count(pending)
+                now = clock.now()
+                speed = (self.step - told_step) * self.characters_per_step / max(now - told_at, 1e-9)
+                recent = (self.loss_sum - told[0]) / max(1, self.loss_steps - told[1])
+                yield Progress(self.step, self.steps, self.epoch, recent, speed)
+                if report:
+                    clock.lap()
+                    speed = (self.step - reported[0]) * self.characters_per_step
+                    for event in self._report(float(norm), speed / max(self.seconds - reported[1], 1e-9)):
+                        clock.lap()
+                        yield event
             except _Lost as lost:
                 yield self._roll_back(str(lost))
                 told_step, told, told_at = self.step, (self.loss_sum, self.loss_steps), clock.now()
@@ -184,16 +194,7 @@ class Training:
                 continue
             finally:
                 pending.clear()
-            now = clock.now()
-            speed = (self.step - told_step) * self.characters_per_step / max(now - told_at, 1e-9)
-            recent = (self.loss_sum - told[0]) / max(1, self.loss_steps - told[1])
-            yield Progress(self.step, self.steps, self.epoch, recent, speed)
             if report:
-                clock.lap()
-                speed = (self.step - reported[0]) * self.characters_per_step
-                for event in self._report(float(norm), speed / max(self.seconds - reported[1], 1e-9)):
-                    clock.lap()
-                    yield event
                 reported = (self.step, self.seconds)
                 saved_at, wait = clock.now(), self.config.save_minutes * 60
             elif save:
@@ -236,6 +237,8 @@ class Training:
         assert train_nats is not None
         validation = self.learner.validate() if self.place.leads else None
         judged = self.place.leaders(train_nats if validation is None else validation)
+        if not math.isfinite(judged):
+            raise _Lost(f"at step {self.step} the validation is {judged:g}")
         best = judged < self.best
         self.best, self.stale = min(self.best, judged), 0 if best else self.stale + 1
         report = Report(
@@ -277,7 +280,7 @@ class Training:
         vocabulary = self.corpus.vocabulary
         predictor = Inference(self.learner.model.config, self.learner.weights())
         generator = np.random.default_rng((self.config.seed, self.step))
-        first = sample.opening(vocabulary, generator)
+        first = sample.opening(vocabulary)
         drawn = sample.sample(predictor, first, sample.Choice(0.8), SAMPLE_LENGTH, generator)
         return vocabulary.decode(list(drawn))
 
@@ -315,7 +318,16 @@ class Training:
                 f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]})"
             )
         try:
-            self._set_place({name: header.resume[name] for name in self._place()})
+            place = {name: header.resume[name] for name in self._place()}
+            for name, value in place.items():
+                whole = name not in ("best", "lr_scale", "loss_sum")
+                if name == "best" and value is None:
+                    continue
+                if type(value) not in ((int,) if whole else (int, float)) or value < 0:
+                    raise ValueError(f"{name} {value!r}")
+            if not (place["report_every"] > 0 and place["step"] <= place["steps"] and place["steps"] > 0):
+                raise ValueError("the step is beyond the run's end")
+            self._set_place(place)
             self.seconds = float(header.resume["seconds"])
             self.learner.restore(last.weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

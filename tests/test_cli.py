@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from safetensors.numpy import load_file
 from charrnn import checkpoint
 from charrnn.cli import main
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.watch import claimed
+from charrnn.errors import ConfigError
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -451,6 +454,162 @@ def test_a_folder_that_cannot_be_written_is_one_line(text: Path) -> None:
     assert done.out == b""
     assert "Traceback" not in done.err
     assert "cannot write" in done.err.splitlines()[-1]
+
+
+# --- what a process meets ---
+
+
+def shell(command: str, **settings) -> subprocess.CompletedProcess[bytes]:
+    """A command line of bash, ``charrnn`` in it the program."""
+    program = f'charrnn() {{ {sys.executable} -m charrnn "$@"; }}; '
+    return subprocess.run(["bash", "-c", program + command], capture_output=True, check=False, **settings)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("charrnn sample --length 5 --seed 1 --prompt t <&-", 0),
+        ("charrnn sample --length 5 --seed 1 --prompt t 2>&-", 0),
+        ("charrnn sample --length 5 --seed 1 --prompt t 2>/dev/full", 0),
+        ("charrnn sample --length 5 --seed 1 --prompt t 2> >(true)", 0),
+        ("charrnn sample --length 5 >&-", 1),
+        ("charrnn info >&-", 1),
+        ("charrnn train --help | true; exit ${PIPESTATUS[0]}", 0),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_traceback(run: Path, command: str, status: int) -> None:
+    done = shell(command)
+    assert done.returncode == status, done.stderr
+    assert b"Traceback" not in done.stderr
+    if status:
+        assert b"cannot write to standard output" in done.stderr.splitlines()[-1]
+    elif "sample" in command:
+        assert len(done.stdout.decode()) == 6
+
+
+def test_training_goes_on_when_nobody_reads_its_notes(text: Path) -> None:
+    done = shell(f"charrnn train notes.txt {' '.join(TINY)} --steps 300 --save-every 10 2> >(head -n 1 >&2)")
+    assert done.returncode == 0
+    assert done.stdout == b"checkpoints/notes/model.safetensors\n"
+
+
+def test_a_process_substitution_is_read_like_a_pipe(text: Path) -> None:
+    done = shell(f"charrnn train <(cat notes.txt) {' '.join(TINY)} --steps 3")
+    assert done.stdout == b"checkpoints/stdin/model.safetensors\n", done.stderr
+    assert json.loads(charrnn("info", "--json").text)["corpus_characters"] == len(TEXT)
+
+
+def test_a_name_that_is_not_utf_8_is_printed_as_it_is(text: Path) -> None:
+    done = shell(f"charrnn train notes.txt --name $'\\xff' {' '.join(TINY)} --steps 3")
+    assert done.stdout == b"checkpoints/\xff/model.safetensors\n", done.stderr
+
+
+def test_a_prompt_is_utf_8_whatever_the_locale(run: Path) -> None:
+    settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = shell("charrnn sample --prompt é --length 3 --seed 1", env=os.environ | settings)
+    assert done.stdout.startswith("é".encode()), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "x" * 300], ["sample", "x" * 5000], ["sample", "--prompt-file", "x" * 300]],
+    ids=["text", "checkpoint", "prompt"],
+)
+def test_a_name_that_is_too_long_is_one_line(run: Path, arguments: list[str]) -> None:
+    assert "File name too long" in a_line(charrnn(*arguments))
+
+
+def test_a_network_that_does_not_fit_the_memory_is_one_line_and_leaves_no_folder(text: Path) -> None:
+    done = charrnn("train", str(text), "--hidden", "1000000", "--steps", "3")
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith("charrnn: not enough memory: try a smaller --hidden")
+    assert not list(Path("checkpoints").iterdir())
+
+
+def test_a_folder_with_a_part_that_cannot_be_read_is_not_read_in_part(text: Path, monkeypatch) -> None:
+    def walk(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", "texts/closed"))
+
+    Path("texts").mkdir()
+    monkeypatch.setattr(os, "walk", walk)
+    assert "cannot read folder texts/closed: Permission denied" in a_line(train("texts"))
+
+
+def test_two_runs_started_together_get_a_folder_each(text: Path) -> None:
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
+    runs = Path("checkpoints")
+    with claimed(terminal, runs, None, "notes") as one, claimed(terminal, runs, None, "notes") as two:
+        assert (one.name, two.name) == ("notes", "notes-2")
+        with pytest.raises(ConfigError, match="a run called notes is in checkpoints"):
+            claimed(terminal, runs, "notes", "notes").__enter__()
+        (two / "model.safetensors").touch()
+    assert not one.exists()  # nothing was saved in it
+    assert two.exists()
+
+
+def test_a_run_that_fails_before_it_saves_leaves_no_folder(text: Path) -> None:
+    assert train(str(text), "--device", "abacus").status == 1
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": "x"},
+        {"step": -5},
+        {"step": 10**6},
+        {"report_every": 0},
+        {"best": "low"},
+        {"loss_steps": None},
+        {"seconds": "long"},
+        {"origin": {"texts": 5}},
+        {"resume.carry.0.hidden": np.zeros((3, 8), np.float32)},
+        {"resume.carry.0.memory": np.zeros((4, 7), np.float32)},
+        {"resume.optimizer.readout.weight.exp_avg": np.zeros((2, 2), np.float32)},
+        {"resume.optimizer.layers.0.weight_hh.momentum": np.zeros((32, 8), np.float64)},
+        {"resume.optimizer.readout.bias.exp_avg": None},
+        {"resume.generator": np.zeros(3, np.uint8)},
+    ],
+    ids=lambda damage: " ".join(f"{k} {v!r:.20}" for k, v in damage.items()),
+)
+def test_a_damaged_state_to_resume_from_is_one_line(text: Path, damage: dict) -> None:
+    train(str(text))
+    path = Path("checkpoints/notes/last.safetensors")
+    last = checkpoint.load(path, resume=True)
+    ((name, value),) = damage.items()
+    tensors = {key: tensor for key, tensor in last.weights.items() if key != name}
+    resume = dict(last.header.resume)
+    if name.startswith("resume."):
+        tensors |= {} if value is None else {name: value}
+    else:
+        resume[name] = value
+    checkpoint.save_checkpoint(path, dataclasses.replace(last.header, resume=resume), tensors)
+    done = charrnn("train", "--resume", "notes")
+    assert done.status == 1
+    assert "Traceback" not in done.err
+    assert "damaged" in done.err.splitlines()[-1] or "how its text was read" in done.err
+
+
+def test_what_a_checkpoint_says_cannot_steer_the_terminal(text: Path) -> None:
+    evil = Path("\x1b[31mred.txt")
+    evil.write_text(TEXT + "\x9b\u202e")
+    done = train(str(evil), "--name", "evil")
+    assert "\x1b" not in done.err
+    shown = charrnn("info", tty=True).text
+    assert not set(shown) & set("\x1b\x9b\u202e") or "\x1b[" in shown.split("over epochs")[-1]
+
+
+def test_greedy_is_the_same_each_time_without_a_newline_too() -> None:
+    Path("two.txt").write_text("ab" * 20)
+    train("two.txt")
+    texts = {charrnn("sample", "--temperature", "0", "--length", "9").out for _ in range(8)}
+    assert len(texts) == 1
+
+
+def test_an_empty_text_to_inspect_and_a_folder_as_a_prompt_are_mistakes(run: Path) -> None:
+    assert "the text is empty" in a_line(charrnn("inspect-cell", "tiny", stdin=b""))
+    assert "is a folder" in a_line(charrnn("sample", "--prompt-file", "."))
+    assert "CHECKPOINT given is empty" in a_line(charrnn("sample", ""))
 
 
 def test_the_version_is_printed() -> None:

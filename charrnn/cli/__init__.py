@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -59,6 +58,9 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
             terminal.end_bars()
     except OutputClosed:
         return 0  # the reader has what it wanted
+    except SystemExit:
+        terminal.forget_stdout()  # the framework's own answer to a pipe that is closed on its help
+        return 0
     except Stopped as stopped:
         terminal.note(str(stopped))
         return stopped.status
@@ -67,9 +69,13 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
     except CharrnnError as error:
         if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":
             return 1  # under torchrun all processes were told the same; the first one speaks
-        # A name with a newline or an escape in it neither breaks the line nor steers the terminal.
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
-        terminal.note(f"charrnn: {line}")
+        terminal.note(f"charrnn: {error}")
+        return 1
+    except OSError as error:
+        # A file system that refuses, wherever it does, is never a bug of ours.
+        terminal.forget_stdout()
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        terminal.note(f"charrnn: {where}{error.strerror or error}")
         return 1
     except typer.TyperException as error:
         told = getattr(error, "format_message", error.__str__)
@@ -78,8 +84,3 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         if message:
             terminal.note(f"charrnn: {message} (see {where} --help)")
         return int(getattr(error, "exit_code", 2))
-
-
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())

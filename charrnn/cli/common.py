@@ -66,7 +66,7 @@ def lines(pairs: Iterable[tuple[str, object]]) -> bytes:
     """Names and values, aligned, a line each."""
     rows = list(pairs)
     width = max((len(name) for name, _ in rows), default=0)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows).encode()
+    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows).encode("utf-8", "replace")
 
 
 def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
@@ -76,9 +76,14 @@ def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
     Raises CorpusError, UnknownCharacterError.
     """
     from charrnn.corpus import Reading, Source, characters, sources
+    from charrnn.errors import CorpusError
 
     keep = vocabulary.byte_level or "\r" in vocabulary.symbols
-    reading = Reading(byte_level=vocabulary.byte_level, newlines="keep" if keep else "lf")
+    reading = Reading(
+        byte_level=vocabulary.byte_level, newlines="keep" if keep else "lf", advice="it must be UTF-8"
+    )
+    if Path(path).is_dir():
+        raise CorpusError(f"{path} is a folder: give one file, or -")
     given = [Source("standard input", lambda: out.stdin)] if path == "-" else sources([path])
     before = 0
     for piece in characters(given, reading):

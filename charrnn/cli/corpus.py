@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -41,4 +42,4 @@ def get(
 
     out = terminal(context)
     path = fetch_corpus(out, catalog.entry(name), corpora_folder(corpora))
-    out.write(f"{path}\n".encode())
+    out.write(os.fsencode(path) + b"\n")

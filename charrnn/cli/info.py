@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.common import CheckpointArgument, CheckpointsOption, checkpoints_folder, lines, terminal
+from charrnn.cli.terminal import printable
 
 
 def info(
@@ -27,6 +28,7 @@ def info(
       charrnn info shakespeare --json | jq .validation_bpc
     """
     from charrnn.checkpoint import find, read_header
+    from charrnn.files import json_line
     from charrnn.network import parameters
 
     path = find(checkpoint, checkpoints_folder(checkpoints))
@@ -59,10 +61,11 @@ def info(
     }
     out = terminal(context)
     if as_json:
-        out.write(json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        out.write(json_line(facts))
         return
     facts["symbols"] = json.dumps(facts["symbols"], ensure_ascii=False)
-    facts["training"] = ", ".join(f"{k} {v}" for k, v in facts["training"].items() if v is not None)
+    training = facts["training"] | {"split": ",".join(f"{share:g}" for share in header.training.split)}
+    facts["training"] = ", ".join(f"{k} {v}" for k, v in training.items() if v is not None)
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     out.write(lines((name.replace("_", " "), _shown(value)) for name, value in facts.items()))
     if out.stdout_tty:
@@ -100,4 +103,4 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))

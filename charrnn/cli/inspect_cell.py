@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -85,6 +84,7 @@ def inspect_cell(
     """
     from charrnn.checkpoint import find, load
     from charrnn.errors import ConfigError
+    from charrnn.files import json_line
     from charrnn.inference import Inference
     from charrnn.inspect_cell import default_signal, watch
 
@@ -98,7 +98,7 @@ def inspect_cell(
     if sample is not None or (text is None and out.stdin_tty):
         pieces = _fresh(out, inference, vocabulary, sample or 500, seed)
     else:
-        pieces = read_ids(out, vocabulary, text or "-")
+        pieces = _some(read_ids(out, vocabulary, text or "-"))
     values = _characters(watch(inference, pieces, layer, unit, signal), vocabulary)
     if not as_json and (colour is Colour.always or (colour is Colour.auto and _colours(out))):
         _paint(out, values, f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}")
@@ -108,7 +108,17 @@ def inspect_cell(
             if vocabulary.byte_level:
                 byte = ord(unit_text)
                 line = {"char": unit_text if byte < 128 else "\ufffd", "byte": byte, "value": round(value, 6)}
-            out.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+            out.write(json_line(line))
+
+
+def _some(pieces: Iterator[Ids]) -> Iterator[Ids]:
+    """The same pieces. Raises CorpusError when there are none."""
+    from charrnn.errors import CorpusError
+
+    first = next(pieces, None)
+    if first is None:
+        raise CorpusError("the text is empty: give one, or --sample 500")
+    yield from chain([first], pieces)
 
 
 def _fresh(
@@ -121,7 +131,7 @@ def _fresh(
 
     generator, seed = sampling.seeded(seed)
     out.note(f"seed {seed}")
-    start = sampling.opening(vocabulary, generator)
+    start = sampling.opening(vocabulary)
     yield np.fromiter(sampling.sample(inference, start, sampling.Choice(0.8), length, generator), np.int64)
 
 
@@ -162,7 +172,7 @@ def _visible(character: str) -> str:
         return "\n"
     if code < 32:
         return chr(0x2400 + code)
-    return "\u2421" if code == 127 else "\ufffd" if 128 <= code < 160 else character
+    return "\u2421" if code == 127 else character if character.isprintable() else "\ufffd"
 
 
 def _paint(out: Terminal, values: Iterable[tuple[str, float]], title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,9 @@ def sample(
     loaded = load(find(checkpoint, checkpoints_folder(checkpoints)))
     vocabulary = loaded.header.vocabulary
     if prompt_file is None:
-        ids: Ids = vocabulary.encode(prompt or "")
+        # The command line is UTF-8 whatever the locale says.
+        text = os.fsencode(prompt or "").decode("utf-8", "surrogateescape")
+        ids: Ids = vocabulary.encode(text)
     else:
         ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, prompt_file)])
     generator, seed = sampling.seeded(seed)
@@ -78,7 +81,7 @@ def sample(
     if not no_echo:
         out.write(vocabulary.decode_bytes(ids))
     if not len(ids):
-        ids = sampling.opening(vocabulary, generator)
+        ids = sampling.opening(vocabulary)
     predictor = Inference(loaded.header.model, loaded.weights)
     for drawn in sampling.sample(predictor, ids, choice, length, generator):
         out.write(vocabulary.decode_bytes([drawn]))

@@ -6,13 +6,14 @@ stdout carries the product alone; everything else goes to stderr. Tests put thei
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from charrnn.errors import CharrnnError
 
@@ -35,13 +36,50 @@ class Stopped(Exception):
         self.status = status
 
 
+def printable(text: str) -> str:
+    """Text that neither breaks a line nor steers a terminal: the rest as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Closed(io.RawIOBase):
+    """A standard output that is not there."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
+class _Heedless:
+    """A standard error that may go away: notes are for eyes, and without eyes the work goes on."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+
 @dataclass
 class Terminal:
     """stdin and stdout are bytes, stderr is text; ``*_tty`` says whether a person is there."""
 
     stdin: BinaryIO
     stdout: IO[bytes]
-    stderr: IO[str]
+    stderr: IO[str] | _Heedless
     stdin_tty: bool = False
     stdout_tty: bool = False
     stderr_tty: bool = False
@@ -54,12 +92,12 @@ class Terminal:
     def of_process(cls) -> Terminal:
         """The real one."""
         return cls(
-            stdin=sys.stdin.buffer,
-            stdout=sys.stdout.buffer,
-            stderr=sys.stderr,
-            stdin_tty=sys.stdin.isatty(),
-            stdout_tty=sys.stdout.isatty(),
-            stderr_tty=sys.stderr.isatty(),
+            stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
+            stdout=cast(IO[bytes], sys.stdout.buffer if sys.stdout else _Closed()),
+            stderr=_Heedless(sys.stderr or io.StringIO()),
+            stdin_tty=bool(sys.stdin) and sys.stdin.isatty(),
+            stdout_tty=bool(sys.stdout) and sys.stdout.isatty(),
+            stderr_tty=bool(sys.stderr) and sys.stderr.isatty(),
         )
 
     def write(self, data: bytes) -> None:
@@ -87,19 +125,24 @@ class Terminal:
             raise self._lost(error) from error
 
     def _lost(self, error: OSError) -> Exception:
-        """What to raise when stdout takes no more; what it still holds then goes nowhere, quietly."""
-        with contextlib.suppress(OSError):  # a stream without a file behind it needs nothing
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+        """What to raise when stdout takes no more."""
+        self.forget_stdout()
         if isinstance(error, BrokenPipeError):
             return OutputClosed()
         return CharrnnError(f"cannot write to standard output: {error.strerror or error}")
+
+    def forget_stdout(self) -> None:
+        """What stdout still holds goes nowhere, quietly, when the interpreter flushes it."""
+        with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it needs nothing
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def muted(self) -> Terminal:
         """A terminal that says nothing: for the processes of a group that do not lead."""
         return Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
-        """A line for eyes, to stderr, above any bar."""
+        """A line for eyes, to stderr, above any bar; what is not printable in it is escaped."""
+        line = printable(line)
         if self._bars:
             self._bars[-1].write(line, file=self.stderr)
         else:

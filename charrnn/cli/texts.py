@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ class Origin:
 
         try:
             origin = cls(**saved)
+            if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
+                raise TypeError("texts")
         except TypeError as error:
             raise ConfigError(f"--resume: the run does not say how its text was read: {error}") from error
         if given:
@@ -41,11 +44,16 @@ class Origin:
             raise ConfigError("--resume: this run read its text from stdin: pipe it in again, with TEXT -")
         return origin
 
+    def lasting(self) -> dict[str, Any]:
+        """What a checkpoint records: files by their absolute paths, so that any folder will do to resume."""
+        texts = [os.path.abspath(text) if os.path.exists(text) else text for text in self.texts]
+        return asdict(replace(self, texts=texts))
+
     @property
     def run_name(self) -> str:
         """A run's name, from the first text's."""
         first = self.texts[0] if self.texts else "python-stdlib"
-        stem = "stdin" if first == "-" else Path(first).resolve().name
+        stem = "stdin" if first == "-" or _is_pipe(first) else os.path.basename(os.path.abspath(first))
         stem = re.sub(r"\.(gz|bz2|xz)$", "", stem, flags=re.IGNORECASE)
         stem = Path(stem).stem if Path(stem).stem else stem
         return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
@@ -74,6 +82,9 @@ def read_corpus(
             entry = catalog.entry(path)
             found = catalog.local(entry, folder)
             texts += found if found is not None else sources([fetch_corpus(out, entry, folder)])
+        elif _is_pipe(path):
+            with Path(path).open("rb") as pipe:
+                texts.append(stack.enter_context(spooled(pipe, path)))
         else:
             texts += sources([path], origin.glob)
     title = "standard input" if given[0] == "-" else Path(given[0]).name
@@ -95,3 +106,8 @@ def read_corpus(
         what = f"new rows for {' '.join(map(repr, new))}" if new else "no new characters"
         out.note(f"from   {begin.path}: its {len(known)} symbols stay, {what}")
     return corpus
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether this can be read only once, as a named pipe or a process substitution."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from charrnn.cli.common import (
 )
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.texts import Origin, read_corpus
-from charrnn.cli.watch import advance, announce, polite, stopped, tell, tensorboard
+from charrnn.cli.watch import BAR, advance, announce, claimed, polite, stopped, taken, tell, tensorboard
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -209,8 +209,10 @@ def train(
         if epochs is steps is minutes is None:
             config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
         parameters = _parameters(params, hidden)
+        _check_name(runs, name)
         plan = Plan(
-            run=Path(),
+            runs=runs,
+            name=name,
             model=model,
             config=config,
             origin=Origin(text or [], glob, encoding, as_bytes, newlines or ("keep" if as_bytes else "lf")),
@@ -219,7 +221,6 @@ def train(
             parameters=parameters,
             begin=begin,
         )
-        plan = replace(plan, run=_run_folder(out, runs, name, plan.origin.run_name))
     _train(out, plan, device, corpora_folder(corpora), tensorboard_events)
 
 
@@ -227,7 +228,8 @@ def train(
 class Plan:
     """A training as the command line asks for it. ``free`` settings are chosen when the text is known."""
 
-    run: Path
+    runs: Path
+    name: str | None
     model: ModelConfig
     config: TrainConfig
     origin: Origin
@@ -251,7 +253,7 @@ def _refuse_settings(context: typer.Context, resume: str) -> None:
             )
 
 
-ARCHITECTURE = ("cell", "layers", "hidden", "embedding")
+ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
 
 
 def _given(context: typer.Context, name: str) -> bool:
@@ -289,7 +291,8 @@ def _resumed(resume: str, runs: Path, text: list[str] | None) -> Plan:
 
     last = load(find(resume, runs, LAST), resume=True)
     origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
-    return Plan(last.path.parent, last.header.model, last.header.training, origin, last=last)
+    run = last.path.parent
+    return Plan(run.parent, run.name, last.header.model, last.header.training, origin, last=last)
 
 
 def _parameters(given: str | None, hidden: int | None) -> int | None:
@@ -331,26 +334,16 @@ def _shares(split: str) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -> Path:
-    """Where a new run goes; no run is ever written over. Raises ConfigError."""
+def _check_name(runs: Path, name: str | None) -> None:
+    """Raises ConfigError for a name that is none, or is taken."""
     from charrnn.errors import ConfigError
 
-    if name is not None:
-        if not name or name.startswith(".") or Path(name).name != name:
-            raise ConfigError(f"--name {name}: it must be a plain folder name")
-        if (runs / name).exists():
-            raise ConfigError(
-                f"a run called {name} is in {runs}: go on with it by --resume {name},"
-                " or start anew under another --name"
-            )
-        return runs / name
-    folder, number = runs / proposed, 1
-    while folder.exists():
-        number += 1
-        folder = runs / f"{proposed}-{number}"
-    if number > 1:
-        out.note(f"run {proposed} exists; this one is {folder.name}")
-    return folder
+    if name is None:
+        return
+    if not name or name[0] in ".-" or Path(name).name != name:
+        raise ConfigError(f"--name {name}: it must be a plain folder name")
+    if (runs / name).exists():
+        raise ConfigError(taken(runs, name))
 
 
 def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
@@ -382,6 +375,7 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
     # The slow import, of torch, comes after everything that can be wrong without it.
     from charrnn import devices, history
     from charrnn.checkpoint import BEST
+    from charrnn.errors import CharrnnError
     from charrnn.train import Notice, Progress, Training
 
     place = devices.join(device)
@@ -389,12 +383,17 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
         out = out.muted()
     try:
         plan = _sized(out, plan, corpus, place)
-        training = Training(
-            corpus, plan.model, plan.config, plan.run, place, plan.last, asdict(plan.origin), plan.begin
-        )
-        announce(out, training, devices.describe(place))
-        with polite(training) as caught, tensorboard(events and place.leads, training) as record:
-            bar = out.bar(unit="char", unit_scale=True, smoothing=0.05)
+        with ExitStack() as stack:
+            run = plan.runs / (plan.name or "")
+            if plan.last is None and place.leads:
+                run = stack.enter_context(claimed(out, plan.runs, plan.name, plan.origin.run_name))
+            training = Training(
+                corpus, plan.model, plan.config, run, place, plan.last, plan.origin.lasting(), plan.begin
+            )
+            announce(out, training, devices.describe(place))
+            record = stack.enter_context(tensorboard(events and place.leads, training))
+            caught = stack.enter_context(polite(training))
+            bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
             for event in training.run():
                 if isinstance(event, Progress):
                     advance(bar, event, training.characters_per_step)
@@ -404,9 +403,15 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
                     tell(out, event)
                     record(event)
             out.end_bars()
+    except RuntimeError as error:  # torch says so of memory in words alone
+        if "allocat" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
     finally:
         devices.leave()
     if not training.done:
         raise stopped(training, caught[0] if caught else signal.SIGTERM)
-    out.note(history.verdict(history.read(plan.run)))
-    out.write(f"{plan.run / BEST}\n".encode())
+    if place.leads and not (run / BEST).exists():
+        raise CharrnnError(f"{run / BEST} is not there: the run was over, but its best model has gone")
+    out.note(history.verdict(history.read(run)))
+    out.write(os.fsencode(run / BEST) + b"\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from charrnn.train import Progress, Training
 
 
+BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
+
+
 def stopped(training: Training, number: int) -> Stopped:
     run = training.folder
-    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     where = "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
     return Stopped(
         f"{name}: saved at step {training.step} of {training.steps};"
@@ -58,7 +63,7 @@ def advance(bar: Any, now: Progress, characters_per_step: float) -> None:
 
     bar.total = round(now.steps * characters_per_step)
     bar.set_description(f"epoch {now.epoch:.2f}", refresh=False)
-    bar.set_postfix_str(f"loss {now.nats:.3f} ({bits(now.nats):.3f} bpc)", refresh=False)
+    bar.set_postfix_str(f"loss {now.nats:.3f}, {bits(now.nats):.3f} bpc", refresh=False)
     bar.update(round(now.step * characters_per_step) - bar.n)
 
 
@@ -80,6 +85,44 @@ def tell(out: Terminal, report: Report) -> None:
     for line in report.sample.strip().splitlines():
         printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
         out.note(f"    | {printable}")
+
+
+@contextmanager
+def claimed(out: Terminal, runs: Path, name: str | None, proposed: str) -> Iterator[Path]:
+    """A new run's folder, made here and now, so that it is this run's alone; gone again if nothing is saved.
+
+    A run is never written over: a ``name`` that is taken is refused, a ``proposed`` one is numbered.
+    Raises ConfigError, CheckpointError.
+    """
+    from charrnn.errors import CheckpointError, ConfigError
+
+    folder, number = runs / (name or proposed), 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError as error:
+            if name is not None:
+                raise ConfigError(taken(runs, name)) from error
+            number += 1
+            folder = runs / f"{proposed}-{number}"
+        except OSError as error:
+            raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
+    if number > 1:
+        out.note(f"run {proposed} exists; this one is {folder.name}")
+    try:
+        yield folder
+    finally:
+        if not any(path.suffix == ".safetensors" for path in folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+def taken(runs: Path, name: str) -> str:
+    """What is said of a name that a run has."""
+    return (
+        f"a run called {name} is in {runs}: go on with it by --resume {name},"
+        " or start anew under another --name"
+    )
 
 
 @contextmanager
@@ -117,9 +160,15 @@ def tensorboard(wanted: bool, training: Training) -> Iterator[Callable[[Report],
         yield write
 
 
+def _stops() -> list[signal.Signals]:
+    """What asks a process to end: Ctrl-C, kill, and a terminal that closes."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
 @contextmanager
 def polite(training: Training) -> Iterator[list[int]]:
-    """The first Ctrl-C or SIGTERM ends the run after the step in hand; a second ends it at once."""
+    """The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step in hand; a second ends it at once."""
     caught: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -128,7 +177,7 @@ def polite(training: Training) -> Iterator[list[int]]:
         for each in before:
             signal.signal(each, signal.SIG_DFL if each != signal.SIGINT else signal.default_int_handler)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _stops()}
     for number in before:
         signal.signal(number, stop)
     try:
