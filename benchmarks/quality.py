@@ -23,12 +23,12 @@ from charrnn.model import CharRNN, load_weights
 
 @torch.no_grad()
 def windowed(model: CharRNN, ids: np.ndarray, part: range, size: int = 256) -> float:
-    """Nats per character of windows of ``size``, each from an empty state; what fills no window is left out."""
+    """Nats per character of windows of ``size``, each from an empty state; a rest is left out."""
     text = ids[part.start : part.stop].astype(np.int64)
     count = (len(text) - 1) // size
     inputs, targets = (torch.from_numpy(text[k : k + count * size].reshape(count, size)) for k in (0, 1))
     total = 0.0
-    for rows in torch.arange(count).split(64):
+    for rows in torch.split(torch.arange(count), 64):
         logits, _ = model(inputs[rows], model.start(len(rows)))
         loss = torch.nn.functional.cross_entropy(
             logits.reshape(-1, model.symbols), targets[rows].reshape(-1), reduction="sum"
