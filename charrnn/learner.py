@@ -17,9 +17,10 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from charrnn import devices
+from charrnn.batches import Batches
 from charrnn.checkpoint import RESUME
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Batches, Corpus
+from charrnn.corpus import Corpus
 from charrnn.devices import Place
 from charrnn.evaluate import evaluate
 from charrnn.model import CharRNN, State, detached, load_weights, weights

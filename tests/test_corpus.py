@@ -11,7 +11,6 @@ import lzma
 import os
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -24,7 +23,6 @@ from hypothesis import strategies as st
 
 from charrnn import corpus as reader
 from charrnn.corpus import (
-    Batches,
     Corpus,
     Reading,
     Source,
@@ -396,71 +394,6 @@ def test_of_two_characters_both_train(shares: tuple[float, float, float]) -> Non
 def test_a_single_character_leaves_nothing_to_predict() -> None:
     with pytest.raises(CorpusError, match=r"^text: in 1 character there is nothing to predict"):
         opened(b"a").splits((90, 5, 5))
-
-
-# Batches
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> Batches:
-    """Batches over a text whose every character is its own position."""
-    characters = draw(st.integers(2, 120))
-    streams = draw(st.integers(1, characters - 1))
-    return Batches(np.arange(characters, dtype=np.uint8), streams, draw(st.integers(1, 130)))
-
-
-def epoch(cut: Batches) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [cut.batch(step) for step in range(cut.steps_per_epoch)]
-
-
-@given(batches())
-def test_each_epoch_learns_every_target_and_at_most_as_many_twice_as_there_are_streams(cut: Batches) -> None:
-    learnt = Counter(np.concatenate([targets.ravel() for _, targets in epoch(cut)]).tolist())
-    assert set(learnt) == set(range(1, len(cut.ids)))
-    twice = [target for target, times in learnt.items() if times > 1]
-    assert len(twice) <= cut.streams
-    assert max(learnt.values()) <= 2
-
-
-@given(batches())
-def test_targets_are_the_next_characters_of_the_inputs(cut: Batches) -> None:
-    for inputs, targets in epoch(cut):
-        assert inputs.shape == targets.shape
-        assert inputs.shape[0] == cut.streams
-        assert inputs.dtype == targets.dtype == np.int64
-        assert (targets == inputs + 1).all()
-
-
-@given(batches())
-def test_windows_are_no_longer_than_asked_and_differ_by_at_most_one(cut: Batches) -> None:
-    lengths = [inputs.shape[1] for inputs, _ in epoch(cut)]
-    assert 1 <= min(lengths) <= max(lengths) <= cut.bptt
-    assert max(lengths) - min(lengths) <= 1
-    assert sum(lengths) == cut.length
-
-
-@given(batches(), st.integers(0, 10**9))
-def test_a_batch_is_a_pure_function_of_the_step(cut: Batches, step: int) -> None:
-    first, again = cut.batch(step), cut.batch(step % cut.steps_per_epoch)
-    assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    assert cut.starts_epoch(step) == (step % cut.steps_per_epoch == 0)
-
-
-@given(batches())
-def test_a_streams_window_begins_where_its_last_one_ended(cut: Batches) -> None:
-    windows = epoch(cut)
-    for (_, targets), (inputs, _) in pairwise(windows):
-        assert (inputs[:, 0] == targets[:, -1]).all()
-
-
-@given(count=st.integers(2, 3000), streams=st.integers(1, 100), bptt=st.integers(1, 200))
-def test_batches_shrink_to_what_the_text_has_room_for(count: int, streams: int, bptt: int) -> None:
-    cut = Batches.fitted(np.zeros(count, np.uint8), streams, bptt)
-    targets = count - 1
-    assert cut.streams * cut.bptt <= targets
-    assert cut.bptt == min(bptt, targets)
-    assert cut.streams == streams or (cut.streams < streams and (cut.streams + 1) * bptt > targets)
-    assert cut.batch(0)[0].shape[0] == cut.streams
 
 
 def test_a_text_that_changed_while_it_was_read_is_never_served_for_the_first() -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "charrnn"
 LEVELS = [
     {"errors", "files"},
     {"config", "vocab", "history"},
-    {"cells", "network", "corpus", "catalog", "checkpoint", "sizing"},
+    {"cells", "network", "corpus", "batches", "catalog", "checkpoint", "sizing"},
     {"inference", "model", "devices", "muon"},
     {"sample", "inspect_cell", "evaluate"},
     {"learner"},

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Protocol
@@ -38,7 +39,7 @@ class Ops(Protocol):
         """(B, n * H) -> n arrays (B, H), the k-th through ``kinds[k]``: "sigmoid" or "tanh"."""
 
 
-class Cell:
+class Cell(ABC):
     """One recurrent cell.
 
     carries      what goes from step to step; the first is the layer's output
@@ -62,6 +63,7 @@ class Cell:
         rows = len(self.gates) * hidden
         return {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden), "bias": (rows,)}
 
+    @abstractmethod
     def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         """One character on.
 
@@ -69,7 +71,6 @@ class Cell:
         for all times at once.  carry: a (B, H) each, not changed.  Returns the next carry, and
         the gates in the order of ``gates``, (B, H) each.
         """
-        raise NotImplementedError  # pragma: no cover - every cell defines it
 
 
 @cache
