@@ -159,8 +159,10 @@ def _escape(level: int, system: ColorSystem) -> tuple[str, str]:
     share = abs(level) / LEVELS
     towards = (214, 39, 40) if level < 0 else (31, 119, 220)
     red, green, blue = (round(255 + (end - 255) * share) for end in towards)
-    ink = "white" if share > 0.7 else "black"
-    style = Style(color=ink, bgcolor=Color.from_rgb(red, green, blue).downgrade(system))
+    ink = 255 if share > 0.6 else 0  # as RGB: a theme's own black is often grey
+    colours = (Color.from_rgb(ink, ink, ink), Color.from_rgb(red, green, blue))
+    ink_colour, background = (colour.downgrade(system) for colour in colours)
+    style = Style(color=ink_colour, bgcolor=background)
     before, _, after = style.render("\0", color_system=system).partition("\0")
     return before, after
 
