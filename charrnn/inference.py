@@ -54,6 +54,11 @@ class NumpyOps:
     tanh = staticmethod(np.tanh)
 
     @staticmethod
+    def sigmoid(x: Floats) -> Floats:
+        x = np.tanh(0.5 * x)  # which does not overflow, as 1 / (1 + exp(-x)) does
+        return 0.5 * x + 0.5
+
+    @staticmethod
     def split(x: Floats, parts: int) -> Sequence[Floats]:
         width = x.shape[-1] // parts
         return [x[:, k * width : (k + 1) * width] for k in range(parts)]

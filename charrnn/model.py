@@ -28,6 +28,7 @@ class TorchOps:
     """``cells.Ops`` for torch."""
 
     tanh = staticmethod(torch.tanh)
+    sigmoid = staticmethod(torch.sigmoid)
 
     @staticmethod
     def split(x: Tensor, parts: int) -> Sequence[Tensor]:

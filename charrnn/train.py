@@ -211,7 +211,7 @@ class Training:
                 return
 
     def _count(self, pending: list[torch.Tensor]) -> None:
-        losses = self.place.mean(torch.stack(pending).double()).cpu()
+        losses = self.place.mean(torch.stack(pending)).cpu().double()  # not every GPU has doubles
         limit = EXPLODED * math.log(max(2, self.learner.model.symbols))
         if not bool((losses < limit).all()):  # so that NaN is caught too
             raise _Lost(f"at step {self.step} the loss is {float(losses.max()):.3g}")

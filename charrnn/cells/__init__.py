@@ -4,8 +4,8 @@ B: batch   D: inputs   H: hidden units   G: gates, each H rows of the weights
 
 A cell knows one step; the loops over time are in ``charrnn.model`` (torch) and
 ``charrnn.inference`` (NumPy), and both run the ``step`` written here. So no array library
-is imported in this package: a step uses ``+ - * @ .T``, slices, and the three functions
-of ``Ops``. A new cell is one new file; every command and every law of
+is imported in this package: a step uses ``+ - * @ .T``, slices, and the functions of
+``Ops``. A new cell is one new file; every command and every law of
 ``tests/test_cells.py`` picks it up by its name.
 """
 
@@ -31,6 +31,8 @@ class Ops(Protocol):
     """What a step needs beyond operators; one set for torch, one for NumPy."""
 
     def tanh(self, x: Array) -> Array: ...
+
+    def sigmoid(self, x: Array) -> Array: ...
 
     def split(self, x: Array, parts: int) -> Sequence[Array]:
         """(B, parts * H) -> parts arrays (B, H)."""

@@ -56,9 +56,9 @@ def train(
         str | None,
         typer.Option("--from", metavar="CHECKPOINT", help="Begin with the weights of this model."),
     ] = None,
-    cell: Annotated[str, typer.Option(help="gru, gru-cho, lstm, rnn.", rich_help_panel=MODEL)] = (
-        ModelConfig.cell
-    ),
+    cell: Annotated[
+        str, typer.Option(help="gru, gru-cho, lstm, lstm-coupled, lstm-peephole, rnn.", rich_help_panel=MODEL)
+    ] = (ModelConfig.cell),
     layers: Annotated[int, typer.Option(help="Layers of cells.", rich_help_panel=MODEL)] = ModelConfig.layers,
     hidden: Annotated[
         int | None, typer.Option(help=f"Units a layer. {CHOSEN_BY_DEFAULT}", rich_help_panel=MODEL)
@@ -391,6 +391,8 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
                 corpus, plan.model, plan.config, run, place, plan.last, plan.origin.lasting(), plan.begin
             )
             announce(out, training, devices.describe(place))
+            if training.done:
+                out.note(f"the run had come to its end at step {training.step}")
             record = stack.enter_context(tensorboard(events and place.leads, training))
             caught = stack.enter_context(polite(training))
             bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)

@@ -1,0 +1,28 @@
+"""LSTM that takes in as much as it forgets: input = 1 - forget (Greff et al. 2017, "CIFG").
+
+f = sigmoid(Wf x + Uf h + bf)     forget gate
+g = tanh(Wg x + Ug h + bg)        candidate
+o = sigmoid(Wo x + Uo h + bo)     output gate
+c' = f * c + (1 - f) * g          memory
+h' = o * tanh(c')                 hidden
+"""
+
+from typing import ClassVar
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class LSTMCoupled(Cell):
+    """Three quarters of an LSTM's weights; the memory stays between -1 and 1."""
+
+    carries = ("hidden", "memory")
+    gates = ("forget", "candidate", "output")
+    kinds = ("sigmoid", "tanh", "sigmoid")
+    start_bias: ClassVar = {"forget": 1.0}
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        h, c = carry
+        f, g, o = ops.gates(x + h @ w.weight_hh.T, self.kinds)
+        c = g + f * (c - g)
+        h = o * ops.tanh(c)
+        return (h, c), (f, g, o)
