@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import cells
+from charrnn import cells, network
 from charrnn.cells import Carry
 from charrnn.config import ModelConfig
 
@@ -61,7 +61,7 @@ class NumpyOps:
     @staticmethod
     def split(x: Floats, parts: int) -> Sequence[Floats]:
         width = x.shape[-1] // parts
-        return [x[:, k * width : (k + 1) * width] for k in range(parts)]
+        return [x[..., k * width : (k + 1) * width] for k in range(parts)]
 
     @staticmethod
     def gates(x: Floats, kinds: tuple[str, ...]) -> Sequence[Floats]:
@@ -83,15 +83,24 @@ class Inference:
         self.config = config
         self.cell = cells.get(config.cell)
         self.layers = [
-            SimpleNamespace(**{name: weights[f"layers.{index}.{name}"] for name in self.cell.shapes(1, 1)})
-            for index in range(config.layers)
+            SimpleNamespace(
+                **{
+                    name: weights[f"layers.{index}.{name}"]
+                    for name in self.cell.shapes(inputs, config.hidden)
+                }
+            )
+            for index, inputs in enumerate(network.layer_inputs(config, len(weights["readout.bias"])))
         ]
-        first = self.layers[0]
         # The first layer's input product is one of V known rows: a lookup, not a product.
-        inputs = first.weight_ih.T
+        first = self.layers[0]
         if config.embedding:
-            inputs = weights["embedding.weight"] @ inputs
-        self.table = np.ascontiguousarray(inputs + first.bias)
+            table = self._rows(first, weights["embedding.weight"])
+        else:  # what a one-hot input takes from a matrix is a column
+            table = first.weight_ih.T + first.bias
+            if self.cell.bare:
+                bare = first.projection.T if hasattr(first, "projection") else np.eye(len(table))
+                table = np.concatenate([table, bare.astype(table.dtype)], -1)
+        self.table = np.ascontiguousarray(table)
         self.readout, self.readout_bias = weights["readout.weight"], weights["readout.bias"]
 
     def start(self, batch: int) -> State:
@@ -99,12 +108,21 @@ class Inference:
         shape = (batch, self.config.hidden)
         return tuple(tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.carries) for _ in self.layers)
 
+    def _rows(self, w: SimpleNamespace, inputs: Floats) -> Floats:
+        """(..., D) inputs of a layer -> (..., G*H), what its steps are given."""
+        rows: Floats = inputs @ w.weight_ih.T + w.bias
+        if not self.cell.bare:
+            return rows
+        bare = inputs @ w.projection.T if hasattr(w, "projection") else inputs
+        joined: Floats = np.concatenate([rows, bare], -1)
+        return joined
+
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
         after: list[Carry] = []
         outputs = np.empty(0)
         for index, (w, carry) in enumerate(zip(self.layers, state, strict=True)):
-            x = self.table[ids.T] if index == 0 else outputs @ w.weight_ih.T + w.bias  # (T, B, G*H)
+            x = self.table[ids.T] if index == 0 else self._rows(w, outputs)  # (T, B, G*H)
             outputs = np.empty((len(x), *carry[0].shape), x.dtype)  # (T, B, H)
             for t, row in enumerate(x):
                 carry, gates = self.cell.step(w, row, carry, NumpyOps)

@@ -26,7 +26,8 @@ def watch(
     """A text in pieces (N,) -> each piece with the unit's value after each character, (N,).
 
     ``signal`` is one of the cell's carries or gates. A memory is shown as its tanh, which is
-    how the cell itself reads it; so every value lies in [-1, 1], a sigmoid gate's in [0, 1].
+    how the cell itself reads it; so every value lies in [-1, 1], a sigmoid gate's in [0, 1], but
+    for cells with a linear candidate, whose hidden state goes as far as that does.
     Raises ConfigError for a layer, unit or signal that is not there.
     """
     config, cell = inference.config, inference.cell

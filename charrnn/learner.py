@@ -74,7 +74,7 @@ class Learner:
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [(adamw, config.lr)]
         if layers:
             first = self.model.stack[0]
-            muon = Muon(layers, len(first.cell.gates), config.muon, precision=first.precision)
+            muon = Muon(layers, self.model.config.hidden, config.muon, precision=first.precision)
             self.optimizers.append((muon, config.muon))
 
     def adopt(self, weights: Arrays, vocabulary: Vocabulary) -> None:

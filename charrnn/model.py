@@ -81,10 +81,23 @@ def kept(
     return (drawn >= below).view(*shape) * (256 / (256 - below))
 
 
+def scanned(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+    """h' = a * h + b for all times: (T, B, H), (T, B, H), (B, H) -> (T, B, H), in log2 T rounds.
+
+    Each round joins every stretch of time with the one before it (Hillis & Steele 1986).
+    """
+    reach = 1
+    while reach < len(a):
+        b = torch.cat([b[:reach], b[reach:] + a[reach:] * b[:-reach]])
+        a = torch.cat([a[:reach], a[reach:] * a[:-reach]])
+        reach *= 2
+    return b + a * h
+
+
 class Layer(nn.Module):
     """One cell over time: (T, B, D), carry -> (T, B, H), carry.
 
-    fused        whether torch's kernel is taken, where there is one, or the cell's own steps
+    fused        whether torch's kernel or a scan over time is taken, where there is one
     precision    the kernel's type while training; None is the weights' own
     weight_drop  share of ``weight_hh`` dropped while training, one mask a call
     """
@@ -98,7 +111,7 @@ class Layer(nn.Module):
         super().__init__()
         self.cell = cells.get(name)
         self.kernel = FUSED.get(name)
-        self.fused = self.kernel is not None
+        self.fused = self.kernel is not None or type(self.cell).linear is not cells.Cell.linear
         self.precision: torch.dtype | None = None
         self.weight_drop = 0.0
         self.generator: torch.Generator | None = None
@@ -108,7 +121,7 @@ class Layer(nn.Module):
     def _weights(self) -> SimpleNamespace:
         """The parameters by name, as this call sees them."""
         w: dict[str, Tensor] = dict(self.named_parameters())
-        if self.training and self.weight_drop:
+        if self.training and self.weight_drop and "weight_hh" in w:
             matrix = w["weight_hh"]
             w["weight_hh"] = matrix * kept(matrix.shape, self.weight_drop, self.generator, matrix.device)
         return SimpleNamespace(**w)
@@ -123,7 +136,15 @@ class Layer(nn.Module):
             y, after = self.kernel(low, x.to(self.precision), state, True)
             return y.to(x.dtype), tuple(part.to(x.dtype) for part in after)
         outputs = []
-        for row in functional.linear(x, w.weight_ih, w.bias):
+        rows = functional.linear(x, w.weight_ih, w.bias)
+        if self.cell.bare:
+            bare = functional.linear(x, w.projection) if hasattr(w, "projection") else x
+            rows = torch.cat([rows, bare], -1)
+        factors = self.cell.linear(rows, TorchOps) if self.fused else None
+        if factors is not None:
+            y = scanned(*factors, carry[0])
+            return y, (y[-1],)
+        for row in rows:
             carry, _ = self.cell.step(w, row, carry, TorchOps)
             outputs.append(carry[0])
         return torch.stack(outputs), carry

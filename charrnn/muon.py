@@ -29,7 +29,7 @@ def orthogonalised(blocks: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For the weights of recurrent layers, (G * H, D) each.
+    """For the weights of recurrent layers, a number of H rows each.
 
     A gate's rows are a matrix of their own with a job of its own, so each is orthogonalised by
     itself, and in two halves where H is even, which halves the work and has learnt no worse
@@ -39,13 +39,13 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        gates: int,
+        hidden: int,
         lr: float,
         momentum: float = 0.95,
         precision: torch.dtype | None = None,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
-        self.gates, self.precision = gates, precision
+        self.hidden, self.precision = hidden, precision
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -61,8 +61,7 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
                 ahead = gradient.lerp(momentum, group["momentum"])
                 rows, columns = parameter.shape
-                hidden = rows // self.gates
-                height = hidden // 2 if hidden % 2 == 0 else hidden
+                height = self.hidden // 2 if self.hidden % 2 == 0 else self.hidden
                 blocks = ahead.view(-1, height, columns).to(self.precision or ahead.dtype)
                 direction = orthogonalised(blocks).to(parameter.dtype).reshape(rows, columns)
                 # A tall block's singular values must be larger for the same change of its output.

@@ -44,20 +44,30 @@ def flat(state: tuple) -> list[np.ndarray]:
     ]
 
 
+def rows_of(cell: cells.Cell, w: SimpleNamespace, inputs):
+    """What a step is given for these inputs, by the definition of ``Cell.step``."""
+    rows = inputs @ w.weight_ih.T + w.bias
+    if not cell.bare:
+        return rows
+    join = torch.cat if isinstance(rows, torch.Tensor) else np.concatenate
+    return join([rows, inputs @ w.projection.T], -1)
+
+
 @every_cell
 def test_a_step_gives_the_shapes_it_names(name: str) -> None:
     cell = cells.get(name)
     drawn = np.random.default_rng(0)
     w = SimpleNamespace(**{key: drawn.normal(size=shape) for key, shape in cell.shapes(4, H).items()})
-    x = drawn.normal(size=(B, 4)) @ w.weight_ih.T + w.bias
+    x = rows_of(cell, w, drawn.normal(size=(B, 4)))
     carry, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.carries), NumpyOps)
     assert [part.shape for part in carry] == [(B, H)] * len(cell.carries)
     assert [gate.shape for gate in gates] == [(B, H)] * len(cell.gates)
     assert len(cell.kinds) == len(cell.gates)
     assert len(set(cell.signals)) == len(cell.signals)
     for gate, kind in zip(gates, cell.kinds, strict=True):
-        assert (gate > (0 if kind == "sigmoid" else -1)).all()
-        assert (gate < 1).all()
+        low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "linear": (-np.inf, np.inf)}[kind]
+        assert (low < gate).all()
+        assert (gate < high).all()
 
 
 @every_cell
@@ -89,7 +99,10 @@ def test_torch_and_numpy_compute_the_same(name: str, embedding: int) -> None:
         np.testing.assert_allclose(left, right, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", FUSED)
+IN_PARALLEL = [name for name in cells.names() if type(cells.get(name)).linear is not cells.Cell.linear]
+
+
+@pytest.mark.parametrize("name", [*FUSED, *IN_PARALLEL])
 def test_the_fused_kernel_and_the_steps_agree_in_value_and_gradient(name: str) -> None:
     found = []
     for fused in (True, False):
@@ -159,7 +172,7 @@ def test_gradients_match_finite_differences(name: str) -> None:
     def two_steps(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
         w = SimpleNamespace(**dict(zip(shapes, rest[: len(shapes)], strict=True)))
         state = tuple(rest[len(shapes) :])
-        for row in inputs @ w.weight_ih.T + w.bias:
+        for row in rows_of(cell, w, inputs):
             state, gates = cell.step(w, row, state, TorchOps)
         return (*state, *gates)
 
@@ -239,3 +252,23 @@ def test_fresh_recurrent_matrices_are_orthogonal_gate_by_gate() -> None:
 def test_an_unknown_cell_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no cell is called 'lstn'.*gru, gru-cho, lstm,.* rnn"):
         cells.get("lstn")
+
+
+@pytest.mark.parametrize("name", ["mut1", "mut2"])
+def test_a_bare_input_is_projected_only_where_it_is_not_as_wide_as_the_cell(name: str) -> None:
+    assert "projection" not in cells.get(name).shapes(H, H)
+    assert cells.get(name).shapes(4, H)["projection"] == (H, 4)
+
+
+@pytest.mark.parametrize("name", ["mut1", "mut2"])
+def test_a_one_hot_input_as_wide_as_the_cell_is_seen_bare_by_both_backends(name: str) -> None:
+    model = CharRNN(
+        ModelConfig(cell=name, hidden=V, embedding=0), V, torch.Generator().manual_seed(0)
+    ).double()
+    twin = numpy_twin(model)
+    logits, _ = model(torch.from_numpy(ids()), model.start(B))
+    np.testing.assert_allclose(twin(ids(), twin.start(B))[0], logits.detach().numpy(), atol=1e-12)
+
+
+def test_cells_that_see_the_input_alone_are_read_in_parallel() -> None:
+    assert IN_PARALLEL == ["mingru", "minlstm"]

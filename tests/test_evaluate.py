@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from charrnn import cells
 from charrnn import evaluate as module
 from charrnn.config import ModelConfig
 from charrnn.evaluate import evaluate
@@ -46,7 +47,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru-cho"])
+@pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("part", [range(900), range(100, 831), range(899, 900), range(500, 502)])
 def test_chunks_side_by_side_give_the_loss_of_one_stream(cell: str, part: range) -> None:
     model = network(cell)

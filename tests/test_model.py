@@ -53,6 +53,8 @@ def test_masks_come_from_the_generator_alone() -> None:
 @pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("held", [{"dropout": 0.5}, {"weight_drop": 0.5}])
 def test_what_is_dropped_changes_training_and_never_answers(cell: str, held: dict) -> None:
+    if "weight_drop" in held and "weight_hh" not in cells.get(cell).shapes(H, H):
+        held = {"dropout": 0.5}  # without a recurrent matrix there is none to drop
     free, model = network(cell), network(cell, **held)
     assert not torch.equal(logits(model), logits(free))
     assert not torch.equal(logits(model), logits(model))

@@ -32,14 +32,14 @@ def test_each_gate_moves_by_itself() -> None:
     whole.grad, quiet.grad = gradient.clone(), gradient.clone()
     quiet.grad[6:] *= 1e-3  # how loud a gate's gradient is does not change its step, nor another's
     for parameter in (whole, quiet):
-        Muon([parameter], gates=2, lr=0.1).step()
+        Muon([parameter], hidden=6, lr=0.1).step()
     torch.testing.assert_close(whole, quiet, rtol=1e-3, atol=1e-4)
 
 
 def test_it_walks_downhill() -> None:
     target = drawn(8, 4, seed=1)
     parameter = torch.nn.Parameter(torch.zeros(8, 4))
-    optimizer = Muon([parameter], gates=4, lr=0.05)
+    optimizer = Muon([parameter], hidden=2, lr=0.05)
     losses = []
     for _ in range(60):
         optimizer.zero_grad()
@@ -53,5 +53,5 @@ def test_it_walks_downhill() -> None:
 def test_a_parameter_without_a_gradient_stays() -> None:
     parameter = torch.nn.Parameter(drawn(4, 4))
     before = parameter.detach().clone()
-    Muon([parameter], gates=1, lr=1.0).step()
+    Muon([parameter], hidden=4, lr=1.0).step()
     assert torch.equal(parameter, before)

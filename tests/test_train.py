@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import checkpoint
+from charrnn import cells, checkpoint
 from charrnn.budget import rate
 from charrnn.checkpoint import BEST, LAST
 from charrnn.config import ModelConfig, TrainConfig
@@ -60,7 +60,7 @@ def test_training_learns(tmp_path: Path) -> None:
     assert last.validation_nats < 0.7
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru-cho"])
+@pytest.mark.parametrize("cell", cells.names())
 def test_every_cell_learns_with_one_hot_input_and_two_layers(tmp_path: Path, cell: str) -> None:
     model = ModelConfig(cell=cell, layers=2, hidden=12, embedding=0)
     _, events = trained(tmp_path, model=model, steps=60, save_every=30, **PLAIN)

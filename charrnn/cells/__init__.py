@@ -46,14 +46,16 @@ class Cell(ABC):
 
     carries      what goes from step to step; the first is the layer's output
     gates        the names of the gates, in the order of their rows in ``weight_ih``
-    kinds        "sigmoid" or "tanh" for each gate
+    kinds        "sigmoid", "tanh" or "linear" for each gate
     start_bias   the gates whose bias does not start at 0
+    bare         whether a step sees its input bare too, H wide, after the rows of ``weight_ih``
     """
 
     carries: ClassVar[tuple[str, ...]] = ("hidden",)
     gates: ClassVar[tuple[str, ...]]
     kinds: ClassVar[tuple[str, ...]]
     start_bias: ClassVar[dict[str, float]] = {}
+    bare: ClassVar[bool] = False
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -65,13 +67,25 @@ class Cell(ABC):
         rows = len(self.gates) * hidden
         return {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden), "bias": (rows,)}
 
+    def projection(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """For ``bare`` cells: P (H, D), which makes the input as wide as the cell where it is not."""
+        return {} if inputs == hidden else {"projection": (hidden, inputs)}
+
+    def linear(self, x: Array, ops: Ops) -> tuple[Array, Array] | None:
+        """For cells whose only carry moves as h' = a * h + b with a and b of the input alone: (a, b).
+
+        x: (..., G*H) for any number of times at once; such a cell can be read in parallel over time.
+        """
+        return None
+
     @abstractmethod
     def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         """One character on.
 
         w: the layer's parameters as attributes.  x: (B, G*H), ``weight_ih @ input + bias``, done
-        for all times at once.  carry: a (B, H) each, not changed.  Returns the next carry, and
-        the gates in the order of ``gates``, (B, H) each.
+        for all times at once (and for ``bare`` cells the input itself behind it, (B, G*H + H)).
+        carry: a (B, H) each, not changed.  Returns the next carry, and the gates in the order of
+        ``gates``, (B, H) each.
         """
 
 

@@ -57,7 +57,11 @@ def train(
         typer.Option("--from", metavar="CHECKPOINT", help="Begin with the weights of this model."),
     ] = None,
     cell: Annotated[
-        str, typer.Option(help="gru, gru-cho, lstm, lstm-coupled, lstm-peephole, rnn.", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            help="gru, gru-cho, lstm, lstm-coupled, lstm-peephole, mingru, minlstm, mut1, mut2, mut3, rnn.",
+            rich_help_panel=MODEL,
+        ),
     ] = (ModelConfig.cell),
     layers: Annotated[int, typer.Option(help="Layers of cells.", rich_help_panel=MODEL)] = ModelConfig.layers,
     hidden: Annotated[

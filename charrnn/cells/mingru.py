@@ -1,0 +1,34 @@
+"""minGRU (Feng et al. 2024): gates that see the input alone, so that all times can be had at once.
+
+    z = sigmoid(Wz x + bz)            update gate
+    n = Wn x + bn                     candidate
+    h' = (1 - z) * h + z * n
+
+Without a product with h, h' is linear in h with factors that are known beforehand: a scan.
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class MinGRU(Cell):
+    """No recurrent matrix; the hidden state is a running mean of candidates, as far out as they are."""
+
+    gates = ("update", "candidate")
+    kinds = ("sigmoid", "linear")
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        return {"weight_ih": (2 * hidden, inputs), "bias": (2 * hidden,)}
+
+    def _gates(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+        zx, n = ops.split(x, 2)
+        return ops.sigmoid(zx), n
+
+    def linear(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+        z, n = self._gates(x, ops)
+        return 1 - z, z * n
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        z, n = self._gates(x, ops)
+        h = (1 - z) * h + z * n
+        return (h,), (z, n)

@@ -1,0 +1,37 @@
+"""The first of the mutated cells of Jozefowicz, Zaremba & Sutskever 2015.
+
+    z = sigmoid(Wz x + bz)                             update gate
+    r = sigmoid(Wr x + Ur h + br)                      reset gate
+    n = tanh(Un (r * h) + tanh(x) + bn)                candidate
+    h' = z * n + (1 - z) * h
+
+The bare x assumes an input as wide as the cell; where it is not, it is projected once, P x.
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class MUT1(Cell):
+    """Its update gate does not see the hidden state; a large z takes the new (in ``gru``, the old)."""
+
+    gates = ("update", "reset", "candidate")
+    kinds = ("sigmoid", "sigmoid", "tanh")
+    bare = True
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        return self.projection(inputs, hidden) | {
+            "weight_ih": (2 * hidden, inputs),
+            "weight_hh": (2 * hidden, hidden),
+            "bias": (2 * hidden,),
+            "bias_n": (hidden,),
+        }
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        one = h.shape[-1]
+        zx, rx, bare = ops.split(x, 3)
+        z = ops.sigmoid(zx)
+        r = ops.sigmoid(rx + h @ w.weight_hh[:one].T)
+        n = ops.tanh((r * h) @ w.weight_hh[one:].T + ops.tanh(bare) + w.bias_n)
+        h = h + z * (n - h)
+        return (h,), (z, r, n)

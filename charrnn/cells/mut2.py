@@ -1,0 +1,38 @@
+"""The second of the mutated cells of Jozefowicz, Zaremba & Sutskever 2015.
+
+    z = sigmoid(Wz x + Uz h + bz)                      update gate
+    r = sigmoid(x + Ur h + br)                         reset gate
+    n = tanh(Un (r * h) + Wn x + bn)                   candidate
+    h' = z * n + (1 - z) * h
+
+The bare x assumes an input as wide as the cell; where it is not, it is projected once, P x.
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class MUT2(Cell):
+    """Its reset gate sees the input bare; a large z takes the new (in ``gru`` it keeps the old)."""
+
+    gates = ("update", "candidate", "reset")
+    kinds = ("sigmoid", "tanh", "sigmoid")
+    bare = True
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        return self.projection(inputs, hidden) | {
+            "weight_ih": (2 * hidden, inputs),
+            "weight_hh": (3 * hidden, hidden),
+            "bias": (2 * hidden,),
+            "bias_r": (hidden,),
+        }
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        two = 2 * h.shape[-1]
+        zx, nx, bare = ops.split(x, 3)
+        zh, rh = ops.split(h @ w.weight_hh[:two].T, 2)
+        z = ops.sigmoid(zx + zh)
+        r = ops.sigmoid(bare + rh + w.bias_r)
+        n = ops.tanh(nx + (r * h) @ w.weight_hh[two:].T)
+        h = h + z * (n - h)
+        return (h,), (z, n, r)

@@ -1,0 +1,26 @@
+"""The third of the mutated cells of Jozefowicz, Zaremba & Sutskever 2015.
+
+z = sigmoid(Wz x + Uz tanh(h) + bz)                update gate
+r = sigmoid(Wr x + Ur h + br)                      reset gate
+n = tanh(Un (r * h) + Wn x + bn)                   candidate
+h' = z * n + (1 - z) * h
+"""
+
+from charrnn.cells import Array, Carry, Cell, Ops
+
+
+class MUT3(Cell):
+    """Its update gate sees tanh of the hidden state; a large z takes the new (in ``gru``, the old)."""
+
+    gates = ("update", "reset", "candidate")
+    kinds = ("sigmoid", "sigmoid", "tanh")
+
+    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+        (h,) = carry
+        one = h.shape[-1]
+        zx, rx, nx = ops.split(x, 3)
+        z = ops.sigmoid(zx + ops.tanh(h) @ w.weight_hh[:one].T)
+        r = ops.sigmoid(rx + h @ w.weight_hh[one : 2 * one].T)
+        n = ops.tanh(nx + (r * h) @ w.weight_hh[2 * one :].T)
+        h = h + z * (n - h)
+        return (h,), (z, r, n)
