@@ -118,16 +118,24 @@ class Layer(nn.Module):
         for parameter, shape in self.cell.shapes(inputs, hidden).items():
             self.register_parameter(parameter, nn.Parameter(torch.empty(shape)))
 
-    def _weights(self) -> SimpleNamespace:
-        """The parameters by name, as this call sees them."""
+    def weights(self) -> SimpleNamespace:
+        """The parameters by name, as a call sees them: while training, some dropped."""
         w: dict[str, Tensor] = dict(self.named_parameters())
         if self.training and self.weight_drop and "weight_hh" in w:
             matrix = w["weight_hh"]
             w["weight_hh"] = matrix * kept(matrix.shape, self.weight_drop, self.generator, matrix.device)
         return SimpleNamespace(**w)
 
+    def rows(self, w: SimpleNamespace, inputs: Tensor) -> Tensor:
+        """(..., D) -> (..., G*H), what the cell's steps are given."""
+        rows = functional.linear(inputs, w.weight_ih, w.bias)
+        if not self.cell.bare:
+            return rows
+        bare = functional.linear(inputs, w.projection) if hasattr(w, "projection") else inputs
+        return torch.cat([rows, bare], -1)
+
     def forward(self, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        w = self._weights()
+        w = self.weights()
         if self.fused and self.kernel is not None:
             if self.precision is None or not self.training:
                 return self.kernel(w, x, carry, self.training)
@@ -136,10 +144,7 @@ class Layer(nn.Module):
             y, after = self.kernel(low, x.to(self.precision), state, True)
             return y.to(x.dtype), tuple(part.to(x.dtype) for part in after)
         outputs = []
-        rows = functional.linear(x, w.weight_ih, w.bias)
-        if self.cell.bare:
-            bare = functional.linear(x, w.projection) if hasattr(w, "projection") else x
-            rows = torch.cat([rows, bare], -1)
+        rows = self.rows(w, x)
         factors = self.cell.linear(rows, TorchOps) if self.fused else None
         if factors is not None:
             y = scanned(*factors, carry[0])

@@ -15,14 +15,14 @@ LEVELS = [
     {"config", "vocab", "history"},
     {"cells", "network", "corpus", "batches", "catalog", "checkpoint", "sizing"},
     {"inference", "model", "devices", "muon"},
-    {"sample", "inspect_cell", "evaluate"},
+    {"sample", "inspect_cell", "evaluate", "gradient_flow"},
     {"learner"},
     {"budget"},
     {"train"},
     {"cli"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-LEARNS = {"budget", "model", "devices", "evaluate", "learner", "muon", "train"}
+LEARNS = {"budget", "model", "devices", "evaluate", "gradient_flow", "learner", "muon", "train"}
 QUESTIONS = {"sample", "inspect_cell"}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import charrnn
-from charrnn.cli import corpus, info, inspect_cell, sample, train
+from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal
 from charrnn.errors import CharrnnError, ConfigError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("inspect-cell")(inspect_cell.inspect_cell)
+app.command("gradient-flow")(gradient_flow.gradient_flow)
 app.command("info")(info.info)
 app.add_typer(corpus.app, name="corpus")
 

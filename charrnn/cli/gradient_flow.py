@@ -1,0 +1,191 @@
+"""``charrnn gradient-flow``: how far back the loss of a character reaches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.common import (
+    CheckpointArgument,
+    CheckpointsOption,
+    checkpoints_folder,
+    read_ids,
+    terminal,
+)
+from charrnn.config import ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from charrnn.cli.terminal import Terminal
+    from charrnn.gradient_flow import Flow
+
+SYMBOLS = 65
+"""The vocabulary of fresh cells, which read characters drawn at random."""
+
+
+def gradient_flow(
+    context: typer.Context,
+    checkpoint: CheckpointArgument = None,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT|-",
+            help="What the checkpoint reads: a file, or - for stdin; none: a fresh sample.",
+            show_default=False,
+        ),
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Instead of a checkpoint: fresh cells, side by side."),
+    ] = None,
+    layers: Annotated[int, typer.Option(help="Layers of the fresh cells.")] = ModelConfig.layers,
+    hidden: Annotated[int, typer.Option(help="Units a layer of the fresh cells.")] = 128,
+    length: Annotated[int, typer.Option(help="Characters back.")] = 100,
+    clip: Annotated[
+        float, typer.Option(help="The norms of an update clipped to this global norm; 0: not clipped.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of fresh weights and texts.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A line for each cell, layer, carry and distance.")
+    ] = False,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the curves (pip install matplotlib).")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as SVG.")] = None,
+    checkpoints: CheckpointsOption = None,
+) -> None:
+    """Show the mean norm of d loss / d carry at each distance before the character that is predicted.
+
+    A terminal sees curves over a logarithmic scale, a pipe JSON lines.
+
+    Examples:
+
+      charrnn gradient-flow --cells rnn,lstm,gru --length 200
+
+      charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
+
+      charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
+    """
+    from charrnn import gradient_flow as flowing
+    from charrnn.errors import ConfigError
+    from charrnn.files import json_line
+
+    out = terminal(context)
+    if not 1 <= length <= flowing.LONGEST:
+        raise ConfigError(f"--length {length}: it must be from 1 to {flowing.LONGEST}")
+    if clip < 0 or clip != clip:
+        raise ConfigError(f"--clip {clip}: it must be 0 (off) or more")
+    if cells is not None:
+        if checkpoint is not None:
+            raise ConfigError("CHECKPOINT and --cells: give one of the two")
+        found = _of_fresh(cells.split(","), layers, hidden, length, clip, seed)
+    else:
+        found = _of_checkpoint(out, checkpoint, checkpoints, text, length, clip, seed)
+    for path in filter(None, (png, svg)):
+        _picture(path, "png" if path is png else "svg", found)
+        out.note(f"wrote {path}")
+    if out.stdout_tty and not as_json:
+        _curves(out, found)
+        return
+    for flow in found:
+        for distance, norm in enumerate(flow.norms, 1):
+            line = {"cell": flow.cell, "layer": flow.layer, "carry": flow.carry, "distance": distance}
+            out.write(json_line(line | {"norm": float(norm), "singular_value": flow.singular}))
+
+
+def _of_fresh(
+    names: Sequence[str], layers: int, hidden: int, length: int, clip: float, seed: int
+) -> list[Flow]:
+    import numpy as np
+
+    from charrnn import cells
+    from charrnn import gradient_flow as flowing
+
+    for name in names:
+        cells.get(name)
+    drawn = np.random.default_rng(seed).integers(0, SYMBOLS, flowing.TEXTS * (length + 1))
+    ids = drawn.reshape(flowing.TEXTS, length + 1)
+    models = [flowing.fresh(name, layers, hidden, SYMBOLS, seed) for name in names]
+    return [flow for model in models for flow in flowing.flow(model, ids, clip)]
+
+
+def _of_checkpoint(
+    out: Terminal,
+    given: str | None,
+    folder: Path | None,
+    text: str | None,
+    length: int,
+    clip: float,
+    seed: int,
+) -> list[Flow]:
+    import numpy as np
+
+    from charrnn import gradient_flow as flowing
+    from charrnn import sample
+    from charrnn.checkpoint import find, load
+    from charrnn.inference import Inference
+    from charrnn.model import CharRNN, load_weights
+
+    loaded = load(find(given, checkpoints_folder(folder)))
+    vocabulary = loaded.header.vocabulary
+    if text is not None:
+        ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, text)])
+    else:
+        predictor = Inference(loaded.header.model, loaded.weights)
+        count = flowing.TEXTS * (length + 1)
+        generator = np.random.default_rng(seed)
+        start = sample.opening(vocabulary)
+        ids = np.fromiter(sample.sample(predictor, start, sample.Choice(), count, generator), np.int64)
+    model = CharRNN(loaded.header.model, len(vocabulary))
+    load_weights(model, loaded.weights)
+    return flowing.flow(model.double(), flowing.texts(ids, length), clip)
+
+
+def _label(flow: Flow) -> str:
+    matrix = "" if flow.singular is None else f", largest singular value {flow.singular:.2f}"
+    return f"{flow.cell} layer {flow.layer} {flow.carry}{matrix}"
+
+
+def _curves(out: Terminal, found: Sequence[Flow]) -> None:
+    import numpy as np
+    from uniplot import plot_to_string
+
+    smallest = 1e-300  # a logarithm has no place for 0
+    picture = plot_to_string(
+        xs=[np.arange(1, len(flow.norms) + 1) for flow in found],
+        ys=[np.maximum(flow.norms, smallest) for flow in found],
+        legend_labels=[_label(flow) for flow in found],
+        title="mean norm of d loss / d carry, by characters back",
+        y_as_log=True,
+        lines=True,
+        color=not os.environ.get("NO_COLOR"),
+        height=18,
+    )
+    out.write(f"{picture}\n".encode())
+
+
+def _picture(path: Path, kind: str, found: Sequence[Flow]) -> None:
+    """Curves by matplotlib. Raises ConfigError where it is not installed."""
+    from charrnn.errors import ConfigError
+    from charrnn.files import replacing
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(
+            f"--{kind}: matplotlib draws it and is not installed; pip install matplotlib"
+        ) from error
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for flow in found:
+        axes.semilogy(range(1, len(flow.norms) + 1), flow.norms, label=_label(flow))
+    axes.set_xlabel("characters back")
+    axes.set_ylabel("mean norm of d loss / d carry")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    with replacing(path) as file:
+        figure.savefig(file, format=kind, dpi=150)

@@ -1,0 +1,148 @@
+"""The textbook's facts about gradients through time."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn import cells
+from charrnn.errors import ConfigError
+from charrnn.gradient_flow import flow, fresh, singular, texts
+from tests.conftest import TEXT, charrnn
+
+V, T = 9, 60
+
+
+def ids(length: int = T) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, V, (3, length + 1))
+
+
+@pytest.mark.parametrize("value", [0.7, 1.0, 1.2])
+def test_a_linear_rnns_norm_goes_as_its_singular_value_to_the_power_of_the_distance(value: float) -> None:
+    model = fresh("rnn", 1, 8, V, seed=0)  # its recurrent matrix is orthogonal ...
+    with torch.no_grad():
+        model.stack[0].weight_hh.mul_(value)  # ... times the value
+        model.stack[0].weight_ih.mul_(1e-12)  # and so near 0 the tanh is the identity
+    (found,) = flow(model, ids())
+    assert found.singular == pytest.approx(value)
+    np.testing.assert_allclose(found.norms, found.norms[0] * value ** np.arange(T), rtol=1e-4)
+
+
+def test_an_lstm_with_its_forget_gate_open_carries_the_gradient_unchanged() -> None:
+    model = fresh("lstm", 1, 8, V, seed=0)
+    with torch.no_grad():
+        layer = model.stack[0]
+        layer.weight_hh.zero_()
+        layer.weight_ih.mul_(0.1)
+        bias = layer.bias.view(4, 8)
+        bias[0], bias[1] = -40.0, 60.0  # nothing comes in, nothing is forgotten
+    memory = next(each for each in flow(model, ids()) if each.carry == "memory")
+    assert memory.norms[0] > 0.01
+    np.testing.assert_allclose(memory.norms, memory.norms[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("cell", cells.names())
+def test_norms_are_the_gradients_of_finite_differences(cell: str) -> None:
+    model, text = fresh(cell, 2, 5, V, seed=1), ids(6)[:1]
+    found = {(each.layer, each.carry): each.norms for each in flow(model, text)}
+    read, rest = torch.from_numpy(text[:, :3]), torch.from_numpy(text[:, 3:])
+    _, state = model(read, model.start(1))
+
+    @torch.no_grad()
+    def loss(state) -> float:
+        logits, _ = model(rest[:, :-1], state)
+        return float(torch.nn.functional.cross_entropy(logits[:, -1], rest[:, -1]))
+
+    for layer in range(2):
+        for index, name in enumerate(model.stack[layer].cell.carries):
+            gradient = []
+            for unit in range(5):
+                ends = []
+                for step in (1e-5, -1e-5):
+                    moved = [[part.detach().clone() for part in each] for each in state]
+                    moved[layer][index][0, unit] += step
+                    ends.append(loss(tuple(map(tuple, moved))))
+                gradient.append((ends[0] - ends[1]) / 2e-5)
+            expected = np.linalg.norm(gradient)
+            assert found[layer, name][2] == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
+def test_clipping_scales_all_norms_alike() -> None:
+    model = fresh("lstm", 1, 8, V, seed=0)
+    free, clipped = flow(model, ids()), flow(model, ids(), clip=1e-3)
+    ratios = np.concatenate([b.norms / a.norms for a, b in zip(free, clipped, strict=True)])
+    assert ratios.max() < 1
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-9)
+    for a, b in zip(free, flow(model, ids(), clip=1e9), strict=True):
+        assert (a.norms == b.norms).all()
+
+
+def test_a_cell_without_a_recurrent_matrix_has_no_singular_value() -> None:
+    assert singular(fresh("mingru", 1, 4, V, 0), 0) is None
+    assert singular(fresh("rnn", 1, 4, V, 0), 0) == pytest.approx(1)
+
+
+def test_texts_are_spread_over_the_whole_and_a_short_one_is_an_error() -> None:
+    rows = texts(np.arange(100), 9)
+    assert rows.shape == (4, 10)
+    assert (rows[0, 0], rows[-1, -1]) == (0, 99)
+    with pytest.raises(ConfigError, match="--length 100: the text has 100 characters"):
+        texts(np.arange(100), 100)
+
+
+def test_a_pipe_gets_a_line_for_each_cell_layer_carry_and_distance() -> None:
+    done = charrnn("gradient-flow", "--cells", "rnn,lstm", "--layers", "2", "--hidden", "6", "--length", "5")
+    lines = [json.loads(line) for line in done.text.splitlines()]
+    assert len(lines) == (2 * 1 + 2 * 2) * 5
+    assert sorted({line["distance"] for line in lines}) == [1, 2, 3, 4, 5]
+    assert {line["carry"] for line in lines} == {"hidden", "memory"}
+    assert all(math.isfinite(line["norm"]) for line in lines)
+
+
+def test_a_terminal_gets_curves() -> None:
+    seen = charrnn("gradient-flow", "--cells", "rnn,gru", "--hidden", "6", "--length", "30", tty=True).text
+    assert "mean norm of d loss / d carry" in seen
+    assert "gru layer 0 hidden" in seen
+
+
+def test_a_checkpoint_is_followed_over_a_text_or_a_sample_of_its_own(run: Path) -> None:
+    Path("text.txt").write_text(TEXT)
+    for arguments in (["tiny", "text.txt"], ["tiny"]):
+        done = charrnn("gradient-flow", *arguments, "--length", "20")
+        assert len(done.text.splitlines()) == 2 * 2 * 20, done.err
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_pictures_are_drawn(kind: str) -> None:
+    done = charrnn(
+        "gradient-flow", "--cells", "rnn", "--hidden", "4", "--length", "9", f"--{kind}", f"f.{kind}"
+    )
+    assert done.status == 0, done.err
+    assert Path(f"f.{kind}").read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[kind])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--cells", "rnn,lstn"], "no cell is called 'lstn'; there are: gru"),
+        (["--cells", "rnn", "--length", "0"], "--length 0"),
+        (["--cells", "rnn", "--length", "99999"], "--length 99999"),
+        (["--cells", "rnn", "--hidden", "0"], "--hidden 0"),
+        (["--cells", "rnn", "--layers", "1000"], "--layers 1000"),
+        (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
+        (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
+        (["tiny", "--cells", "rnn"], "give one of the two"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(run: Path, arguments: list[str], says: str) -> None:
+    Path("short.txt").write_text("the")
+    done = charrnn("gradient-flow", *arguments)
+    assert done.status == 1
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1
