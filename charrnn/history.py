@@ -36,9 +36,15 @@ class Report:
 
 
 def append(folder: Path, report: Report) -> None:
-    """A report as the log's last line. Raises OSError."""
+    """A report as the log's last line, whole or not at all. Raises OSError."""
     with (folder / LOG).open("ab") as file:
-        file.write(json_line(asdict(report)))
+        end = file.tell()
+        try:
+            file.write(json_line(asdict(report)))
+            file.flush()
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

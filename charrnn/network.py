@@ -16,6 +16,9 @@ from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 
+MOST = 10**11
+"""The most parameters a network is sized to."""
+
 
 def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
     """The number of inputs D of each layer, lowest first."""
@@ -47,6 +50,8 @@ def sized(config: ModelConfig, symbols: int, budget: int) -> ModelConfig:
     Raises ConfigError when even one unit is more than twice that.
     """
     low, high = 1, 1
+    if budget > MOST:
+        raise ConfigError(f"--params {budget}: it must be at most {MOST:,}")
     while parameters(replace(config, hidden=high), symbols) < budget:
         low, high = high, high * 2
     while high - low > 1:

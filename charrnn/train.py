@@ -100,6 +100,7 @@ class Training:
         self.seconds = 0.0
         self.stop = False
         self._unsaved: tuple[dict[str, Any], Arrays] | None = None  # a best that the disk refused
+        self._unlogged: list[Report] = []  # and reports
         self._behind = False  # whether the disk refused the last state too
         self._resumed = resume is not None
         if start is not None:
@@ -148,8 +149,7 @@ class Training:
             self._good = self._snapshot()
             yield from self._loop(clock)
             clock.lap()
-            if self._unsaved is not None:
-                self._save(BEST, *self._unsaved)
+            self._save_best_and_log()
             if not self.done or self._behind:
                 self._save_last(self.learner.state())
                 if self.place.leads and not (self.folder / BEST).exists():
@@ -261,19 +261,26 @@ class Training:
         if best:
             self._unsaved = (results, self.learner.weights())
         self._good = self._snapshot()
+        self._unlogged.append(report)
         try:
-            if self._unsaved is not None:
-                self._save(BEST, *self._unsaved)
-                self._unsaved = None
             # The log before the last state: a kill between them is mended by resuming, which cuts
             # the log back to the state; the other way round the line would be lost.
-            if self.place.leads:
-                with _writing(self.folder / history.LOG):
-                    history.append(self.folder, report)
+            self._save_best_and_log()
             self._save_last(self._good[0], results)
         except CheckpointError as error:
             yield Notice(f"{error}; what was saved before stays, and saving is tried again")
         yield report
+
+    def _save_best_and_log(self) -> None:
+        """Write what is not yet on the disk. Raises CheckpointError, and keeps what it could not write."""
+        if self._unsaved is not None:
+            self._save(BEST, *self._unsaved)
+            self._unsaved = None
+        while self._unlogged:
+            if self.place.leads:
+                with _writing(self.folder / history.LOG):
+                    history.append(self.folder, self._unlogged[0])
+            del self._unlogged[0]
 
     def _sample(self) -> str:
         """A few characters of what the model writes now; training's generators are not touched."""

@@ -171,6 +171,19 @@ def test_save_every_is_steps_or_a_time(text: Path, given: str, settings: dict) -
     assert settings.items() <= training.items()
 
 
+def test_resuming_says_what_to_do_when_the_text_has_moved(text: Path) -> None:
+    train(str(text))
+    text.rename("moved.txt")
+    assert "give TEXT beside --resume" in a_line(charrnn("train", "--resume", "notes"))
+    assert charrnn("train", "moved.txt", "--resume", "notes").status == 0
+
+
+def test_a_run_from_a_pipe_asks_for_it_again() -> None:
+    train("-", stdin=TEXT.encode())
+    assert "pipe it in again" in a_line(charrnn("train", "--resume", "stdin"))
+    assert charrnn("train", "-", "--resume", "stdin", stdin=TEXT.encode()).status == 0
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130_and_sigterm_143(text: Path) -> None:
     for number, status, name in ((signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")):
         command = ["train", str(text), *TINY, "--steps", "1000000", "--save-every", "5", "--name", name]
@@ -385,6 +398,11 @@ def test_a_fresh_sample_is_inspected_where_nothing_is_piped_in(run: Path) -> Non
         (["train", "notes.txt", "--encoding", "utf-9"], "--encoding utf-9"),
         (["train", "notes.txt", "--newlines", "cr"], "--newlines cr"),
         (["train", "notes.txt", "--save-every", "5x"], "--save-every 5x"),
+        (["train", "notes.txt", "--save-every", "0s"], "--save-every 0s"),
+        (["train", "notes.txt", "--params", "99999999M"], "--params 99999999000000"),
+        (["train", "notes.txt", "--params", "many"], "--params many"),
+        (["train", "notes.txt", "--params", "1M", "--hidden", "8"], "give one of the two"),
+        (["train", "--resume", "checkpoints/tiny/model.safetensors"], "holds no state to resume from"),
         (["train", "notes.txt", "--save-every", "0.5"], "--save-every 0.5"),
         (["train", "notes.txt", "--device", "abacus"], "--device abacus"),
         (["train", "--resume", "nothing"], "no checkpoint is called nothing"),

@@ -276,6 +276,7 @@ def test_a_full_disk_leaves_the_last_save_and_training_goes_on_and_retries(
     for file in (BEST, LAST):
         one, other = (checkpoint.load(tmp_path / run / file) for run in ("run", "whole"))
         assert one.header.results["step"] == other.header.results["step"]
+        assert [line["step"] for line in lines_of(tmp_path / "run" / LOG)] == [7, 14, 20]
         assert all((one.weights[key] == other.weights[key]).all() for key in one.weights)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted([BEST, LAST, LOG, LOCK])
 

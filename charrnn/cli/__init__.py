@@ -16,8 +16,8 @@ app = typer.Typer(
     name="charrnn",
     help="Learn to write like a text, character by character; then sample, and look inside.",
     epilog=(
-        "Exit status: 0 done, 1 a mistake in files or values, 2 a mistake in the command line,"
-        " 130 Ctrl-C, 143 SIGTERM."
+        "Exit status: 0 done, 1 a mistake in files, values or what goes together, 2 an option or argument"
+        " that is none, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     ),
     add_completion=True,
     no_args_is_help=True,

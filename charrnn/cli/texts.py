@@ -46,7 +46,8 @@ class Origin:
 
     def lasting(self) -> dict[str, Any]:
         """What a checkpoint records: files by their absolute paths, so that any folder will do to resume."""
-        texts = [os.path.abspath(text) if os.path.exists(text) else text for text in self.texts]
+        texts = ["-" if _is_pipe(text) else text for text in self.texts]
+        texts = [os.path.abspath(text) if os.path.exists(text) else text for text in texts]
         return asdict(replace(self, texts=texts))
 
     @property

@@ -187,6 +187,7 @@ def train(
         _refuse_settings(context, resume)
         plan = _resumed(resume, runs, text)
     else:
+        _check_name(runs, name)
         begin = _model_of(context, start, runs, as_bytes) if start is not None else None
         chosen = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
         given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
@@ -213,7 +214,6 @@ def train(
         if epochs is steps is minutes is None:
             config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
         parameters = _parameters(params, hidden)
-        _check_name(runs, name)
         plan = Plan(
             runs=runs,
             name=name,
@@ -292,9 +292,12 @@ def _gentler(out: Terminal, context: typer.Context, config: TrainConfig) -> Trai
 
 def _resumed(resume: str, runs: Path, text: list[str] | None) -> Plan:
     from charrnn.checkpoint import LAST, find, load
+    from charrnn.errors import CheckpointError
 
     last = load(find(resume, runs, LAST), resume=True)
-    origin = Origin.from_dict((last.header.resume or {}).get("origin", {}), text)
+    if last.header.resume is None:
+        raise CheckpointError(f"{last.path} holds no state to resume from: give the run's {LAST}")
+    origin = Origin.from_dict(last.header.resume.get("origin", {}), text)
     run = last.path.parent
     return Plan(run.parent, run.name, last.header.model, last.header.training, origin, last=last)
 
@@ -323,6 +326,8 @@ def _saving(given: str | None) -> dict[str, Any]:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", given)
     if found is None or (not found[2] and "." in found[1]):
         raise ConfigError(f"--save-every {given}: it must be steps, as 500, or a time, as 90s, 5m or 1h")
+    if float(found[1]) == 0:
+        raise ConfigError(f"--save-every {given}: it must be above 0")
     if found[2]:
         return {"save_minutes": float(found[1]) * units[found[2]]}
     return {"save_every": int(found[1])}
@@ -368,10 +373,16 @@ def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
 
 def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) -> None:
     from charrnn import cells
+    from charrnn.errors import CharrnnError, CorpusError
 
     cells.get(plan.model.cell)
-    with ExitStack() as stack:
-        corpus = read_corpus(out, plan.origin, corpora, stack, plan.begin)
+    try:
+        with ExitStack() as stack:
+            corpus = read_corpus(out, plan.origin, corpora, stack, plan.begin)
+    except CorpusError as error:
+        if plan.last is None:
+            raise
+        raise CorpusError(f"{error}; where the text has moved, give TEXT beside --resume") from error
     corpus.splits(plan.config.split)
     # OpenMP's threads spin while they wait for each other, and where another process holds one of
     # the cores that makes training many times slower; this is read when torch is loaded.
@@ -379,7 +390,6 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
     # The slow import, of torch, comes after everything that can be wrong without it.
     from charrnn import devices, history
     from charrnn.checkpoint import BEST
-    from charrnn.errors import CharrnnError
     from charrnn.train import Notice, Progress, Training
 
     place = devices.join(device)

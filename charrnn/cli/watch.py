@@ -26,9 +26,11 @@ def stopped(training: Training, number: int) -> Stopped:
     run = training.folder
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     where = "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
+    piped = "-" in training.origin.get("texts", [])
+    text, again = ("- ", " with the text piped in again") if piped else ("", "")
     return Stopped(
         f"{name}: saved at step {training.step} of {training.steps};"
-        f" charrnn train --resume {shlex.quote(run.name)}{where} goes on",
+        f" charrnn train {text}--resume {shlex.quote(run.name)}{where} goes on{again}",
         128 + number,
     )
 
@@ -113,7 +115,7 @@ def claimed(out: Terminal, runs: Path, name: str | None, proposed: str) -> Itera
     try:
         yield folder
     finally:
-        if not any(path.suffix == ".safetensors" for path in folder.iterdir()):
+        if folder.exists() and not any(path.suffix == ".safetensors" for path in folder.iterdir()):
             shutil.rmtree(folder)
 
 
