@@ -127,7 +127,15 @@ def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total
     return path
 
 
-_FAILURES = (urllib.error.URLError, http.client.HTTPException, zipfile.BadZipFile, zlib.error, EOFError)
+_FAILURES = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+)
 
 
 def _check_size(found: Entry, size: int) -> None:
