@@ -14,7 +14,8 @@ def _require(condition: bool, option: str, value: object, need: str) -> None:
     if not condition:
         if isinstance(value, tuple):
             value = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
-        raise ConfigError(f"--{option.replace('_', '-')} {value}: it must be {need}")
+        shown = str(value) if str(value).isprintable() else repr(value)
+        raise ConfigError(f"--{option.replace('_', '-')} {shown}: it must be {need}")
 
 
 def _whole(config: object, option: str, least: int, most: int = 2**31) -> None:
