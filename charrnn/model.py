@@ -27,6 +27,7 @@ State = tuple[Carry, ...]
 class TorchOps:
     """``cells.Ops`` for torch."""
 
+    product = staticmethod(functional.linear)
     tanh = staticmethod(torch.tanh)
     sigmoid = staticmethod(torch.sigmoid)
 

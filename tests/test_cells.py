@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from charrnn import cells
+from charrnn import network as parameters
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference import Inference, NumpyOps
+from charrnn.inference import FEW, Inference, NumpyOps
 from charrnn.model import FUSED, CharRNN, TorchOps, detached, weights
 
 every_cell = pytest.mark.parametrize("name", cells.names())
@@ -140,6 +141,40 @@ def test_rows_of_a_batch_do_not_see_each_other(name: str) -> None:
     for row in range(B):
         alone, _ = twin(ids()[row : row + 1], twin.start(1))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-13)
+
+
+@every_cell
+def test_a_stream_read_character_by_character_is_the_same_alone_and_in_a_small_batch(name: str) -> None:
+    config, drawn = ModelConfig(cell=name, layers=LAYERS, hidden=72, embedding=0), np.random.default_rng(0)
+    shapes = parameters.shapes(config, V)
+    twin = Inference(config, {key: drawn.normal(0, 0.3, shapes[key]).astype(np.float32) for key in shapes})
+    text = drawn.integers(0, V, (FEW, T))
+
+    def stepped(text: np.ndarray) -> tuple[np.ndarray, tuple]:
+        state, found = twin.start(len(text)), []
+        for t in range(T):
+            logits, state = twin(text[:, t : t + 1], state)
+            found.append(logits)
+        return np.concatenate(found, 1), state
+
+    together, end = stepped(text)
+    for row in range(FEW):
+        alone, its_end = stepped(text[row : row + 1])
+        assert (alone[0] == together[row]).all()
+        for left, right in zip(flat(its_end), flat(end), strict=True):
+            assert (left[0] == right[row]).all()
+        at_once, _ = twin(text[row : row + 1], twin.start(1))
+        np.testing.assert_allclose(at_once, alone, rtol=1e-4, atol=1e-4)
+
+
+@every_cell
+def test_reading_nothing_changes_nothing(name: str) -> None:
+    twin = numpy_twin(network(name))
+    _, state = twin(ids(), twin.start(B))
+    logits, after = twin(ids()[:, :0], state)
+    assert logits.shape == (B, 0, V)
+    for left, right in zip(flat(state), flat(after), strict=True):
+        assert (left == right).all()
 
 
 @every_cell

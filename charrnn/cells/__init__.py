@@ -4,7 +4,7 @@ B: batch   D: inputs   H: hidden units   G: gates, each H rows of the weights
 
 A cell knows one step; the loops over time are in ``charrnn.model`` (torch) and
 ``charrnn.inference`` (NumPy), and both run the ``step`` written here. So no array library
-is imported in this package: a step uses ``+ - * @ .T``, slices, and the functions of
+is imported in this package: a step uses ``+ - * /``, slices, and the functions of
 ``Ops``. A new cell is one new file; every command and every law of
 ``tests/test_cells.py`` picks it up by its name.
 """
@@ -29,6 +29,9 @@ Carry = tuple[Array, ...]
 
 class Ops(Protocol):
     """What a step needs beyond operators; one set for torch, one for NumPy."""
+
+    def product(self, x: Array, matrix: Array) -> Array:
+        """(B, H), (rows, H) -> (B, rows): ``x @ matrix.T``."""
 
     def tanh(self, x: Array) -> Array: ...
 

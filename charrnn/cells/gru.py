@@ -24,7 +24,7 @@ class GRU(Cell):
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         (h,) = carry
         two = 2 * h.shape[-1]
-        u = h @ w.weight_hh.T
+        u = ops.product(h, w.weight_hh)
         r, z = ops.gates(x[:, :two] + u[:, :two], self.kinds[:2])
         n = ops.tanh(x[:, two:] + r * (u[:, two:] + w.bias_hh))
         h = n + z * (h - n)

@@ -30,9 +30,9 @@ class MUT2(Cell):
         (h,) = carry
         two = 2 * h.shape[-1]
         zx, nx, bare = ops.split(x, 3)
-        zh, rh = ops.split(h @ w.weight_hh[:two].T, 2)
+        zh, rh = ops.split(ops.product(h, w.weight_hh[:two]), 2)
         z = ops.sigmoid(zx + zh)
         r = ops.sigmoid(bare + rh + w.bias_r)
-        n = ops.tanh(nx + (r * h) @ w.weight_hh[two:].T)
+        n = ops.tanh(nx + ops.product(r * h, w.weight_hh[two:]))
         h = h + z * (n - h)
         return (h,), (z, n, r)
