@@ -1,4 +1,7 @@
-"""How long does one character take: NumPy's step, nn.LSTM's, and the bare products of the same weights?"""
+"""How long does one character take: NumPy's step, nn.LSTM's, and the bare products of the same weights?
+
+And how long does one character of each of several streams take?
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,41 @@ from charrnn.config import ModelConfig
 from charrnn.inference import Inference
 
 V, ROUNDS, CALLS = 65, 15, 200
+STREAMS = (1, 2, 4, 6, 8, 16)
+
+
+def drawn(cell: str, layers: int, hidden: int) -> Inference:
+    """A network of random weights."""
+    config = ModelConfig(cell=cell, layers=layers, hidden=hidden)
+    generator = np.random.default_rng(0)
+    shapes = network.shapes(config, V)
+    return Inference(
+        config, {name: generator.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+    )
+
+
+def step(inference: Inference, streams: int) -> common.Contestant:
+    """One character of each stream."""
+    ids, state = np.full((streams, 1), 3), inference.start(streams)
+    return lambda: inference(ids, state)
+
+
+def bare(inference: Inference) -> common.Contestant:
+    """The products of one character with the weights as they lie in the network, and nothing else."""
+    matrices = [w.weight_hh for w in inference.layers] + [w.weight_ih for w in inference.layers[1:]]
+    matrices.append(inference.readout)
+    vector = np.zeros(inference.config.hidden, np.float32)
+
+    def products() -> None:
+        for matrix in matrices:
+            matrix @ vector
+
+    return products
 
 
 def contestants(layers: int, hidden: int) -> list[common.Contestant]:
     """NumPy's step, nn.LSTM's with and without oneDNN, the bare products; each with its readout."""
-    config = ModelConfig(layers=layers, hidden=hidden)
-    drawn = np.random.default_rng(0)
-    weights = {
-        name: drawn.normal(0, 0.05, shape).astype(np.float32)
-        for name, shape in network.shapes(config, V).items()
-    }
-    inference = Inference(config, weights)
-    ids, state = np.array([[3]]), inference.start(1)
+    inference = drawn("lstm", layers, hidden)
 
     lstm = torch.nn.LSTM(V, hidden, layers)
     readout = torch.nn.Linear(hidden, V)
@@ -36,20 +62,11 @@ def contestants(layers: int, hidden: int) -> list[common.Contestant]:
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=onednn):
             readout(lstm(row, start)[0])
 
-    matrices = [weights[f"layers.{k}.weight_hh"] for k in range(layers)]
-    matrices += [weights[f"layers.{k}.weight_ih"] for k in range(1, layers)]
-    matrices.append(weights["readout.weight"])
-    vector = np.zeros(hidden, np.float32)
-
-    def products() -> None:
-        for matrix in matrices:
-            matrix @ vector
-
     return [
-        lambda: inference(ids, state),
+        step(inference, 1),
         lambda: stepped(True),
         lambda: stepped(False),
-        products,
+        bare(inference),
     ]
 
 
@@ -59,18 +76,28 @@ def main() -> None:
     print(f"{common.machine()}; microseconds a character, medians of {ROUNDS} turns of {CALLS}\n")
     rows = []
     for layers, hidden in ((2, 128), (1, 512), (2, 512)):
-        ours, default, plain, bare = common.turns(contestants(layers, hidden), ROUNDS, CALLS)
+        ours, default, plain, products = common.turns(contestants(layers, hidden), ROUNDS, CALLS)
         rows.append(
             (
                 f"{layers} x {hidden}",
-                *(f"{statistics.median(kind) * 1e6:.0f}" for kind in (ours, default, plain, bare)),
+                *(f"{statistics.median(kind) * 1e6:.0f}" for kind in (ours, default, plain, products)),
                 f"{common.ratio(default, ours):.1f}",
                 f"{common.ratio(plain, ours):.1f}",
-                f"{common.ratio(ours, bare):.1f}",
+                f"{common.ratio(ours, products):.1f}",
             )
         )
     head = ("LSTM", "NumPy", "nn.LSTM", "oneDNN off", "bare products")
     common.table((*head, "nn.LSTM / NumPy", "oneDNN off / NumPy", "NumPy / bare"), rows)
+
+    print()
+    rows = []
+    for cell in ("lstm", "gru", "rnn"):
+        inference = drawn(cell, 1, 512)
+        steps = [step(inference, streams) for streams in STREAMS]
+        *taken, products = common.turns([*steps, bare(inference)], ROUNDS, CALLS)
+        cost = (f"{statistics.median(seconds) * 1e6:.0f}" for seconds in taken)
+        rows.append((f"{cell} 1 x 512", *cost, f"{common.ratio(taken[0], products):.1f}"))
+    common.table(("streams", *map(str, STREAMS), "1 / bare"), rows)
 
 
 if __name__ == "__main__":
