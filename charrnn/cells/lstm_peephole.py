@@ -28,8 +28,7 @@ class LSTMPeephole(Cell):
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         h, c = carry
-        one = h.shape[-1]
-        pi, pf, po = w.peephole[:one], w.peephole[one : 2 * one], w.peephole[2 * one :]
+        pi, pf, po = ops.split(w.peephole, 3)
         zi, zf, zg, zo = ops.split(x + h @ w.weight_hh.T, 4)
         i, f = ops.sigmoid(zi + pi * c), ops.sigmoid(zf + pf * c)
         g = ops.tanh(zg)
