@@ -110,14 +110,16 @@ def scanned(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
     return b + a * h
 
 
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+ONEDNN = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]
+    torch.ops.mkldnn, "_linear_pointwise"
+)
 
 
 def product(x: Tensor, matrix: Tensor) -> Tensor:
     """``x @ matrix.T``, without a gradient: (..., D), (R, D) -> (..., R).
 
-    By oneDNN, as torch's own LSTM does it: the library that torch asks for other products of
-    float32 takes twice as long on some processors (benchmarks/RESULTS.md).
+    By oneDNN, as torch's own LSTM has it: the library torch takes for other products of float32
+    needs twice as long on some processors (benchmarks/RESULTS.md).
     """
     if ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, matrix, None, "none", [], "")
@@ -126,7 +128,7 @@ def product(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """``product`` with its gradients: (..., D), (R, D) -> (..., R)."""
+    """``product`` and its gradients: (..., D), (R, D) -> (..., R)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ class _Product(torch.autograd.Function):
         return product(x, matrix)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         x, matrix = ctx.saved_tensors
         back = product(gradient, matrix.T) if ctx.needs_input_grad[0] else None
@@ -142,10 +144,10 @@ class _Product(torch.autograd.Function):
 
 
 class _Zeros(torch.autograd.Function):
-    """Zeros (T, B, R) to add to T products ``h @ U.T`` in which U, (R, H), is taken for a constant.
+    """Zeros (T, B, R) to add to T products ``h @ U.T`` in which U (R, H) is taken for a constant.
 
-    Their gradients are those of the products, so U's is had here, in one product over all times,
-    where autograd would add up T small ones. ``read``: a list of the T (B, H) that will be multiplied.
+    Their gradients are those of the products, so that U's is had here, in one product over all
+    times, where autograd would add up T small ones. ``read``: a list that by then holds the T h.
     """
 
     @staticmethod
@@ -154,13 +156,13 @@ class _Zeros(torch.autograd.Function):
         return matrix.new_zeros(()).expand(times, batch, len(matrix))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return product(gradient.flatten(0, 1).T, torch.cat(ctx.read).T), None, None, None
 
 
-class _Step(torch.autograd.Function):
-    """One of these products, by ``product``: zeros (B, R), h (B, H), U (R, H) -> (B, R)."""
+class _Times(torch.autograd.Function):
+    """One of these products, by ``product``: zeros (B, R), h (B, H), U -> (B, R)."""
 
     @staticmethod
     def forward(ctx: Any, zeros: Tensor, h: Tensor, matrix: Tensor) -> Tensor:
@@ -168,26 +170,26 @@ class _Step(torch.autograd.Function):
         return product(h, matrix)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         return gradient, product(gradient, ctx.matrix.T), None
 
 
-LARGE = 1 << 16
-"""Numbers in a matrix from which a ``_Step`` is quicker than an operation of torch's own."""
+LARGE = 1 << 17
+"""Numbers in a matrix for which ``_Times`` is worth its price, one call of Python each way."""
 
 
 class Recurrent:
-    """A recurrent matrix U, (R, H), over T steps; in a step ``h @ u.T``, or ``h @ u[rows].T`` for some gates.
+    """A recurrent matrix U (R, H) over T steps, which read it as ``h @ u.T``, or ``h @ u[rows].T``.
 
-    What the tensor would give, values and gradients, but U's gradient comes in one product (see
-    ``_Zeros``). Each step takes each block of rows once, at most.
+    The values and gradients are the tensor's, but U's gradient is had in one product (``_Zeros``).
+    Every step reads the same blocks of rows, each once.
     """
 
     def __init__(self, matrix: Tensor, times: int) -> None:
         self.matrix, self.times = matrix, times
-        self.blocks: dict[tuple[int, int, int], Recurrent] = {}
         self.constant = matrix.detach()
+        self.blocks: dict[tuple[int, int, int], Recurrent] = {}
         self.read: list[Tensor] = []
         self.zeros: Iterator[Tensor] = iter(())
 
@@ -202,13 +204,16 @@ class Recurrent:
         return self
 
     def __rmatmul__(self, h: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return product(h, self.constant)
         if not self.read:
             zeros: Tensor = _Zeros.apply(self.matrix, self.times, len(h), self.read)  # type: ignore[no-untyped-call]
             self.zeros = iter(zeros.unbind())
         self.read.append(h.detach())
         if self.constant.numel() < LARGE:
             return torch.addmm(next(self.zeros), h, self.constant.T)
-        return _Step.apply(next(self.zeros), h, self.constant)  # type: ignore[no-untyped-call, no-any-return]
+        times: Tensor = _Times.apply(next(self.zeros), h, self.constant)  # type: ignore[no-untyped-call]
+        return times
 
 
 class Layer(nn.Module):
@@ -245,7 +250,8 @@ class Layer(nn.Module):
 
     def rows(self, w: SimpleNamespace, inputs: Tensor) -> Tensor:
         """(..., D) -> (..., G*H), what the cell's steps are given."""
-        rows = _Product.apply(inputs, w.weight_ih) + w.bias
+        rows: Tensor = _Product.apply(inputs, w.weight_ih)  # type: ignore[no-untyped-call]
+        rows = rows + w.bias
         if not self.cell.bare:
             return rows
         bare = functional.linear(inputs, w.projection) if hasattr(w, "projection") else inputs
@@ -266,7 +272,7 @@ class Layer(nn.Module):
         if factors is not None:
             y = scanned(*factors, carry[0])
             return y, (y[-1],)
-        if torch.is_grad_enabled() and hasattr(w, "weight_hh"):
+        if hasattr(w, "weight_hh"):
             w.weight_hh = Recurrent(w.weight_hh, len(rows))
         for row in rows:
             carry, _ = self.cell.step(w, row, carry, TorchOps)
