@@ -187,6 +187,19 @@ def test_a_product_is_the_product_whatever_the_layout(shape: tuple[int, int, int
 
 
 @every_cell
+def test_a_layer_of_one_unit_learns(name: str) -> None:
+    model = CharRNN(ModelConfig(name, layers=2, hidden=1, embedding=1), V, torch.Generator().manual_seed(0))
+    model.regularise(0.3, 0.3, None, torch.Generator().manual_seed(0))
+    for fused in (True, False):
+        for layer in model.stack:
+            layer.fused = fused and layer.fused
+        model.zero_grad()
+        logits, _ = model(torch.from_numpy(ids()), model.start(B))
+        logits.square().sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_cell
 def test_a_gradient_asked_for_twice_is_the_same(name: str) -> None:
     model = stepped(network(name))
     logits, _ = model(torch.from_numpy(ids()), model.start(B))

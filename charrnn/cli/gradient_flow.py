@@ -82,7 +82,7 @@ def gradient_flow(
     if cells is not None:
         if checkpoint is not None:
             raise ConfigError("CHECKPOINT and --cells: give one of the two")
-        found = _of_fresh(cells.split(","), layers, hidden, length, clip, seed)
+        found = _of_fresh([name.strip() for name in cells.split(",")], layers, hidden, length, clip, seed)
     else:
         found = _of_checkpoint(out, checkpoint, checkpoints, text, length, clip, seed)
     for path in filter(None, (png, svg)):
