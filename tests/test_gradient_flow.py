@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,24 @@ def test_a_reader_that_stops_is_no_error() -> None:
     assert running.returncode == 0
 
 
+def test_checkpoints_stand_side_by_side_under_their_names(run: Path) -> None:
+    Path("text.txt").write_text(TEXT)
+    shutil.copytree(run, run.parent / "other")
+    done = charrnn("gradient-flow", "tiny", "text.txt", "--beside", "other", "--length", "3")
+    lines = [json.loads(line) for line in done.text.splitlines()]
+    by_name = {name: [line for line in lines if line.pop("checkpoint") == name] for name in ("tiny",)}
+    assert len(by_name["tiny"]) == len(lines) / 2 == 2 * 2 * 3
+    alone = charrnn("gradient-flow", "tiny", "text.txt", "--length", "3")
+    assert [json.loads(line) for line in alone.text.splitlines()] == by_name["tiny"]
+
+
+def test_the_same_curves_are_the_same_picture() -> None:
+    command = ["gradient-flow", "--cells", "rnn", "--hidden", "4", "--length", "9", "--svg"]
+    for name in ("a.svg", "b.svg"):
+        assert charrnn(*command, name).status == 0
+    assert Path("a.svg").read_bytes() == Path("b.svg").read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_pictures_are_drawn(kind: str) -> None:
     done = charrnn(
@@ -168,6 +187,9 @@ def test_pictures_are_drawn(kind: str) -> None:
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
         (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
         (["tiny", "--cells", "rnn"], "give one of the two"),
+        (["--cells", "rnn", "--beside", "tiny"], "give one of the two"),
+        (["tiny", "--beside", "tiny"], "TEXT as a file"),
+        (["tiny", "short.txt", "--beside", "none", "--length", "2"], "no checkpoint is called none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
