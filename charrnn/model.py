@@ -119,9 +119,10 @@ def product(x: Tensor, matrix: Tensor) -> Tensor:
     """``x @ matrix.T``, without a gradient: (..., D), (R, D) -> (..., R).
 
     By oneDNN, as torch's own LSTM has it: the library torch takes for other products of float32
-    needs twice as long on some processors (benchmarks/RESULTS.md).
+    needs twice as long on some processors (benchmarks/RESULTS.md), but for a few rows.
     """
-    if ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
+    many = x.numel() >= 8 * x.shape[-1]
+    if ONEDNN and many and x.dtype == torch.float32 and x.device.type == "cpu":
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, matrix, None, "none", [], "")
         return found
     return x @ matrix.T
