@@ -103,7 +103,12 @@ def _parse(path: Path, metadata: dict[str, str] | None) -> Header:
                 " upgrade charrnn"
             )
         model = ModelConfig.from_dict(text["model"])
-        cells.get(model.cell)
+        if model.cell not in cells.names():
+            shown = model.cell if model.cell.isprintable() else repr(model.cell)
+            raise CheckpointError(
+                f"{path}: its cell, {shown}, is none this charrnn knows: upgrade charrnn"
+                f" (there are: {', '.join(cells.names())})"
+            )
         symbols, byte_level = text["vocabulary"]["symbols"], text["vocabulary"]["bytes"]
         if not symbols:
             raise ValueError("vocabulary: no symbols")

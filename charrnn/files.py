@@ -18,7 +18,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     A temporary name in the same folder, fsynced, then renamed: ``path`` is always the old file
     or the new one, whole. Raises OSError.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = str(path)  # a person knows the name that was given, not the temporary one
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

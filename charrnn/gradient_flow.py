@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from charrnn import network
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.model import CharRNN, TorchOps
@@ -21,6 +22,8 @@ from charrnn.model import CharRNN, TorchOps
 TEXTS = 4
 """Texts the norms are the mean of."""
 LONGEST = 5000
+MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
+"""Parameters of a fresh network, and units times characters of any: some gigabytes, and minutes."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,13 @@ class Flow:
 
 
 def fresh(cell: str, layers: int, hidden: int, symbols: int, seed: int) -> CharRNN:
-    """A network as training would begin with it, in float64."""
+    """A network as training would begin with it, in float64. Raises ConfigError when it is too large."""
     config = ModelConfig(cell, layers, hidden)
+    if (count := network.parameters(config, symbols)) > MOST_PARAMETERS:
+        raise ConfigError(
+            f"--layers {layers} --hidden {hidden}: {count:,} parameters of {cell} are too many to look at;"
+            f" at most {MOST_PARAMETERS:,}"
+        )
     return CharRNN(config, symbols, torch.Generator().manual_seed(seed)).double()
 
 
@@ -49,7 +57,9 @@ def texts(ids: NDArray[np.integer], length: int, count: int = TEXTS) -> NDArray[
     """(count, length + 1) pieces spread evenly over a text. Raises ConfigError when it is too short."""
     room = len(ids) - length - 1
     if room < 0:
-        raise ConfigError(f"--length {length}: the text has {len(ids)} characters, one more is needed")
+        raise ConfigError(
+            f"--length {length}: the text has {len(ids)} characters, and one more than the length is needed"
+        )
     starts = np.linspace(0, room, count).astype(int)
     return np.stack([ids[start : start + length + 1] for start in starts]).astype(np.int64)
 
@@ -58,8 +68,15 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
     """The gradients of the loss of the last of (B, T + 1) characters, for each layer and carry.
 
     The cells' own steps are taken, and every carry between them is kept. With ``clip`` the norms
-    are those of an update whose global gradient norm is clipped there.
+    are those of an update whose global gradient norm is clipped there. Raises ConfigError when the
+    graph would be too large to keep.
     """
+    length, config = ids.shape[1] - 1, model.config
+    if config.layers * config.hidden * length > MOST_UNITS:
+        most = MOST_UNITS // (config.layers * config.hidden)
+        raise ConfigError(
+            f"--length {length}: with {config.layers} layers of {config.hidden} it must be at most {most}"
+        )
     model.eval()
     text = torch.from_numpy(ids)
     carries = [tuple(part.requires_grad_() for part in carry) for carry in model.start(len(text))]
@@ -80,7 +97,7 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
             carries[index], x = carry, carry[0]
     loss = functional.cross_entropy(model.readout(x), text[:, -1], reduction="sum")
     wanted = [part for moment in kept for carry in moment for part in carry]
-    parameters = list(model.parameters())
+    parameters = list(model.parameters()) if clip else []  # else theirs take most of time and memory
     found = torch.autograd.grad(loss, [*wanted, *parameters], allow_unused=True)
     total = math.sqrt(sum(float(g.square().sum()) for g in found[len(wanted) :] if g is not None)) / len(text)
     scale = min(1.0, clip / total) if clip and total else 1.0

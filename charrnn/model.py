@@ -6,7 +6,8 @@ B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charrnn import cells, network
@@ -24,12 +26,26 @@ State = tuple[Carry, ...]
 """One carry per layer, lowest first; a value: never changed in place."""
 
 
+@cache
+def _two_or_one(
+    kinds: tuple[str, ...], hidden: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(n*H,) scale, 2 at a tanh and 1 at a sigmoid, and what to add."""
+    scale = torch.tensor([2.0 if kind == "tanh" else 1.0 for kind in kinds], dtype=dtype, device=device)
+    scale = scale.repeat_interleave(hidden)
+    return scale, 1 - scale
+
+
 class TorchOps:
     """``cells.Ops`` for torch."""
 
-    product = staticmethod(functional.linear)
     tanh = staticmethod(torch.tanh)
     sigmoid = staticmethod(torch.sigmoid)
+
+    @staticmethod
+    def product(x: Tensor, matrix: Tensor | Recurrent) -> Tensor:
+        found: Tensor = x @ matrix.T
+        return found
 
     @staticmethod
     def split(x: Tensor, parts: int) -> Sequence[Tensor]:
@@ -37,8 +53,12 @@ class TorchOps:
 
     @staticmethod
     def gates(x: Tensor, kinds: tuple[str, ...]) -> Sequence[Tensor]:
-        rows = x.chunk(len(kinds), dim=-1)
-        return [getattr(torch, kind)(row) for kind, row in zip(kinds, rows, strict=True)]
+        if "tanh" not in kinds:
+            return torch.sigmoid(x).chunk(len(kinds), dim=-1)
+        # One sigmoid over all gates, since tanh(x) = 2 sigmoid(2 x) - 1: fewer and larger operations,
+        # and torch's tanh takes several times as long as its sigmoid.
+        scale, shift = _two_or_one(kinds, x.shape[-1] // len(kinds), x.dtype, x.device)
+        return torch.addcmul(shift, torch.sigmoid(x * scale), scale).chunk(len(kinds), dim=-1)
 
 
 def _four(w: SimpleNamespace) -> list[Tensor]:
@@ -95,6 +115,113 @@ def scanned(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
     return b + a * h
 
 
+ONEDNN = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]
+    torch.ops.mkldnn, "_linear_pointwise"
+)
+
+
+def product(x: Tensor, matrix: Tensor) -> Tensor:
+    """``x @ matrix.T``, without a gradient: (..., D), (R, D) -> (..., R).
+
+    By oneDNN, as torch's own LSTM has it: the library torch takes for other products of float32
+    needs twice as long on some processors (benchmarks/RESULTS.md), but for a few rows.
+    """
+    many = x.numel() >= 8 * x.shape[-1]
+    if ONEDNN and many and x.dtype == torch.float32 and x.device.type == "cpu":
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, matrix, None, "none", [], "")
+        return found
+    return x @ matrix.T
+
+
+class _Product(torch.autograd.Function):
+    """``product`` and its gradients: (..., D), (R, D) -> (..., R)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
+        ctx.save_for_backward(x, matrix)
+        return product(x, matrix)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+        x, matrix = ctx.saved_tensors
+        back = product(gradient, matrix.T) if ctx.needs_input_grad[0] else None
+        return back, product(gradient.flatten(0, -2).T, x.flatten(0, -2).T)
+
+
+class _Zeros(torch.autograd.Function):
+    """Zeros (T, B, R) to add to T products ``h @ U.T`` in which U (R, H) is taken for a constant.
+
+    Their gradients are those of the products, so that U's is had here, in one product over all
+    times, where autograd would add up T small ones. ``read``: a list that by then holds the T h.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, times: int, batch: int, read: list[Tensor]) -> Tensor:
+        ctx.read = read
+        return matrix.new_zeros(()).expand(times, batch, len(matrix))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return product(gradient.flatten(0, 1).T, torch.cat(ctx.read).T), None, None, None
+
+
+class _Times(torch.autograd.Function):
+    """One of these products, by ``product``: zeros (B, R), h (B, H), U -> (B, R)."""
+
+    @staticmethod
+    def forward(ctx: Any, zeros: Tensor, h: Tensor, matrix: Tensor) -> Tensor:
+        ctx.matrix = matrix
+        return product(h, matrix)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradient, product(gradient, ctx.matrix.T), None
+
+
+LARGE = 1 << 17
+"""Numbers in a matrix for which ``_Times`` is worth its price, one call of Python each way."""
+
+
+class Recurrent:
+    """A recurrent matrix U (R, H) over T steps, which read it by ``ops.product(h, u)``, or of ``u[rows]``.
+
+    The values and gradients are the tensor's, but U's gradient is had in one product (``_Zeros``).
+    Every step reads the same blocks of rows, each once.
+    """
+
+    def __init__(self, matrix: Tensor, times: int) -> None:
+        self.matrix, self.times = matrix, times
+        self.constant = matrix.detach()
+        self.blocks: dict[tuple[int, int, int], Recurrent] = {}
+        self.read: list[Tensor] = []
+        self.zeros: Iterator[Tensor] = iter(())
+
+    def __getitem__(self, rows: slice) -> Recurrent:
+        key = rows.indices(len(self.matrix))
+        if key not in self.blocks:
+            self.blocks[key] = Recurrent(self.matrix[rows], self.times)
+        return self.blocks[key]
+
+    @property
+    def T(self) -> Recurrent:
+        return self
+
+    def __rmatmul__(self, h: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return product(h, self.constant)
+        if not self.read:
+            zeros: Tensor = _Zeros.apply(self.matrix, self.times, len(h), self.read)  # type: ignore[no-untyped-call]
+            self.zeros = iter(zeros.unbind())
+        self.read.append(h.detach())
+        if self.constant.numel() < LARGE:
+            return torch.addmm(next(self.zeros), h, self.constant.T)
+        times: Tensor = _Times.apply(next(self.zeros), h, self.constant)  # type: ignore[no-untyped-call]
+        return times
+
+
 class Layer(nn.Module):
     """One cell over time: (T, B, D), carry -> (T, B, H), carry.
 
@@ -129,7 +256,8 @@ class Layer(nn.Module):
 
     def rows(self, w: SimpleNamespace, inputs: Tensor) -> Tensor:
         """(..., D) -> (..., G*H), what the cell's steps are given."""
-        rows = functional.linear(inputs, w.weight_ih, w.bias)
+        rows: Tensor = _Product.apply(inputs, w.weight_ih)  # type: ignore[no-untyped-call]
+        rows = rows + w.bias
         if not self.cell.bare:
             return rows
         bare = functional.linear(inputs, w.projection) if hasattr(w, "projection") else inputs
@@ -150,6 +278,8 @@ class Layer(nn.Module):
         if factors is not None:
             y = scanned(*factors, carry[0])
             return y, (y[-1],)
+        if hasattr(w, "weight_hh"):
+            w.weight_hh = Recurrent(w.weight_hh, len(rows))
         for row in rows:
             carry, _ = self.cell.step(w, row, carry, TorchOps)
             outputs.append(carry[0])

@@ -13,7 +13,7 @@ from charrnn import network as parameters
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference import FEW, Inference, NumpyOps
-from charrnn.model import FUSED, CharRNN, TorchOps, detached, weights
+from charrnn.model import FUSED, CharRNN, TorchOps, detached, product, weights
 
 every_cell = pytest.mark.parametrize("name", cells.names())
 every_input = pytest.mark.parametrize("embedding", [0, 3])
@@ -51,7 +51,7 @@ def rows_of(cell: cells.Cell, w: SimpleNamespace, inputs):
     if not cell.bare:
         return rows
     join = torch.cat if isinstance(rows, torch.Tensor) else np.concatenate
-    return join([rows, inputs @ w.projection.T], -1)
+    return join([rows, inputs @ w.projection.T if hasattr(w, "projection") else inputs], -1)
 
 
 @every_cell
@@ -115,6 +115,101 @@ def test_the_fused_kernel_and_the_steps_agree_in_value_and_gradient(name: str) -
         found.append([logits.detach(), *(p.grad for p in model.parameters())])
     for left, right in zip(*found, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
+
+
+def stepped(model: CharRNN) -> CharRNN:
+    """The same network without kernels and scans."""
+    for layer in model.stack:
+        layer.fused = False
+    return model
+
+
+def by_plain_autograd(model: CharRNN, text: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The logits, and the last carry's parts, of nothing but the cells' steps and torch's autograd."""
+    x = model.embedding(text.T)
+    ends = []
+    for layer, carry in zip(model.stack, model.start(len(text)), strict=True):
+        w, outputs = layer.weights(), []
+        for row in rows_of(layer.cell, w, x):
+            carry, _ = layer.cell.step(w, row, carry, TorchOps)
+            outputs.append(carry[0])
+        x = torch.stack(outputs)
+        ends += carry
+    return model.readout(x).transpose(0, 1), *ends
+
+
+@every_cell
+@pytest.mark.parametrize("weight_drop", [0.0, 0.5])
+@pytest.mark.parametrize("large", [0, 1 << 17])
+def test_gradients_over_time_are_those_of_plain_autograd(
+    name: str, weight_drop: float, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.model.LARGE", large)
+    text = torch.from_numpy(ids())
+    found = []
+    for plain in (True, False):
+        model = stepped(network(name)).train()
+        model.regularise(0.0, weight_drop, None, torch.Generator().manual_seed(5))
+        if plain:
+            logits, *ends = by_plain_autograd(model, text)
+        else:
+            logits, state = model(text, model.start(B))
+            ends = [part for carry in state for part in carry]
+        (logits.square().sum() + sum(end.sin().sum() for end in ends)).backward()
+        found.append([logits.detach(), *(p.grad for p in model.parameters())])
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
+
+
+@every_cell
+def test_gradients_in_float32_are_near_those_in_float64(name: str) -> None:
+    text = torch.from_numpy(ids())
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        model = stepped(network(name)).to(dtype)
+        logits, _ = model(text, model.start(B))
+        logits.square().sum().backward()
+        found.append([logits.detach().double(), *(p.grad.double() for p in model.parameters())])
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4 * float(right.abs().max()))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (9, 1, 5), (20, 7, 1), (130, 65, 33)])
+def test_a_product_is_the_product_whatever_the_layout(shape: tuple[int, int, int]) -> None:
+    rows, inputs, outputs = shape
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, inputs, generator=generator)
+    matrix = torch.randn(outputs, inputs, generator=generator)
+    expected = (x.double() @ matrix.double().T).float()
+    for left in (x, x.T.contiguous().T):
+        for right in (matrix, matrix.T.contiguous().T):
+            torch.testing.assert_close(product(left, right), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(product(x[:1].expand(rows, -1), matrix)[-1], expected[0], rtol=1e-5, atol=1e-4)
+
+
+@every_cell
+def test_a_layer_of_one_unit_learns(name: str) -> None:
+    model = CharRNN(ModelConfig(name, layers=2, hidden=1, embedding=1), V, torch.Generator().manual_seed(0))
+    model.regularise(0.3, 0.3, None, torch.Generator().manual_seed(0))
+    for fused in (True, False):
+        for layer in model.stack:
+            layer.fused = fused and layer.fused
+        model.zero_grad()
+        logits, _ = model(torch.from_numpy(ids()), model.start(B))
+        logits.square().sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_cell
+def test_a_gradient_asked_for_twice_is_the_same(name: str) -> None:
+    model = stepped(network(name))
+    logits, _ = model(torch.from_numpy(ids()), model.start(B))
+    loss = logits.square().sum()
+    first, second = (
+        torch.autograd.grad(loss, list(model.parameters()), retain_graph=again) for again in (True, False)
+    )
+    for left, right in zip(first, second, strict=True):
+        assert (left == right).all()
 
 
 @every_cell

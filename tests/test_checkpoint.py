@@ -259,6 +259,17 @@ def test_a_weight_that_is_no_finite_number_is_refused(path: Path, value: float) 
 # Headers that do not fit
 
 
+@pytest.mark.parametrize("cell", ["xlstm", "gru_cho", "../os", "", "a\nb"])
+def test_a_cell_this_version_does_not_know_is_named_with_those_it_does(path: Path, cell: str) -> None:
+    header = header_of(path)
+    header["model"]["cell"] = cell
+    damage(path, header)
+    message = refusal(path)
+    assert "upgrade charrnn" in message
+    assert ", ".join(cells.names()) in message
+    assert cell in message or repr(cell) in message
+
+
 def changed(header: dict[str, Any], keys: str, value: object) -> dict[str, Any]:
     """The header with the entry at ``keys``, like "model.cell", set; left out where the value is ``...``."""
     *outer, last = keys.split(".")

@@ -38,10 +38,22 @@ def test_every_command_and_option_the_readme_shows_exists() -> None:
     assert seen == set(commands)
 
 
+def test_every_option_the_cells_page_shows_exists_and_every_picture_is_there() -> None:
+    page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = typer.main.get_command(app).commands
+    shown = re.findall(r"^ *charrnn ([a-z][\w-]*)(.*)$", page, re.MULTILINE)
+    assert {name for name, _ in shown} == {"train", "gradient-flow"}
+    for name, rest in shown:
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in rest.split() if word.startswith("--")} <= known, (name, rest)
+    for picture in re.findall(r"\]\(([\w-]+\.svg)\)", page):
+        assert (ROOT / "docs" / picture).exists()
+
+
 def test_every_cell_is_documented() -> None:
     page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
     for name in cells.names():
-        assert f"| `{name}` |" in page
+        assert page.count(f"| `{name}` |") == 2  # its equations, and what was measured
 
 
 def test_the_commands_line_lists_the_cells_there_are() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +120,49 @@ def test_a_checkpoint_is_followed_over_a_text_or_a_sample_of_its_own(run: Path) 
         assert len(done.text.splitlines()) == 2 * 2 * 20, done.err
 
 
+@pytest.mark.parametrize("cell", cells.names())
+def test_one_unit_is_enough(cell: str) -> None:
+    done = charrnn("gradient-flow", "--cells", cell, "--hidden", "1", "--length", "3")
+    assert done.status == 0, done.err
+    assert all(math.isfinite(json.loads(line)["norm"]) for line in done.text.splitlines())
+
+
+def test_cells_may_stand_apart() -> None:
+    done = charrnn("gradient-flow", "--cells", "rnn, gru", "--hidden", "2", "--length", "1")
+    assert [json.loads(line)["cell"] for line in done.text.splitlines()] == ["rnn", "gru"]
+
+
+def test_a_reader_that_stops_is_no_error() -> None:
+    command = [sys.executable, "-m", "charrnn", "gradient-flow", "--cells", "rnn", "--hidden", "2"]
+    with subprocess.Popen(
+        [*command, "--length", "2000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+
+
+def test_checkpoints_stand_side_by_side_under_their_names(run: Path) -> None:
+    Path("text.txt").write_text(TEXT)
+    shutil.copytree(run, run.parent / "other")
+    done = charrnn("gradient-flow", "tiny", "text.txt", "--beside", "other", "--length", "3")
+    lines = [json.loads(line) for line in done.text.splitlines()]
+    by_name = {name: [line for line in lines if line.pop("checkpoint") == name] for name in ("tiny",)}
+    assert len(by_name["tiny"]) == len(lines) / 2 == 2 * 2 * 3
+    alone = charrnn("gradient-flow", "tiny", "text.txt", "--length", "3")
+    assert [json.loads(line) for line in alone.text.splitlines()] == by_name["tiny"]
+
+
+def test_the_same_curves_are_the_same_picture() -> None:
+    command = ["gradient-flow", "--cells", "rnn", "--hidden", "4", "--length", "9", "--svg"]
+    for name in ("a.svg", "b.svg"):
+        assert charrnn(*command, name).status == 0
+    assert Path("a.svg").read_bytes() == Path("b.svg").read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_pictures_are_drawn(kind: str) -> None:
     done = charrnn(
@@ -134,9 +180,16 @@ def test_pictures_are_drawn(kind: str) -> None:
         (["--cells", "rnn", "--length", "99999"], "--length 99999"),
         (["--cells", "rnn", "--hidden", "0"], "--hidden 0"),
         (["--cells", "rnn", "--layers", "1000"], "--layers 1000"),
+        (["--cells", "rnn,lstm", "--hidden", "1000000"], "too many to look at; at most 20,000,000"),
+        (["--cells", "rnn", "--layers", "100", "--length", "1000"], "it must be at most 781"),
+        (["--cells", ""], "no cell is called ''; there are: gru"),
+        (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
         (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
         (["tiny", "--cells", "rnn"], "give one of the two"),
+        (["--cells", "rnn", "--beside", "tiny"], "give one of the two"),
+        (["tiny", "--beside", "tiny"], "TEXT as a file"),
+        (["tiny", "short.txt", "--beside", "none", "--length", "2"], "no checkpoint is called none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -42,6 +42,10 @@ def gradient_flow(
         str | None,
         typer.Option(metavar="A,B,...", help="Instead of a checkpoint: fresh cells, side by side."),
     ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="More checkpoints, on the same TEXT, side by side."),
+    ] = None,
     layers: Annotated[int, typer.Option(help="Layers of the fresh cells.")] = ModelConfig.layers,
     hidden: Annotated[int, typer.Option(help="Units a layer of the fresh cells.")] = 128,
     length: Annotated[int, typer.Option(help="Characters back.")] = 100,
@@ -68,6 +72,8 @@ def gradient_flow(
 
       charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
 
+      charrnn gradient-flow rnn notes.txt --beside lstm,gru --svg trained.svg
+
       charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
     """
     from charrnn import gradient_flow as flowing
@@ -79,21 +85,31 @@ def gradient_flow(
         raise ConfigError(f"--length {length}: it must be from 1 to {flowing.LONGEST}")
     if clip < 0 or clip != clip:
         raise ConfigError(f"--clip {clip}: it must be 0 (off) or more")
+    found: list[tuple[str, Flow]]
     if cells is not None:
-        if checkpoint is not None:
-            raise ConfigError("CHECKPOINT and --cells: give one of the two")
-        found = _of_fresh(cells.split(","), layers, hidden, length, clip, seed)
+        if checkpoint is not None or beside is not None:
+            raise ConfigError("checkpoints and --cells: give one of the two")
+        flows = _of_fresh([name.strip() for name in cells.split(",")], layers, hidden, length, clip, seed)
+        found = [(flow.cell, flow) for flow in flows]
     else:
-        found = _of_checkpoint(out, checkpoint, checkpoints, text, length, clip, seed)
+        more = [name.strip() for name in beside.split(",")] if beside is not None else []
+        if more and text in (None, "-"):
+            raise ConfigError("--beside: give CHECKPOINT and TEXT as well, TEXT as a file")
+        found = [
+            (each or flow.cell, flow)
+            for each in (checkpoint, *more)
+            for flow in _of_checkpoint(out, each, checkpoints, text, length, clip, seed)
+        ]
     for path in filter(None, (png, svg)):
         _picture(path, "png" if path is png else "svg", found)
         out.note(f"wrote {path}")
     if out.stdout_tty and not as_json:
         _curves(out, found)
         return
-    for flow in found:
+    for name, flow in found:
         for distance, norm in enumerate(flow.norms, 1):
-            line = {"cell": flow.cell, "layer": flow.layer, "carry": flow.carry, "distance": distance}
+            line: dict[str, object] = {"checkpoint": name} if beside is not None else {}
+            line |= {"cell": flow.cell, "layer": flow.layer, "carry": flow.carry, "distance": distance}
             out.write(json_line(line | {"norm": float(norm), "singular_value": flow.singular}))
 
 
@@ -145,20 +161,20 @@ def _of_checkpoint(
     return flowing.flow(model.double(), flowing.texts(ids, length), clip)
 
 
-def _label(flow: Flow) -> str:
+def _label(name: str, flow: Flow) -> str:
     matrix = "" if flow.singular is None else f", largest singular value {flow.singular:.2f}"
-    return f"{flow.cell} layer {flow.layer} {flow.carry}{matrix}"
+    return f"{name} layer {flow.layer} {flow.carry}{matrix}"
 
 
-def _curves(out: Terminal, found: Sequence[Flow]) -> None:
+def _curves(out: Terminal, found: Sequence[tuple[str, Flow]]) -> None:
     import numpy as np
     from uniplot import plot_to_string
 
     smallest = 1e-300  # a logarithm has no place for 0
     picture = plot_to_string(
-        xs=[np.arange(1, len(flow.norms) + 1) for flow in found],
-        ys=[np.maximum(flow.norms, smallest) for flow in found],
-        legend_labels=[_label(flow) for flow in found],
+        xs=[np.arange(1, len(flow.norms) + 1) for _, flow in found],
+        ys=[np.maximum(flow.norms, smallest) for _, flow in found],
+        legend_labels=[_label(name, flow) for name, flow in found],
         title="mean norm of d loss / d carry, by characters back",
         y_as_log=True,
         lines=True,
@@ -168,24 +184,39 @@ def _curves(out: Terminal, found: Sequence[Flow]) -> None:
     out.write(f"{picture}\n".encode())
 
 
-def _picture(path: Path, kind: str, found: Sequence[Flow]) -> None:
-    """Curves by matplotlib. Raises ConfigError where it is not installed."""
+def _picture(path: Path, kind: str, found: Sequence[tuple[str, Flow]]) -> None:
+    """Curves by matplotlib: a colour for each network, dashes for carries but the first.
+
+    Raises ConfigError where it is not installed.
+    """
     from charrnn.errors import ConfigError
     from charrnn.files import replacing
 
     try:
+        import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(
             f"--{kind}: matplotlib draws it and is not installed; pip install matplotlib"
         ) from error
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    names = list(dict.fromkeys(name for name, _ in found))
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    first: dict[tuple[str, int], str] = {}
+    highest = max(float(flow.norms.max()) for _, flow in found)
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for flow in found:
-        axes.semilogy(range(1, len(flow.norms) + 1), flow.norms, label=_label(flow))
+    for name, flow in found:
+        style = "-" if first.setdefault((name, flow.layer), flow.carry) == flow.carry else "--"
+        colour = colours(names.index(name) % colours.N)
+        distances = range(1, len(flow.norms) + 1)
+        axes.semilogy(distances, flow.norms, style, color=colour, label=_label(name, flow))
+    low, high = axes.get_ylim()
+    if highest:  # a gradient that float64 could not even add to the largest is of no account
+        axes.set_ylim(max(low, highest * 1e-16), high)
     axes.set_xlabel("characters back")
     axes.set_ylabel("mean norm of d loss / d carry")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    with replacing(path) as file:
-        figure.savefig(file, format=kind, dpi=150)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
+    # No date, and the same names inside each time: the same curves are the same file.
+    with replacing(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
+        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
