@@ -85,8 +85,8 @@ class Cell(ABC):
     def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         """One character on.
 
-        w: the layer's parameters as attributes; ``weight_hh`` is read as ``h @ w.weight_hh.T``, or
-        ``h @ w.weight_hh[rows].T`` with each block of rows once (training gathers their gradients).
+        w: the layer's parameters as attributes; ``weight_hh`` is read as ``ops.product(h, w.weight_hh)``,
+        or its ``weight_hh[rows]`` with each block of rows once (training gathers their gradients).
         x: (B, G*H), ``weight_ih @ input + bias``, done for all times at once (and for ``bare``
         cells the input itself behind it, (B, G*H + H)).
         carry: a (B, H) each, not changed.  Returns the next carry, and the gates in the order of
