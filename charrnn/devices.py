@@ -87,6 +87,15 @@ def join(name: str = "auto") -> Place:
     return Place(device, distributed.get_rank(), distributed.get_world_size())
 
 
+def meet() -> None:
+    """Wait until all processes are here.
+
+    One that leaves while another still talks to it is, now and then, aborted by torch's threads.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+
+
 def leave() -> None:
     """Leave the group, where there is one."""
     if distributed.is_available() and distributed.is_initialized():

@@ -419,6 +419,7 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
                     tell(out, event)
                     record(event)
             out.end_bars()
+            devices.meet()
     except RuntimeError as error:  # torch says so of memory in words alone
         if "allocat" not in str(error) and "out of memory" not in str(error):
             raise
