@@ -287,9 +287,7 @@ class Training:
         vocabulary = self.corpus.vocabulary
         predictor = Inference(self.learner.model.config, self.learner.weights())
         generator = np.random.default_rng((self.config.seed, self.step))
-        first = sample.opening(vocabulary)
-        drawn = sample.sample(predictor, first, sample.Choice(0.8), SAMPLE_LENGTH, generator)
-        return vocabulary.decode(list(drawn))
+        return vocabulary.decode(sample.fresh(predictor, vocabulary, SAMPLE_LENGTH, generator, 0.8))
 
     # --- where the run is ---
 

@@ -1,16 +1,25 @@
-"""The laws of drawing characters, on predictors of a few lines."""
+"""The laws of drawing texts, on predictors of a few lines and on networks with random weights."""
 
 from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.choice import Choice, normalised
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference import Inference
-from charrnn.sample import Choice, opening, sample, seeded
+from charrnn.inference import CHUNK, Inference, Predictor
+from charrnn.pattern import Pattern
+from charrnn.rules import Rules
+from charrnn.sample import after, after_all, fresh, generator, opening, sample, seeded
+from charrnn.states import Start
 from charrnn.vocab import Vocabulary
 from tests.conftest import random_weights
 
@@ -30,114 +39,367 @@ class Bigram:
 
 V = 5
 NEXT = Bigram(np.where(np.roll(np.eye(V), 1, axis=1) > 0, 0.0, -np.inf))  # always the next letter
-logit_rows = st.lists(st.floats(-50, 50), min_size=1, max_size=12).map(np.array)
+UNIFORM = Bigram(np.zeros((V, V)))
+LETTERS = Vocabulary("abcde")
 
 
-def drawn(predictor, prompt, choice=None, length=20, seed=0) -> list[int]:
-    return list(sample(predictor, np.array(prompt), choice or Choice(), length, np.random.default_rng(seed)))
+@dataclass
+class Told:
+    """All that was told of one text."""
+
+    ids: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    ended: str | None = None
+    then: Start | None = None
+
+
+def drawn(
+    predictor: Predictor,
+    starts: Sequence[Start],
+    choice: Choice | None = None,
+    rules: Rules | None = None,
+    which: Sequence[int] | None = None,
+    seed: int = 0,
+    scored: bool = False,
+) -> dict[int, Told]:
+    """The texts of these indices, drawn as one batch."""
+    which = range(len(starts)) if which is None else which
+    found = {k: Told() for k in which}
+    generators = [generator(seed, k) for k in which]
+    rules = rules or Rules(V, 20)
+    for piece in sample(predictor, [starts[k] for k in which], choice or Choice(), rules, generators, scored):
+        told = found[which[piece.row]]
+        assert told.ended is None
+        told.ids += piece.ids
+        told.scores += piece.scores
+        told.ended, told.then = piece.ended, piece.then
+    return found
+
+
+def text_of(predictor: Predictor, prompt: list[int], *settings, **others) -> list[int]:
+    return drawn(predictor, [Start(np.array(prompt), predictor.start(1))], *settings, **others)[0].ids
+
+
+def network(cell: str, layers: int, hidden: int, symbols: int = V, seed: int = 0) -> Inference:
+    config = ModelConfig(cell, layers, hidden, 4)
+    return Inference(config, random_weights(config, symbols, seed))
+
+
+def tied(symbols: int = V) -> Inference:
+    """A network in which every symbol stands on a par with another, but for rounding."""
+    config = ModelConfig("lstm", 1, 16, 4)
+    weights = random_weights(config, symbols)
+    half = symbols // 2
+    for name in ("readout.weight", "readout.bias"):
+        weights[name][half : 2 * half] = weights[name][:half] * np.float32(1 + 1e-7)
+    return Inference(config, weights)
+
+
+NETWORKS = {
+    "small": network("lstm", 2, 6),
+    "wide": network("gru", 1, 16),
+    "parallel": network("mingru", 2, 32),
+    "chaotic": network("lstm", 2, 64),
+    "chaotic rnn": network("rnn", 1, 48),
+    "tied": tied(),
+}
+
+CHOICES = [
+    Choice(),
+    Choice(0),
+    Choice(0.5),
+    Choice(1e-9),
+    Choice(top_k=2),
+    Choice(0.7, top_p=0.8),
+    Choice(min_p=0.2),
+    Choice(typical=0.6),
+    Choice(repeat_penalty=1.5),
+    Choice(0.3, final_temperature=1.2),
+    Choice(0.9, 4, 0.9, 0.05, 0.9, 1.2),
+]
+
+RULES = [
+    Rules(V, 25),
+    Rules(V, 25, stops=((0, 1), (2,)), least=4),
+    Rules(V, 25, stops=((3, 3),), keep_stop=True, window=4),
+    Rules(V, 25, allowed=np.array([True, False, True, True, False]), window=2),
+    Rules(V, 8, no_repeat=2),
+    Rules(V, 12, pattern=Pattern("([ab]+c)+|[de]{0,3}", LETTERS, None, 0, 12)),
+    Rules(V, 12, pattern=Pattern(".{2,6}[abc]", LETTERS, None, 0, 12), stops=((1, 0),), window=3),
+]
+
+
+def starts_of(predictor: Predictor, count: int, unequal: bool = True) -> list[Start]:
+    generator = np.random.default_rng(9)
+    lengths = generator.integers(1, 12, count) if unequal else [3] * count
+    return [Start(generator.integers(0, V, length), predictor.start(1)) for length in lengths]
+
+
+def equal(one: Told, other: Told) -> None:
+    assert (one.ids, one.ended) == (other.ids, other.ended)
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
+    assert one.then is not None
+    assert other.then is not None
+    assert one.then.unread.tolist() == other.then.unread.tolist()
+    for carry, its in zip(one.then.state, other.then.state, strict=True):
+        np.testing.assert_allclose(carry, its, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("at", range(len(CHOICES)))
+def test_each_text_of_a_batch_is_the_one_drawn_alone(name: str, at: int) -> None:
+    predictor, choice = NETWORKS[name], CHOICES[at]
+    starts = starts_of(predictor, 17)
+    rules = RULES[0] if at % 2 else RULES[3]
+    together = drawn(predictor, starts, choice, rules, scored=True)
+    for k in range(0, 17, 4):
+        equal(together[k], drawn(predictor, starts, choice, rules, [k], scored=True)[k])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("rules", RULES)
+def test_each_text_is_the_one_drawn_alone_under_every_rule(name: str, rules: Rules) -> None:
+    predictor, choice = NETWORKS[name], Choice(1.2, repeat_penalty=1.1)
+    starts = starts_of(predictor, 17)
+    together = drawn(predictor, starts, choice, rules, scored=True)
+    for k in range(1, 17, 4):
+        equal(together[k], drawn(predictor, starts, choice, rules, [k], scored=True)[k])
+
+
+@given(st.data(), st.sampled_from(sorted(NETWORKS)), st.sampled_from(CHOICES), st.sampled_from(RULES))
+def test_a_text_is_the_same_in_any_company(data, name: str, choice: Choice, rules: Rules) -> None:
+    predictor = NETWORKS[name]
+    starts = starts_of(predictor, 12, data.draw(st.booleans()))
+    some = data.draw(st.lists(st.integers(0, 11), min_size=1, max_size=12, unique=True))
+    one = data.draw(st.sampled_from(some))
+    equal(
+        drawn(predictor, starts, choice, rules, some)[one],
+        drawn(predictor, starts, choice, rules, [one])[one],
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_long_text_of_a_large_batch_is_the_one_drawn_alone(name: str, shared: bool) -> None:
+    predictor, rules = NETWORKS[name], Rules(V, 400)
+    start = Start(np.array([1, 2]), predictor.start(1))
+    starts = [start] * 20 if shared else starts_of(predictor, 20)
+    together = drawn(predictor, starts, Choice(), rules)
+    for k in (0, 7, 19):
+        equal(together[k], drawn(predictor, starts, Choice(), rules, [k])[k])
+
+
+def test_texts_that_no_rounding_could_tell_apart_are_drawn_alone() -> None:
+    """A predictor whose answers in a batch differ from those alone, on logits that are all but equal."""
+
+    class Rounding(Bigram):
+        def __call__(self, ids, state, trace=None):
+            logits, state = super().__call__(ids, state)
+            if len(ids) > 1:
+                logits = logits + 2e-5 * np.sin(np.arange(logits.size).reshape(logits.shape))
+            return logits, state
+
+    predictor = Rounding(np.zeros((V, V)))
+    starts = [Start(np.array([k % V]), predictor.start(1)) for k in range(9)]
+    for choice in (
+        Choice(0),
+        Choice(1e-9),
+        Choice(1e-5),
+        Choice(top_k=2),
+        Choice(top_p=0.4),
+        Choice(typical=0.4),
+    ):
+        together = drawn(predictor, starts, choice)
+        for k in range(9):
+            equal(together[k], drawn(predictor, starts, choice, which=[k])[k])
+
+
+def test_texts_that_end_at_different_times_do_not_disturb_each_other() -> None:
+    starts = [Start(np.array([k % V]), NEXT.start(1)) for k in range(4)]
+    found = drawn(NEXT, starts, rules=Rules(V, 6, stops=((4,),)))
+    assert [found[k].ids for k in range(4)] == [[1, 2, 3], [2, 3], [3], []]
+    assert {found[k].ended for k in range(4)} == {"stop"}
+    found = drawn(NEXT, [*starts, Start(np.array([4]), NEXT.start(1))], rules=Rules(V, 4, stops=((4,),)))
+    assert (found[4].ids, found[4].ended) == ([0, 1, 2, 3], "length")
 
 
 def test_what_is_certain_is_drawn() -> None:
-    assert drawn(NEXT, [0], length=7) == [1, 2, 3, 4, 0, 1, 2]
-    assert drawn(NEXT, [0, 1, 2], length=2) == [3, 4]
+    assert text_of(NEXT, [0], rules=Rules(V, 7)) == [1, 2, 3, 4, 0, 1, 2]
+    assert text_of(NEXT, [0, 1, 2], rules=Rules(V, 2)) == [3, 4]
 
 
 @pytest.mark.parametrize("length", [1, 2, 50])
 def test_the_length_does_not_count_the_prompt(length: int) -> None:
-    assert len(drawn(NEXT, [0] * 30, length=length)) == length
+    assert len(text_of(NEXT, [0] * 30, rules=Rules(V, length))) == length
 
 
-def test_length_0_is_endless() -> None:
-    endless = sample(NEXT, np.array([0]), Choice(), 0, np.random.default_rng(0))
-    assert sum(1 for _, _ in zip(range(5000), endless, strict=False)) == 5000
+def test_the_same_seed_draws_the_same_and_another_seed_or_index_another() -> None:
+    start = Start(np.array([0]), UNIFORM.start(1))
+    found = drawn(UNIFORM, [start] * 3, seed=3)
+    assert found == drawn(UNIFORM, [start] * 3, seed=3)
+    assert found[0].ids != found[1].ids != found[2].ids
+    assert found[0].ids != drawn(UNIFORM, [start], seed=4)[0].ids
 
 
-def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
-    uniform = Bigram(np.zeros((V, V)))
-    assert drawn(uniform, [0], seed=3) == drawn(uniform, [0], seed=3)
-    assert drawn(uniform, [0], seed=3) != drawn(uniform, [0], seed=4)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_length_0_is_endless_at_constant_memory(batch: int) -> None:
+    starts = [Start(np.array([0]), UNIFORM.start(1))] * batch
+    rules = Rules(V, stops=((0, 1, 2, 3, 4, 0, 1, 2, 3, 4),), window=50)
+    endless = sample(UNIFORM, starts, Choice(), rules, [generator(0, k) for k in range(batch)])
+    next(islice(endless, 2000, 2001))
+    tracemalloc.start()
+    try:
+        next(islice(endless, 6000, 6001))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000
+
+
+def test_what_may_begin_a_stop_is_told_when_it_does_not_become_one() -> None:
+    pieces = sample(
+        NEXT, [Start(np.array([0]), NEXT.start(1))], Choice(), Rules(V, 5, stops=((2, 3, 0),)), [generator(0)]
+    )
+    assert [piece.ids for piece in pieces] == [[1], [2, 3, 4], [0]]
+
+
+def test_a_text_that_has_ended_before_it_begins_is_told_so() -> None:
+    rules = Rules(V, 5, pattern=Pattern("", LETTERS))
+    start = Start(np.array([0]), UNIFORM.start(1))
+    for told in drawn(UNIFORM, [start] * 3, rules=rules).values():
+        assert (told.ids, told.ended, told.then) == ([], "match", start)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("length", [1, 4])
+def test_to_go_on_from_where_a_text_stands_is_to_draw_on(name: str, length: int) -> None:
+    predictor = NETWORKS[name]
+    start = Start(np.array([1, 2, 3]), predictor.start(1))
+    same = generator(5)
+    whole = [
+        id
+        for piece in sample(predictor, [start], Choice(), Rules(V, 3 * length), [generator(5)])
+        for id in piece.ids
+    ]
+    found: list[int] = []
+    for _ in range(3):
+        *pieces, last = sample(predictor, [start], Choice(), Rules(V, length), [same])
+        found += [id for piece in (*pieces, last) for id in piece.ids]
+        assert last.then is not None
+        start = last.then
+    assert found == whole
+
+
+def test_after_a_stop_the_stop_has_been_read() -> None:
+    told = drawn(NEXT, [Start(np.array([0]), NEXT.start(1))], rules=Rules(V, 9, stops=((3, 4),)))[0]
+    assert told.ids == [1, 2]
+    assert told.then is not None
+    logits, state = after(NEXT, told.then)
+    assert logits.argmax() == 0  # what follows 4
+    assert state[0][0] == 5  # the prompt and four characters
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_showed_a_match_to_be_over_is_left_over(batch: int) -> None:
+    starts = [Start(np.array([k]), NEXT.start(1)) for k in (3, 4, 0)][:batch]
+    rules = Rules(V, 9, pattern=Pattern("[ab]*", LETTERS, None, 0, 9))
+    found = drawn(NEXT, [Start(np.array([4]), NEXT.start(1)), *starts[1:]], rules=rules)
+    told = found[0]
+    assert (told.ids, told.ended) == ([0, 1], "match")
+    assert told.then is not None
+    logits, state = after(NEXT, told.then)
+    assert logits.argmax() == 2  # drawn, but not read: the next text may begin with it
+    assert state[0][0] == 3
+
+
+def test_what_ends_a_match_at_once_leaves_the_start_as_it_was() -> None:
+    start = Start(np.array([1, 1]), NEXT.start(1))
+    told = drawn(NEXT, [start], rules=Rules(V, 9, pattern=Pattern("a*", LETTERS)))[0]
+    assert (told.ids, told.ended, told.then) == ([], "match", start)
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_scores_are_the_log_probabilities_that_the_model_itself_gives(rules: Rules) -> None:
+    predictor = NETWORKS["small"]
+    starts = starts_of(predictor, 9)
+    found = drawn(predictor, starts, Choice(0.7, top_k=4), rules, scored=True)
+    for start, told in zip(starts, found.values(), strict=True):
+        whole = np.concatenate([start.unread, np.array(told.ids, int)])
+        logits, _ = (
+            predictor(whole[None, :-1], start.state) if len(whole) > 1 else (np.zeros((1, 0, V)), None)
+        )
+        scores = normalised(logits[0].astype(np.float64))[np.arange(len(whole) - 1), whole[1:]]
+        np.testing.assert_allclose(told.scores, scores[len(start.unread) - 1 :], atol=1e-4)
+    assert not drawn(predictor, starts, rules=rules)[0].scores
+
+
+@given(st.lists(st.integers(1, 2 * CHUNK + 3), min_size=1, max_size=4))
+def test_prompts_read_as_a_batch_are_each_read_alone(lengths: list[int]) -> None:
+    predictor = NETWORKS["small"]
+    noise = np.random.default_rng(0)
+    before = predictor(noise.integers(0, V, (1, 3)), predictor.start(1))[1]
+    starts = [
+        Start(noise.integers(0, V, length), before if k % 2 else predictor.start(1))
+        for k, length in enumerate(lengths)
+    ]
+    logits, state = after_all(predictor, starts)
+    for k, start in enumerate(starts):
+        one, its = predictor(start.unread[None], start.state)
+        np.testing.assert_allclose(logits[k], one[0, -1], atol=1e-5)
+        for carry, expected in zip(state, its, strict=True):
+            for part, of_one in zip(carry, expected, strict=True):
+                np.testing.assert_allclose(part[k], of_one[0], atol=1e-5)
 
 
 def test_a_sample_is_the_same_whether_the_prompt_is_read_or_was_drawn() -> None:
-    config = ModelConfig(layers=2, hidden=6, embedding=4)
-    network = Inference(config, random_weights(config, V))
-    whole = drawn(network, [1], Choice(0), 30)
-    assert drawn(network, [1, *whole[:12]], Choice(0), 18) == whole[12:]
+    for name in NETWORKS.keys() - {"tied"}:
+        predictor = NETWORKS[name]
+        whole = text_of(predictor, [1], Choice(0), Rules(V, 30))
+        assert text_of(predictor, [1, *whole[:12]], Choice(0), Rules(V, 18)) == whole[12:]
 
 
-@given(logit_rows)
-def test_probabilities_are_the_softmax_in_float64(logits: np.ndarray) -> None:
-    expected = np.exp(logits - logits.max())
-    np.testing.assert_allclose(Choice().probabilities(logits), expected / expected.sum(), rtol=1e-12)
+def test_fresh_text_follows_the_opening() -> None:
+    predictor = NETWORKS["small"]
+    found = fresh(predictor, LETTERS, 30, generator(7), 0.8)
+    expected = text_of(predictor, [0], Choice(0.8), Rules(V, 30), seed=7)
+    assert found.tolist() == expected
 
 
-@given(logit_rows, st.floats(0, 10), st.integers(0, 15), st.floats(0.01, 1))
-def test_probabilities_sum_to_one_and_keep_the_best(logits, temperature, top_k, top_p) -> None:
-    found = Choice(temperature, top_k, top_p).probabilities(logits)
-    assert found.sum() == pytest.approx(1)
-    assert (found >= 0).all()
-    assert found[np.argmax(logits)] == found.max() > 0
-    if top_k:
-        assert (found > 0).sum() <= top_k
+@pytest.mark.parametrize("rules", RULES)
+def test_what_is_drawn_keeps_the_rules(rules: Rules) -> None:
+    predictor = NETWORKS["small"]
+    for told in drawn(predictor, starts_of(predictor, 30), Choice(1.5), rules, scored=True).values():
+        ids = tuple(told.ids)
+        assert len(ids) == len(told.scores) <= rules.length
+        assert len(ids) == rules.length or told.ended != "length"
+        assert rules.allowed is None or rules.allowed[list(ids)].all()
+        whole = ids if told.ended != "stop" or not rules.keep_stop else ids[:-1]
+        assert not any(whole[k : k + len(s)] == s for s in rules.stops for k in range(len(whole)))
+        if n := rules.no_repeat:
+            grams = [ids[k : k + n] for k in range(len(ids) + 1 - n)]
+            assert len(grams) == len(set(grams))
+        if told.ended == "match" and rules.pattern:
+            course = Rules(V, pattern=rules.pattern).start()
+            for id in ids:
+                assert course.goes_on is not None
+                assert course.goes_on[id]
+                course.add(id)
+            assert course.whole
 
 
-@given(logit_rows, st.integers(1, 12))
-def test_top_k_keeps_exactly_k_ties_by_the_lower_id(logits: np.ndarray, top_k: int) -> None:
-    kept = np.flatnonzero(Choice(top_k=top_k).probabilities(np.round(logits / 25)) > 0)
-    order = sorted(range(len(logits)), key=lambda i: (-np.round(logits[i] / 25), i))
-    assert sorted(kept) == sorted(order[:top_k])
-
-
-@given(logit_rows, st.floats(0.01, 0.99))
-def test_top_p_keeps_the_fewest_that_make_up_p(logits: np.ndarray, top_p: float) -> None:
-    plain = Choice().probabilities(logits)
-    kept = np.flatnonzero(Choice(top_p=top_p).probabilities(logits) > 0)
-    total = plain[kept].sum()
-    assert total >= top_p - 1e-12
-    assert total - plain[kept].min() < top_p + 1e-12
-    assert plain[kept].min() >= np.delete(plain, kept).max(initial=0)
-
-
-@given(logit_rows)
-def test_greedy_takes_the_first_of_the_best_and_a_tiny_temperature_one_of_them(logits) -> None:
-    best = np.flatnonzero(logits == logits.max())
-    generator = np.random.default_rng(0)
-    assert Choice(0).draw(logits, generator) == best[0]
-    with np.errstate(over="raise", invalid="raise", divide="raise"):
-        assert Choice(1e-300).draw(logits * 1e3, generator) in best
-
-
-def test_frequencies_are_the_probabilities() -> None:
-    logits, generator = np.log([0.5, 0.3, 0.15, 0.05]), np.random.default_rng(0)
-    draws = np.bincount([Choice().draw(logits, generator) for _ in range(20_000)], minlength=4) / 20_000
-    np.testing.assert_allclose(draws, [0.5, 0.3, 0.15, 0.05], atol=0.015)  # 4 standard errors
-
-
-def test_what_has_no_probability_is_never_drawn() -> None:
-    class Edge:
-        def random(self) -> float:
-            return self.value
-
-    generator = Edge()
-    logits = np.array([-np.inf, 0.0, -np.inf, 0.0, -np.inf])
-    for generator.value in (0.0, 0.5, np.nextafter(1, 0)):
-        assert Choice().draw(logits, generator) in (1, 3)
-
-
-@pytest.mark.parametrize(
-    ("settings", "option"),
-    [
-        ({"temperature": -1.0}, "--temperature"),
-        ({"temperature": float("nan")}, "--temperature"),
-        ({"temperature": float("inf")}, "--temperature"),
-        ({"top_k": -1}, "--top-k"),
-        ({"top_p": 0.0}, "--top-p"),
-        ({"top_p": 1.5}, "--top-p"),
-    ],
-)
-def test_a_choice_that_makes_no_sense_names_its_option(settings: dict, option: str) -> None:
-    with pytest.raises(ConfigError, match=option):
-        Choice(**settings)
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_damage_and_dead_ends_are_told(batch: int) -> None:
+    damaged = Bigram(np.full((V, V), np.nan))
+    with pytest.raises(CheckpointError, match="not finite"):
+        drawn(damaged, [Start(np.array([0]), damaged.start(1))] * batch)
+    with pytest.raises(ConfigError, match="no character is left"):
+        drawn(UNIFORM, [Start(np.array([0]), UNIFORM.start(1))] * batch, rules=Rules(V, 6, no_repeat=1))
+    with pytest.raises(ConfigError, match="no character is left"):
+        drawn(
+            NEXT,
+            [Start(np.array([0]), NEXT.start(1))] * batch,
+            rules=Rules(V, allowed=np.eye(V, dtype=bool)[0]),
+        )
 
 
 @pytest.mark.parametrize(("symbols", "read"), [("\t\n ab", 1), ("\t ab", 1), ("!ab", 0)])
@@ -146,12 +408,7 @@ def test_without_a_prompt_a_newline_is_read_or_a_space_or_the_first_symbol(symbo
 
 
 def test_a_seed_that_is_drawn_draws_the_same_again() -> None:
-    generator, seed = seeded(None)
-    assert generator.random() == seeded(seed)[0].random()
-
-
-@pytest.mark.parametrize("logits", [[np.nan, 0.0], [np.inf, 0.0], [-np.inf, -np.inf]])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_not_finite_are_an_error_not_a_draw(logits: list[float], temperature: float) -> None:
-    with pytest.raises(CheckpointError, match="not finite"):
-        Choice(temperature).probabilities(np.array(logits))
+    seed = seeded(None)
+    assert seeded(seed) == seed
+    assert generator(seed).random() == generator(seed).random() != generator(seed, 1).random()
+    assert seeded(None) != seeded(None)

@@ -69,11 +69,11 @@ def lines(pairs: Iterable[tuple[str, object]]) -> bytes:
     return "".join(f"{name:<{width}}  {value}\n" for name, value in rows).encode("utf-8", "replace")
 
 
-def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
-    """A text for a model as ids, in pieces (N,): a file's, or stdin's for "-".
+def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str]:
+    """A text for a model, in pieces: a file's, or stdin's for "-".
 
-    It is read as training reads, but that carriage returns stay where the model knows them.
-    Raises CorpusError, UnknownCharacterError.
+    It is read as training reads, but that carriage returns stay where the model knows them; at
+    byte level a character stands for a byte. Raises CorpusError.
     """
     from charrnn.corpus import Reading, Source, characters, sources
     from charrnn.errors import CorpusError
@@ -85,8 +85,13 @@ def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
     given = [Source("standard input", lambda: out.stdin)] if path == "-" else sources([path])
+    return characters(given, reading)
+
+
+def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
+    """The same as ids, in pieces (N,). Raises CorpusError, UnknownCharacterError."""
     before = 0
-    for piece in characters(given, reading):
+    for piece in read_units(out, vocabulary, path):
         yield vocabulary.encode_units(piece, before)
         before += len(piece)
 

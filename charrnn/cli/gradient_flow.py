@@ -153,9 +153,7 @@ def _of_checkpoint(
     else:
         predictor = Inference(loaded.header.model, loaded.weights)
         count = flowing.TEXTS * (length + 1)
-        generator = np.random.default_rng(seed)
-        start = sample.opening(vocabulary)
-        ids = np.fromiter(sample.sample(predictor, start, sample.Choice(), count, generator), np.int64)
+        ids = sample.fresh(predictor, vocabulary, count, sample.generator(seed))
     model = CharRNN(loaded.header.model, len(vocabulary))
     load_weights(model, loaded.weights)
     return flowing.flow(model.double(), flowing.texts(ids, length), clip)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli import shades
 from charrnn.cli.common import (
     CheckpointArgument,
     CheckpointsOption,
@@ -21,8 +20,6 @@ from charrnn.cli.common import (
 from charrnn.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from rich.color import ColorSystem
-
     from charrnn.inference import Ids, Inference
     from charrnn.vocab import Vocabulary
 
@@ -100,7 +97,7 @@ def inspect_cell(
     else:
         pieces = _some(read_ids(out, vocabulary, text or "-"))
     values = _characters(watch(inference, pieces, layer, unit, signal), vocabulary)
-    if not as_json and (colour is Colour.always or (colour is Colour.auto and _colours(out))):
+    if not as_json and (colour is Colour.always or (colour is Colour.auto and shades.wanted(out))):
         _paint(out, values, f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}")
     else:
         for unit_text, value in values:
@@ -125,14 +122,11 @@ def _fresh(
     out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None
 ) -> Iterator[Ids]:
     """(length,) ids of a fresh sample, drawn when they are asked for."""
-    import numpy as np
-
     from charrnn import sample as sampling
 
-    generator, seed = sampling.seeded(seed)
+    seed = sampling.seeded(seed)
     out.note(f"seed {seed}")
-    start = sampling.opening(vocabulary)
-    yield np.fromiter(sampling.sample(inference, start, sampling.Choice(0.8), length, generator), np.int64)
+    yield sampling.fresh(inference, vocabulary, length, sampling.generator(seed), 0.8)
 
 
 def _characters(
@@ -142,58 +136,9 @@ def _characters(
         yield from ((vocabulary.symbols[i], float(v)) for i, v in zip(ids, values, strict=True))
 
 
-def _colours(out: Terminal) -> bool:
-    return out.stdout_tty and not os.environ.get("NO_COLOR")
-
-
-LEVELS = 12
-"""Shades on each side of 0."""
-
-
-@cache
-def _escape(level: int, system: ColorSystem) -> tuple[str, str]:
-    """What to write before and after a character of this level, -LEVELS (red) to LEVELS (blue)."""
-    from rich.color import Color
-    from rich.style import Style
-
-    share = abs(level) / LEVELS
-    towards = (214, 39, 40) if level < 0 else (31, 119, 220)
-    red, green, blue = (round(255 + (end - 255) * share) for end in towards)
-    ink = 255 if share > 0.6 else 0  # as RGB: a theme's own black is often grey
-    colours = (Color.from_rgb(ink, ink, ink), Color.from_rgb(red, green, blue))
-    ink_colour, background = (colour.downgrade(system) for colour in colours)
-    style = Style(color=ink_colour, bgcolor=background)
-    before, _, after = style.render("\0", color_system=system).partition("\0")
-    return before, after
-
-
-def _visible(character: str) -> str:
-    """Control characters as pictures, so that a text cannot steer the terminal."""
-    code = ord(character)
-    if character == "\n":
-        return "\n"
-    if code < 32:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 127 else character if character.isprintable() else "\ufffd"
-
-
 def _paint(out: Terminal, values: Iterable[tuple[str, float]], title: str) -> None:
-    from rich.color import ColorSystem
-    from rich.console import Console
-
-    named = {"standard": ColorSystem.STANDARD, "truecolor": ColorSystem.TRUECOLOR}
-    detected = Console(force_terminal=True).color_system or "256"
-    system = named.get(detected, ColorSystem.EIGHT_BIT)
-
-    def painted(character: str, value: float) -> str:
-        before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))), system)
-        return f"{before}{character}{after}"
-
     values = iter(values)
     first = list(islice(values, 1))  # what goes wrong at once, or is told of a fresh sample, comes before
-    scale = "".join(painted(" ", level / LEVELS) for level in range(-LEVELS, LEVELS + 1))
-    out.write(f"{title}: -1 {scale} 1\n".encode())
+    out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
     for character, value in chain(first, values):
-        # A newline is marked, then broken outside the colour, or the terminal paints the rest of the line.
-        shown = painted("\u23ce", value) + "\n" if character == "\n" else painted(_visible(character), value)
-        out.write(shown.encode("utf-8", "replace"))
+        out.write(shades.shaded(character, value).encode("utf-8", "replace"))

@@ -1,0 +1,146 @@
+"""The laws of several models as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.choice import Choice
+from charrnn.config import ModelConfig
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.inference import Inference
+from charrnn.mixture import Mixture, agree
+from charrnn.rules import Rules
+from charrnn.sample import generator, sample
+from charrnn.states import Start
+from charrnn.vocab import Vocabulary
+from tests.conftest import random_weights
+
+V = 6
+
+
+def network(cell: str, layers: int, hidden: int, seed: int) -> Inference:
+    config = ModelConfig(cell, layers, hidden, 3)
+    return Inference(config, random_weights(config, V, seed))
+
+
+PARTS = [network("lstm", 2, 5, 0), network("gru", 1, 7, 1), network("mingru", 3, 4, 2)]
+TEXT = np.random.default_rng(0).integers(0, V, (3, 9))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def read(predictor, text: np.ndarray = TEXT) -> np.ndarray:
+    return predictor(text, predictor.start(len(text)))[0]
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=3, max_size=3))
+def test_probabilities_are_the_weighted_mean(weights: list[float]) -> None:
+    found = np.exp(read(Mixture(PARTS, weights)))
+    expected = sum(w * probabilities(read(part)) for w, part in zip(weights, PARTS, strict=True)) / sum(
+        weights
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(found.sum(-1), 1)
+
+
+def test_a_model_mixed_with_itself_is_itself() -> None:
+    for mixture in (Mixture([PARTS[0]], [7]), Mixture([PARTS[0]] * 2, [0.7, 0.3])):
+        np.testing.assert_allclose(np.exp(read(mixture)), probabilities(read(PARTS[0])), rtol=1e-12)
+
+
+def test_only_the_ratios_of_the_weights_matter() -> None:
+    np.testing.assert_allclose(
+        read(Mixture(PARTS, [1, 2, 5])), read(Mixture(PARTS, [0.125, 0.25, 0.625])), rtol=1e-12
+    )
+
+
+def test_the_weight_0_drops_a_model() -> None:
+    np.testing.assert_array_equal(read(Mixture(PARTS, [1, 0, 3])), read(Mixture(PARTS[::2], [1, 3])))
+    np.testing.assert_array_equal(read(Mixture(PARTS, [5e-324, 0, 0])), read(Mixture(PARTS[:1], [1])))
+
+
+def test_the_states_of_all_are_carried() -> None:
+    mixture = Mixture(PARTS, [1, 2, 5])
+    state, found = mixture.start(3), []
+    for at in range(TEXT.shape[1]):
+        logits, state = mixture(TEXT[:, at : at + 1], state)
+        found.append(logits)
+    np.testing.assert_allclose(np.concatenate(found, 1), read(mixture), rtol=1e-4, atol=1e-5)
+    after = [PARTS[k](TEXT, PARTS[k].start(3))[1] for k in range(3)]
+    for carry, expected in zip(state, (carry for one in after for carry in one), strict=True):
+        np.testing.assert_allclose(carry, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_no_model_can_write_has_no_probability() -> None:
+    class Never:
+        def start(self, batch: int):
+            return ((np.zeros((batch, 1)),),)
+
+        def __call__(self, ids, state, trace=None):
+            return np.broadcast_to(np.array([0.0, -np.inf, -2000.0]), (*ids.shape, 3)), state
+
+    found = read(Mixture([Never(), Never()], [1, 1]), np.zeros((1, 1), int))
+    np.testing.assert_array_equal(found, [[[0, -np.inf, -np.inf]]])
+
+
+def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
+    config = ModelConfig(layers=1, hidden=2, embedding=2)
+    damaged = Inference(config, {k: w * np.float32(np.nan) for k, w in random_weights(config, V).items()})
+    mixture = Mixture([PARTS[0], damaged], [1, 1])
+    with pytest.raises(CheckpointError, match="not finite"):
+        list(sample(mixture, [Start(TEXT[0], mixture.start(1))], Choice(), Rules(V, 3), [generator(0)]))
+
+
+def test_a_mixture_draws_in_a_batch_what_it_draws_alone() -> None:
+    mixture = Mixture(PARTS, [1, 2, 5])
+    starts = [Start(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
+
+    def drawn(which: list[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {k: [] for k in which}
+        generators = [generator(1, k) for k in which]
+        for piece in sample(mixture, [starts[k] for k in which], Choice(), Rules(V, 40), generators):
+            found[which[piece.row]] += piece.ids
+        return found
+
+    together = drawn(list(range(9)))
+    for k in range(9):
+        assert drawn([k]) == {k: together[k]}
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[1, 2], [1, 2, 3, 4], [0, 0, 0], [1, -1, 1], [1, np.nan, 1], [1, np.inf, 1], [1e308] * 3, []],
+)
+def test_weights_that_make_no_sense_name_their_option(weights: list[float]) -> None:
+    with pytest.raises(ConfigError, match=r"^--weights"):
+        Mixture(PARTS, weights)
+
+
+BYTES = Vocabulary("abc", byte_level=True)
+
+
+def test_models_of_one_vocabulary_agree() -> None:
+    agree(["one", "two", "three"], [Vocabulary("abc")] * 3)
+    agree(["one"], [BYTES])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (Vocabulary("abc"), BYTES, "one knows characters, the other bytes"),
+        (Vocabulary("abc"), Vocabulary("ab"), r"two lacks 'c' \(U\+0063 LATIN SMALL LETTER C\)$"),
+        (Vocabulary("ab"), Vocabulary("abc"), r"first lacks 'c' \(U\+0063 LATIN SMALL LETTER C\)$"),
+        (Vocabulary("\nab"), Vocabulary("abc"), r"two lacks '\\n' \(U\+000A\); first lacks 'c' \(.*\)$"),
+        (Vocabulary("abcdefgh"), Vocabulary("a"), r"two lacks 'b' .* and 2 more$"),
+    ],
+)
+def test_what_differs_is_said_in_one_line(one: Vocabulary, other: Vocabulary, message: str) -> None:
+    with pytest.raises(ConfigError, match="^first and two do not mix.*" + message) as caught:
+        agree(["first", "same", "two"], [one, one, other])
+    assert str(caught.value).isprintable()

@@ -1,0 +1,213 @@
+"""The laws of matching, against Python's ``re`` on all short texts."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import numpy as np
+import pytest
+
+from charrnn.errors import ConfigError
+from charrnn.pattern import Match, Pattern
+from charrnn.vocab import Vocabulary
+
+EXPRESSIONS = [
+    "a*",
+    "a*b",
+    "(a*)*b",
+    "(a|b)*c",
+    "abc|abd|a",
+    "(ab|ba)+",
+    "[^a]b?",
+    "a.c",
+    "a{2,3}b{0,2}",
+    "((a|ab)(c|bcd))?",
+    "(a?b?c?){2}",
+    "(.{0,2}c){2}",
+    "^ab$",
+    "",
+    "|a",
+    "(?:a|b(?:c|d))+?",
+    r"\x61+[\x62-\x63]",
+    "(?i)AB*",
+    "a{0}b",
+    "[a-c]{3}",
+    "z|a",
+]
+"""Whatever begins them can be finished by three characters more."""
+VOCABULARY = Vocabulary("abcd")
+LONGEST = 5
+
+
+def texts(symbols: str, longest: int) -> list[str]:
+    return ["".join(text) for length in range(longest + 1) for text in product(symbols, repeat=length)]
+
+
+def walk(match: Match, vocabulary: Vocabulary, longest: int, text: str = "") -> dict[str, tuple[str, bool]]:
+    """Every text that can be begun -> what may come after it, and whether it matches."""
+    found = {text: (vocabulary.decode(np.flatnonzero(match.may)), match.whole)}
+    if len(text) < longest:
+        for id in np.flatnonzero(match.may).tolist():
+            twin = match.fork()
+            twin.add(id)
+            found |= walk(twin, vocabulary, longest, text + vocabulary.symbols[id])
+    return found
+
+
+def wanted(expression: str, symbols: str, least: int = 0, most: int = LONGEST + 3) -> dict:
+    """The same, by trying all texts."""
+    matching = {
+        text for text in texts(symbols, most) if len(text) >= least and re.fullmatch(expression, text, re.A)
+    }
+    begun = {text[:size] for text in matching for size in range(len(text) + 1)}
+    return {
+        text: ("".join(c for c in symbols if text + c in begun), text in matching)
+        for text in begun
+        if len(text) <= LONGEST
+    }
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_what_may_come_is_what_can_still_match(expression: str) -> None:
+    found = walk(Pattern(expression, VOCABULARY).start(), VOCABULARY, LONGEST)
+    assert found == wanted(expression, "abcd")
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize(("least", "most"), [(0, 4), (2, 5), (3, 3), (0, 1)])
+def test_nothing_is_begun_that_the_length_cannot_finish(expression: str, least: int, most: int) -> None:
+    expected = wanted(expression, "abcd", least, most)
+    if not expected:
+        with pytest.raises(ConfigError, match="matches"):
+            Pattern(expression, VOCABULARY, None, least, most)
+    else:
+        match = Pattern(expression, VOCABULARY, None, least, most).start()
+        assert walk(match, VOCABULARY, LONGEST) == expected
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_nothing_is_begun_that_the_allowed_characters_cannot_finish(expression: str) -> None:
+    expected = wanted(expression, "bc")
+    allowed = np.array([False, True, True, False])
+    if not expected:
+        with pytest.raises(ConfigError, match="matches"):
+            Pattern(expression, VOCABULARY, allowed)
+    else:
+        assert walk(Pattern(expression, VOCABULARY, allowed).start(), VOCABULARY, LONGEST) == expected
+
+
+ODD = "\t\n\r\x1b\"#&'-./\\]^`|~\x7f\u2028\u20ac\U0001f600\U0010ffff"
+
+
+@pytest.mark.parametrize("character", ODD, ids=ascii)
+def test_every_character_can_be_matched(character: str) -> None:
+    vocabulary = Vocabulary(ODD)
+    for expression in (re.escape(character), f"[{re.escape(character)}]", f"\\x{{{ord(character):x}}}"):
+        match = Pattern(f"{expression}{{2}}", vocabulary).start()
+        assert vocabulary.decode(np.flatnonzero(match.may)) == character
+    anything = Pattern("(?s).", vocabulary).start()
+    assert anything.may.all()
+    others = Pattern(f"[^{re.escape(character)}]", vocabulary).start()
+    assert vocabulary.decode(np.flatnonzero(~others.may)) == character
+
+
+@pytest.mark.parametrize("expression", ["/", "\\/", "\n", "\\\n", "\r", "\\\r", "\t", "'", '"', "#", "\x1b"])
+def test_every_character_can_stand_in_an_expression_as_it_is(expression: str) -> None:
+    match = Pattern(expression, Vocabulary(ODD)).start()
+    assert Vocabulary(ODD).decode(np.flatnonzero(match.may)) == expression[-1]
+
+
+BYTES = Vocabulary("".join(map(chr, range(256))), byte_level=True)
+
+
+def test_at_byte_level_a_character_is_its_bytes() -> None:
+    match = Pattern("[é€]", BYTES).start()
+    assert np.flatnonzero(match.may).tolist() == [0xC3, 0xE2]
+    match.add(0xE2)
+    assert np.flatnonzero(match.may).tolist() == [0x82]
+    match.add(0x82)
+    assert (match.whole, np.flatnonzero(match.may).tolist()) == (False, [0xAC])
+    match.add(0xAC)
+    assert match.whole
+
+
+def test_at_byte_level_only_characters_of_known_bytes_come() -> None:
+    known = Vocabulary("".join(map(chr, sorted("aé€".encode()))), byte_level=True)
+    match = Pattern(".", known).start()
+    assert known.decode_bytes(np.flatnonzero(match.may)) == b"a\xc3\xe2"  # without a byte that goes on: none
+    match.add(known.symbols.index("\xc3"))
+    assert known.decode_bytes(np.flatnonzero(match.may)) == b"\x82\xa9\xac"
+
+
+def test_what_is_no_text_is_never_matched() -> None:
+    assert np.flatnonzero(Pattern("(?s).", BYTES).start().may).max() == 0xF4
+    lone = Vocabulary("a\ud800")
+    assert Pattern(".", lone).start().may.tolist() == [True, False]
+
+
+def test_forks_know_nothing_of_each_other() -> None:
+    match = Pattern("a(b+|c)d", VOCABULARY).start()
+    match.add(0)
+    twin = match.fork()
+    match.add(1)
+    assert VOCABULARY.decode(np.flatnonzero(match.may)) == "bd"
+    assert VOCABULARY.decode(np.flatnonzero(twin.may)) == "bc"
+    twin.add(2)
+    assert VOCABULARY.decode(np.flatnonzero(twin.may)) == "d"
+    match.add(3)
+    assert (match.whole, twin.whole) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(.{0,300}a){3}b",
+        "(a*)*b",
+        "[ab]{100000}",
+        "(a?){99}a{99}b?",
+        "((a|b){1,1000}c){1,1000}",
+        ".*.*.*.*.*.*d",
+    ],
+)
+def test_what_makes_others_hang_does_not(expression: str) -> None:
+    match = Pattern(expression, VOCABULARY).start()
+    for at in range(300):
+        may = np.flatnonzero(match.may)
+        if not len(may):
+            break
+        match.add(int(may[at % len(may)]))
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("(", "unclosed group"),
+        ("[", "unclosed"),
+        ("*", "repetition"),
+        ("a{2,1}", "repetition"),
+        ("a\\", "not an expression"),
+        ("\\", "not an expression"),
+        ("(?=a)b", "look-around"),
+        (r"\ba", "look"),
+        (r"(a)\1", "backreferences"),
+        ("(\n", "unclosed group"),
+        ("\ud800", "not an expression"),
+        ("e", "no text of the characters"),
+        ("[e\n]", "no text of the characters"),
+        ("a{99999999}", "too much"),
+        ("(((((a{100}){100}){100}){100}){100})", "too much"),
+    ],
+)
+def test_an_expression_that_cannot_be_matched_is_told_in_one_line(expression: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match="^--match .*" + reason) as caught:
+        Pattern(expression, VOCABULARY).start().add(0)
+    str(caught.value).encode()
+    assert str(caught.value).isprintable()
+
+
+def test_where_nothing_is_allowed_nothing_matches() -> None:
+    with pytest.raises(ConfigError, match="--match a: no character may come"):
+        Pattern("a", VOCABULARY, np.zeros(4, bool))
+    with pytest.raises(ConfigError, match="at most 2 of them"):
+        Pattern("aaa", VOCABULARY, None, 0, 2)
