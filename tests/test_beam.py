@@ -1,0 +1,849 @@
+"""The laws of beam search: on a small tree it is brute force, and a draw without replacement is just that."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn import beam as beams
+from charrnn.beam import Search, beam
+from charrnn.choice import NOTHING_LEFT, Choice
+from charrnn.config import ModelConfig
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.inference import Inference
+from charrnn.pattern import Pattern
+from charrnn.rules import Rules
+from charrnn.sample import after, sample
+from charrnn.states import Start
+from charrnn.vocab import Vocabulary
+from tests.conftest import random_weights
+
+V, LONG = 3, 6
+WIDE = V**LONG
+ABC = Vocabulary("abc")
+PLAIN = Choice()
+
+
+class Remembers:
+    """Its state is all that it has read, as one number; its logits are a wave of that."""
+
+    def __init__(self, seed: int = 0, sharpness: float = 1.5, symbols: int = V) -> None:
+        generator = np.random.default_rng(seed)
+        self.waves, self.sharpness = generator.uniform(10, 100, symbols), sharpness
+        self.calls = 0
+
+    def start(self, batch: int):
+        return ((np.zeros((batch, 1)),),)
+
+    def __call__(self, ids, state, trace=None):
+        self.calls += 1
+        read, logits = state[0][0], []
+        for column in ids.T:
+            read = np.mod(read * 5 + column[:, None] + 1, 999_983)
+            logits.append(self.sharpness * np.sin(read * self.waves))
+        return np.stack(logits, 1), ((read,),)
+
+
+class Table:
+    """The logits after a character, and after no other."""
+
+    def __init__(self, table) -> None:
+        self.table = np.array(table, float)
+
+    def start(self, batch: int):
+        return ((np.zeros((batch, 1)),),)
+
+    def __call__(self, ids, state, trace=None):
+        return self.table[ids], state
+
+
+def net(seed: int = 0) -> Inference:
+    config = ModelConfig(layers=2, hidden=6, embedding=4)
+    weights = random_weights(config, V, seed)
+    return Inference(config, {name: 2 * value.astype(np.float64) for name, value in weights.items()})
+
+
+def at(predictor, *unread: int) -> Start:
+    return Start(np.array(unread or (0,)), predictor.start(1))
+
+
+@dataclass
+class Told:
+    """One text as it came out."""
+
+    text: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    pieces: int = 0
+    ended: str | None = None
+    then: Start | None = None
+    rank: float | None = None
+
+
+def gathered(pieces) -> list[Told]:
+    found: list[Told] = []
+    for piece in pieces:
+        assert piece.row in (len(found) - 1, len(found)), "the best come first, one after the other"
+        if piece.row == len(found):
+            found.append(Told())
+        one = found[piece.row]
+        assert one.ended is None
+        one.text, one.scores = one.text + tuple(piece.ids), one.scores + tuple(piece.scores)
+        one.ended, one.then, one.rank, one.pieces = piece.ended, piece.then, piece.rank, one.pieces + 1
+    assert all(one.ended and one.then is not None for one in found)
+    return found
+
+
+# --- all texts, by brute force, in plain words
+
+
+@dataclass
+class Leaf:
+    """A text as it is drawn, and what is told of it."""
+
+    drawn: tuple[int, ...]
+    text: tuple[int, ...]
+    log_probability: float
+    ended: str
+    order: int = 0
+
+    def score(self, alpha: float) -> float:
+        return self.log_probability / ((5 + len(self.drawn)) / 6) ** alpha
+
+
+def in_words(text) -> str:
+    return "".join("abc"[id] for id in text)
+
+
+@dataclass
+class Brute:
+    """The distribution of texts, each computed from its whole string."""
+
+    predictor: object
+    start: Start
+    rules: Rules
+    choice: Choice = PLAIN
+    expression: str | None = None
+
+    def __post_init__(self) -> None:
+        self.texts: set[str] = set()
+        if self.expression is not None:
+            allowed = [True] * V if self.rules.allowed is None else self.rules.allowed
+            letters = [letter for letter, may in zip("abc", allowed, strict=True) if may]
+            for length in range(self.rules.least, self.rules.length + 1):
+                for text in map("".join, itertools.product(letters, repeat=length)):
+                    if re.fullmatch(self.expression, text):
+                        self.texts.add(text)
+        self.beginnings = {text[:size] for text in self.texts for size in range(len(text) + 1)}
+
+    def goes_on(self, drawn: tuple[int, ...], id: int) -> bool:
+        return self.expression is None or in_words((*drawn, id)) in self.beginnings
+
+    def may(self, drawn: tuple[int, ...], id: int) -> bool:
+        rules, then = self.rules, (*drawn, id)
+        if rules.allowed is not None and not rules.allowed[id]:
+            return False
+        if in_words(drawn) not in self.texts and not self.goes_on(drawn, id):
+            return False
+        if n := rules.no_repeat:
+            grams = [then[k : k + n] for k in range(len(then) - n + 1)]
+            if grams and grams[-1] in grams[:-1]:
+                return False
+        return not any(then[-len(s) :] == s and len(then) - len(s) < rules.least for s in rules.stops)
+
+    def probabilities(self, drawn: tuple[int, ...]) -> list[float]:
+        read = np.array([*self.start.unread, *drawn])
+        logits = self.predictor(read[None], self.start.state)[0][0, -1]
+        window = [*self.start.unread, *drawn][-self.rules.window :] if self.rules.window else []
+        choice = self.choice
+        weights = []
+        for id in range(V):
+            logit = float(logits[id]) - math.log(choice.repeat_penalty) * (id in window)
+            temperature = choice.temperature_at(len(drawn), self.rules.length)
+            weights.append(math.exp(logit / temperature) if self.may(drawn, id) else 0.0)
+        if choice.top_k:
+            best = sorted(range(V), key=lambda id: (-weights[id], id))[: choice.top_k]
+            weights = [weight if id in best else 0.0 for id, weight in enumerate(weights)]
+        total = sum(weights)
+        return [weight / total for weight in weights] if total else weights
+
+    def leaves(self, drawn: tuple[int, ...] = (), log_probability: float = 0.0) -> Iterator[Leaf]:
+        rules, whole = self.rules, in_words(drawn) in self.texts
+        stop = max((len(s) for s in rules.stops if s == drawn[-len(s) :]), default=0)
+        if stop:
+            yield Leaf(drawn, drawn if rules.keep_stop else drawn[:-stop], log_probability, "stop")
+            return
+        if whole and not any(self.goes_on(drawn, id) and self.may(drawn, id) for id in range(V)):
+            yield Leaf(drawn, drawn, log_probability, "match")
+            return
+        if len(drawn) == rules.length:
+            yield Leaf(drawn, drawn, log_probability, "length")
+            return
+        leaves = 0.0
+        for id, probability in enumerate(self.probabilities(drawn)):
+            if probability and not self.goes_on(drawn, id):
+                leaves += probability
+            elif probability:
+                yield from self.leaves((*drawn, id), log_probability + math.log(probability))
+        if leaves:
+            yield Leaf(drawn, drawn, log_probability + math.log(leaves), "match")
+
+    def best(self, alpha: float = 0.0) -> list[Leaf]:
+        """Each text once, best first."""
+        ranked = sorted(self.leaves(), key=lambda leaf: -leaf.score(alpha))
+        seen: dict[tuple[int, ...], Leaf] = {}
+        for leaf in ranked:
+            seen.setdefault(leaf.text, leaf)
+        return list(seen.values())
+
+
+def same(found: list[Told], expected: list[Leaf], alpha: float) -> None:
+    assert [one.text for one in found] == [leaf.text for leaf in expected]
+    assert [one.ended for one in found] == [leaf.ended for leaf in expected]
+    np.testing.assert_allclose(
+        [one.rank for one in found], [leaf.score(alpha) for leaf in expected], rtol=1e-9
+    )
+
+
+def exact(predictor, rules: Rules, choice: Choice = PLAIN, expression=None, alpha=0.6, count=20) -> None:
+    """A wide beam finds what brute force finds, in the same order."""
+    start = at(predictor)
+    expected = Brute(predictor, start, rules, choice, expression).best(alpha)
+    if not expected:
+        with pytest.raises(ConfigError, match=re.escape(NOTHING_LEFT)):
+            list(beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha)))
+        return
+    found = gathered(beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count))
+    same(found, expected[:count], alpha)
+
+
+predictors = pytest.mark.parametrize("predictor", [Remembers(1), net(1)], ids=["remembers", "network"])
+NONE_B = np.array([True, False, True])
+STOPS = {
+    "one": ((2,),),
+    "two letters": ((0, 1),),
+    "overlapping": ((0, 0, 1), (0, 1), (1, 1, 1)),
+    "the same text by two stops": ((1,), (2,)),
+    "one ends in the other": ((2,), (1, 2)),
+}
+EXPRESSIONS = ["a(b|c)*a", "(ab|b)*c?", "[abc]*", "a?", "(a|bb)+", "abcabc", ".*aa.*"]
+
+
+@predictors
+@pytest.mark.parametrize("length", range(1, LONG + 1))
+def test_of_one_length_it_is_brute_force(predictor, length: int) -> None:
+    exact(predictor, Rules(V, length), count=V**length)
+
+
+@predictors
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.6, 1, 2])
+@pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
+def test_with_stop_strings_it_is_brute_force(predictor, stops, alpha: float) -> None:
+    for keep in (False, True):
+        exact(predictor, Rules(V, LONG, stops=stops, keep_stop=keep), alpha=alpha)
+        exact(predictor, Rules(V, LONG, 3, stops=stops, keep_stop=keep), alpha=alpha, count=1)
+
+
+@predictors
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize("alpha", [0, 0.6])
+def test_with_a_match_it_is_brute_force(predictor, expression: str, alpha: float) -> None:
+    for least, allowed in ((0, None), (0, NONE_B), (2, None)):
+        if (expression, least) == ("a?", 2) or (expression == "abcabc" and allowed is not None):
+            continue  # no text matches
+        pattern = Pattern(expression, ABC, allowed, least, LONG)
+        rules = Rules(V, LONG, least, allowed, pattern=pattern)
+        exact(predictor, rules, expression=expression, alpha=alpha)
+
+
+@predictors
+def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
+    choice = Choice(0.7, top_k=2, repeat_penalty=1.5, final_temperature=1.4)
+    pattern = Pattern("[ab]*c?[ab]*", ABC, None, 2, LONG)
+    rules = Rules(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
+    exact(predictor, rules, choice, "[ab]*c?[ab]*")
+
+
+@settings(max_examples=300)
+@given(
+    seed=st.integers(0, 10**6),
+    length=st.integers(1, LONG),
+    least=st.integers(0, 3),
+    allowed=st.sampled_from([None, NONE_B, np.array([True, True, False])]),
+    stops=st.sampled_from([(), *STOPS.values()]),
+    keep_stop=st.booleans(),
+    no_repeat=st.integers(0, 3),
+    window=st.integers(0, 3),
+    expression=st.sampled_from([None, None, "[ac]*", "a(b|c)*", ".*c"]),
+    alpha=st.sampled_from([0, 0.6, 1.5]),
+    choice=st.builds(
+        Choice,
+        temperature=st.floats(0.3, 3),
+        top_k=st.integers(0, 3),
+        repeat_penalty=st.sampled_from([1.0, 0.5, 3.0]),
+        final_temperature=st.none() | st.floats(0.3, 3),
+    ),
+    count=st.integers(1, 30),
+)
+def test_any_rules_and_any_choice_are_brute_force(
+    seed, length, least, allowed, stops, keep_stop, no_repeat, window, expression, alpha, choice, count
+) -> None:
+    least = min(least, length)
+    try:
+        pattern = expression and Pattern(expression, ABC, allowed, least, length)
+    except ConfigError:
+        return  # no text matches
+    rules = Rules(V, length, least, allowed, stops, keep_stop, no_repeat, window, pattern or None)
+    exact(Remembers(seed), rules, choice, expression, alpha, count)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("width", [4, 100])
+def test_among_equals_the_lower_row_comes_first_and_then_the_lower_id(width: int, groups: int) -> None:
+    uniform = Table(np.zeros((V, V)))
+    search = Search(width * groups, groups, diversity=0)
+    found = gathered(beam(uniform, at(uniform), PLAIN, Rules(V, 5), search, width))
+    assert [one.text for one in found] == list(itertools.product(range(V), repeat=5))[:width]
+
+
+# --- greedy
+
+GREEDY = {
+    "plain": {},
+    "stops": {"stops": ((1, 2), (0, 0))},
+    "stops kept": {"stops": ((1, 2), (0, 0)), "keep_stop": True},
+    "no repeat": {"no_repeat": 3},
+    "bans": {"allowed": NONE_B},
+    "window": {"window": 3},
+}
+
+
+@predictors
+@pytest.mark.parametrize("rules", GREEDY.values(), ids=GREEDY)
+def test_a_greedy_run_is_a_beam_of_width_1(predictor, rules: dict) -> None:
+    for seed in range(5):
+        start, rule = at(predictor, seed % V, seed // V), Rules(V, 12, **rules)
+        choices = [Choice(temperature, repeat_penalty=2.0 if rule.window else 1.0) for temperature in (0, 1)]
+        drawn = outcome(sample(predictor, [start], choices[0], rule, [np.random.default_rng(0)], scored=True))
+        assert outcome(beam(predictor, start, choices[1], rule, Search(1))) == drawn
+
+
+def outcome(pieces):
+    """The one text that is told, or that there is nothing left to draw."""
+    try:
+        (one,) = gathered(pieces)
+    except ConfigError as error:
+        return str(error)
+    return one.text, [round(score, 9) for score in one.scores], one.ended
+
+
+@predictors
+@pytest.mark.parametrize("expression", ["(a|b)*c", "(ab|c)+bb", "[ac]{3,5}b"])
+def test_a_greedy_match_is_a_beam_of_width_1(predictor, expression: str) -> None:
+    for seed in range(5):
+        rules = Rules(V, 9, pattern=Pattern(expression, ABC, None, 0, 9))
+        start = at(predictor, seed % V, seed // V)
+        drawn = outcome(sample(predictor, [start], Choice(0), rules, [np.random.default_rng(0)], scored=True))
+        assert outcome(beam(predictor, start, PLAIN, rules, Search(1))) == drawn
+
+
+def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None:
+    likely = Table(np.log([[0.4, 0.3, 0.3]] * V))
+    rules = Rules(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
+    (drawn,) = gathered(sample(likely, [at(likely)], Choice(0), rules, [np.random.default_rng(0)]))
+    (found,) = gathered(beam(likely, at(likely), PLAIN, rules, Search(1, length_penalty=0)))
+    assert (in_words(drawn.text), in_words(found.text)) == ("aaaaa", "a")
+    assert found.rank == pytest.approx(math.log(0.6))
+
+
+# --- groups
+
+
+def diverse(
+    predictor, start: Start, length: int, stops, search: Search, count: int
+) -> list[tuple[tuple[int, ...], float]]:
+    """Vijayakumar et al. 2018, algorithm 1, with strings: groups in order, each shy of what those before
+    it took in this step; the best of each group first."""
+    size = search.width // search.groups
+    live = [{(): 0.0} for _ in range(search.groups)]
+    leaves: list[dict[tuple[int, ...], tuple[float, float]]] = [{} for _ in range(search.groups)]
+    for step in range(length):
+        taken: Counter[int] = Counter()
+        for group in range(search.groups):
+            candidates = []
+            for text, total in live[group].items():
+                read = np.array([[*start.unread, *text]])
+                logits = predictor(read, start.state)[0][0, -1]
+                logs = logits - math.log(sum(math.exp(value) for value in logits))
+                candidates += [((*text, id), total + logs[id]) for id in range(V)]
+            candidates.sort(key=lambda one: -(one[1] - search.diversity * taken[one[0][-1]]))
+            live[group] = {}
+            for text, total in candidates[:size]:
+                taken[text[-1]] += 1
+                stop = max((len(s) for s in stops if s == text[-len(s) :]), default=0)
+                if stop or step == length - 1:
+                    told = text[: len(text) - stop]
+                    score = total / ((5 + len(text)) / 6) ** search.length_penalty
+                    leaves[group][told] = max(leaves[group].get(told, (-math.inf, 0)), (score, -step))
+                else:
+                    live[group][text] = total
+    ranked = [sorted(found.items(), key=lambda one: (-one[1][0], -one[1][1]))[:size] for found in leaves]
+    told = {}
+    for place in range(max(map(len, ranked))):
+        for text, (score, _) in sorted(
+            (r[place] for r in ranked if place < len(r)), key=lambda one: -one[1][0]
+        ):
+            told.setdefault(text, score)
+    return list(told.items())[:count]
+
+
+@predictors
+@pytest.mark.parametrize("stops", [(), ((2,),), ((1,), (2,)), ((0, 1), (2, 2))])
+@pytest.mark.parametrize("diversity", [0, 0.5, 3])
+@pytest.mark.parametrize("width_groups", [(2, 2), (6, 2), (6, 3), (6, 6), (8, 4)])
+def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, width_groups) -> None:
+    start, search = at(predictor), Search(*width_groups, diversity)
+    for length, count in ((4, 1), (5, search.width), (6, search.groups)):
+        found = gathered(beam(predictor, start, PLAIN, Rules(V, length, stops=stops), search, count))
+        expected = diverse(predictor, start, length, stops, search, count)
+        assert [one.text for one in found] == [text for text, _ in expected]
+        np.testing.assert_allclose([one.rank for one in found], [score for _, score in expected])
+        assert len({one.text for one in found}) == len(found)
+
+
+@predictors
+def test_one_group_is_a_plain_beam(predictor) -> None:
+    rules = Rules(V, 8, stops=((2, 2),))
+    one = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=7), 5))
+    plain = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=0), 5))
+    assert [(a.text, a.rank) for a in one] == [(b.text, b.rank) for b in plain]
+
+
+@predictors
+def test_shy_groups_go_different_ways_from_the_first_character_on(predictor) -> None:
+    found = gathered(beam(predictor, at(predictor), PLAIN, Rules(V, 5), Search(3, 3, diversity=100), 3))
+    assert {one.text[0] for one in found} == {0, 1, 2}
+
+
+# --- without replacement
+
+
+def ordered(probabilities: list[float], size: int) -> dict[tuple[int, ...], float]:
+    """The probability of each ordered draw of ``size``, one after the other, nothing put back."""
+    found = {}
+    for order in itertools.permutations(range(len(probabilities)), min(size, len(probabilities))):
+        probability, rest = 1.0, 1.0
+        for k in order:
+            probability *= probabilities[k] / rest
+            rest -= probabilities[k]
+        found[order] = probability
+    return found
+
+
+def far(observed: Counter, expected: dict, total: int) -> float:
+    """By how many standard deviations chi-square is above its mean; cells of few are taken together."""
+    assert set(observed) <= set(expected)
+    few = {cell for cell, probability in expected.items() if probability * total < 5}
+    cells = [(observed[cell], expected[cell] * total) for cell in expected if cell not in few]
+    if few:
+        cells.append((sum(observed[cell] for cell in few), sum(expected[cell] for cell in few) * total))
+    square = sum((o - e) ** 2 / e for o, e in cells)
+    return (square - (len(cells) - 1)) / math.sqrt(2 * (len(cells) - 1))
+
+
+def matched(length: int) -> Rules:
+    return Rules(V, length, pattern=Pattern("a*(b|cc)?a*", ABC, None, 0, length))
+
+
+WITHOUT = {
+    "2 of 9": (2, Rules(V, 2), None),
+    "3 of 9": (3, Rules(V, 2), None),
+    "2 of 27": (2, Rules(V, 3), None),
+    "5 of 3": (5, Rules(V, 1), None),
+    "stops": (3, Rules(V, 3, stops=((2,), (0, 1))), None),
+    "stops of one text": (2, Rules(V, 3, stops=((1,), (2,))), None),
+    "match": (2, matched(3), "a*(b|cc)?a*"),
+    "no repeat": (2, Rules(V, 3, no_repeat=1), None),
+}
+
+
+@pytest.mark.parametrize(("width", "rules", "expression"), WITHOUT.values(), ids=WITHOUT)
+def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, rules, expression) -> None:
+    predictor, choice, total = Remembers(3, 0.8), Choice(1.3), 2500
+    start, generator = at(predictor), np.random.default_rng(0)
+    leaves = list(Brute(predictor, start, rules, choice, expression).leaves())
+    number = {leaf.drawn: k for k, leaf in enumerate(leaves)}
+    draws = Counter[tuple[int, ...]]()
+    search = Search(width, stochastic=True)
+    for _ in range(total):
+        found = gathered(beam(predictor, start, choice, rules, search, width, generator))
+        assert [one.rank for one in found] == sorted((one.rank for one in found), reverse=True)
+        # What was drawn is the text and, where a stop that is not kept ended it, that.
+        draws[tuple(number[drawn(one, rules)] for one in found)] += 1
+    theory = ordered([math.exp(leaf.log_probability) for leaf in leaves], width)
+    assert sum(theory.values()) == pytest.approx(1)
+    assert far(draws, theory, total) < 4
+    kept, firsts, seen = Counter(), Counter(), Counter()
+    inclusion, first = Counter(), Counter()
+    for order, probability in theory.items():
+        kept[frozenset(order)] += probability
+        first[order[0]] += probability
+        for k in order:
+            inclusion[k] += probability
+    sets = Counter()
+    for order, times in draws.items():
+        sets[frozenset(order)] += times
+        firsts[order[0]] += times
+        for k in order:
+            seen[k] += times
+    assert far(firsts, first, total) < 4
+    assert len(kept) == 1 or far(sets, kept, total) < 4
+    for k, probability in inclusion.items():
+        deviation = math.sqrt(total * probability * max(0, 1 - probability))
+        assert abs(seen[k] - total * probability) <= 4.5 * deviation + 1e-6
+
+
+def drawn(one: Told, rules: Rules) -> tuple[int, ...]:
+    """The characters of a text and those of its stop, as ``then`` tells them."""
+    if one.ended != "stop":
+        return one.text
+    last = int(one.then.unread[-1])
+    return next((*one.text, *stop) for stop in rules.stops if stop[-1] == last)
+
+
+@predictors
+def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
+    rules = Rules(V, 4, stops=((2, 2),), keep_stop=True)
+    search = Search(100, stochastic=True)
+    found = gathered(beam(predictor, at(predictor), PLAIN, rules, search, 100, np.random.default_rng(0)))
+    expected = {leaf.text for leaf in Brute(predictor, at(predictor), rules).leaves()}
+    assert {one.text for one in found} == expected
+    assert len(found) == len(expected)
+
+
+@predictors
+def test_a_stochastic_beam_is_its_generator_s(predictor) -> None:
+    def drawn(seed: int, count: int = 4) -> list[tuple[int, ...]]:
+        generator, search = np.random.default_rng(seed), Search(4, stochastic=True)
+        rules = Rules(V, 9, stops=((1, 1),))
+        return [
+            one.text
+            for one in gathered(beam(predictor, at(predictor), PLAIN, rules, search, count, generator))
+        ]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert all(drawn(seed, count) == drawn(seed)[:count] for seed in range(10) for count in (1, 2, 3))
+
+
+# --- streaming
+
+SEARCHES = {
+    "plain": Search(6),
+    "wide": Search(50),
+    "groups": Search(6, 3),
+    "shy groups": Search(6, 3, 3.0),
+    "stochastic": Search(6, stochastic=True),
+    "alpha 0": Search(6, length_penalty=0),
+}
+RULES = {
+    "length": Rules(V, 14),
+    "stops": Rules(V, 14, stops=((1, 2), (0, 0, 1))),
+    "stops of one letter": Rules(V, 14, stops=((1,), (2,))),
+    "no repeat": Rules(V, 14, no_repeat=3),
+    "match": Rules(V, 14, pattern=Pattern("(a|bc?)*(cc)?", ABC, None, 0, 14)),
+}
+searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+rulings = pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+
+
+def told(predictor, rules: Rules, search: Search, count: int, seed: int = 0) -> list[Told]:
+    start, generator = at(predictor), np.random.default_rng(seed)
+    return gathered(beam(predictor, start, PLAIN, rules, search, count, generator))
+
+
+@searches
+@rulings
+def test_one_text_streamed_is_the_best_of_several(rules: Rules, search: Search) -> None:
+    for seed in range(12):
+        predictor = Remembers(seed)
+        (one,) = told(predictor, rules, search, 1, seed)
+        best = told(predictor, rules, search, 2, seed)[0]
+        assert (one.text, one.ended, one.rank) == (best.text, best.ended, pytest.approx(best.rank))
+        assert one.scores == pytest.approx(best.scores)
+        np.testing.assert_equal(one.then, best.then)
+
+
+@searches
+@rulings
+def test_to_stop_early_changes_nothing(rules: Rules, search: Search, monkeypatch) -> None:
+    for seed in range(12):
+        predictor = Remembers(seed)
+        for count in (1, 2, 6):
+            early, calls = told(predictor, rules, search, count, seed), predictor.calls
+            with monkeypatch.context() as patch:
+                patch.setattr(beams._Group, "over", lambda self: not self.live)
+                late = told(predictor, rules, search, count, seed)
+            assert predictor.calls - calls >= calls
+            predictor.calls = 0
+            assert [(a.text, a.rank) for a in early] == [(b.text, pytest.approx(b.rank)) for b in late]
+
+
+def test_a_search_with_stops_stops_early() -> None:
+    certain = Table(np.log([[0.01, 0.98, 0.01], [0.01, 0.01, 0.98], [0.98, 0.01, 0.01]]))
+    calls = Counting(certain)
+    (found,) = told(calls, Rules(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
+    assert (in_words(found.text), calls.calls) == ("", 2)
+
+
+class Counting:
+    """How often, and for how many at once, a predictor is asked."""
+
+    def __init__(self, predictor) -> None:
+        self.predictor, self.calls, self.widest = predictor, 0, 0
+        self.start = predictor.start
+
+    def __call__(self, ids, state, trace=None):
+        self.calls, self.widest = self.calls + 1, max(self.widest, len(ids))
+        return self.predictor(ids, state)
+
+
+class Path:
+    """One text is likely, abcabc...; whoever leaves it has no idea from there on."""
+
+    def start(self, batch: int):
+        return ((np.zeros((batch, 1)), np.zeros((batch, 1))),)
+
+    def __call__(self, ids, state, trace=None):
+        ((last, lost),) = state
+        lost = np.maximum(lost, ids != (last + 1) % V)
+        on = np.log(np.where(np.arange(V) == (ids + 1) % V, 0.8, 0.1))
+        return np.where(lost, 0.0, on)[:, None], ((ids, lost),)
+
+
+@pytest.mark.parametrize("search", [Search(8), Search(8, 2, 0.1)])
+def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
+    predictor, text = Counting(Path()), ""
+    for piece in beam(predictor, at(predictor, 1), PLAIN, Rules(V, 200), search):
+        text += in_words(piece.ids)
+        assert predictor.calls - len(text) <= 8
+    assert text == ("cab" * 67)[:200]
+
+
+@pytest.mark.parametrize("search", [Search(1), Search(8), Search(6, 3)])
+def test_an_endless_search_tells_its_text_at_bounded_memory(search: Search, monkeypatch) -> None:
+    monkeypatch.setattr(beams, "LONGEST_PENDING", 10)
+    predictor, count = Remembers(5), 0
+    for piece in beam(predictor, at(predictor), PLAIN, Rules(V), search):
+        count += len(piece.ids)
+        assert predictor.calls - count <= 10 + 2
+        if count > 2000:
+            break
+
+
+def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
+    monkeypatch.setattr(beams, "LONGEST_PENDING", 10)
+    lasting = Table(np.log([[0.5, 0.2, 0.3], [1e-9, 1, 1e-9], [1e-9, 1e-9, 1]]))
+    lasting.table[0, 0] = -np.inf  # from a to b or to c, and there it stays
+    calls, text = Counting(lasting), []
+    for piece in beam(calls, at(calls), PLAIN, Rules(V), Search(2)):
+        text += piece.ids
+        if len(text) > 50:
+            break
+    assert set(text) == {2}
+    assert calls.calls - len(text) <= 12
+
+
+def test_what_may_be_a_stop_is_not_told_before_it_is_none() -> None:
+    always = Table(np.where(np.roll(np.eye(V), 1, 1) > 0, 0.0, -np.inf))  # bcabca...
+    pieces = beam(always, at(always), PLAIN, Rules(V, 8, stops=((1, 2, 1),)), Search(2))
+    assert [piece.ids for piece in pieces] == [[1, 2, 0], [1, 2, 0], [1, 2]]
+
+
+def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
+    predictor = Remembers(2)
+    start, stops = at(predictor), ((0,), (1, 1))
+    expected = Brute(predictor, start, Rules(V, 9, stops=stops)).best()
+    short = [leaf for leaf in expected if leaf.ended == "stop"]
+    longest = max(leaf.log_probability for leaf in expected if leaf.ended == "length")
+    count = sum(leaf.log_probability > longest for leaf in short)
+    assert count > 3
+    search = Search(WIDE, length_penalty=0)
+    same(gathered(beam(predictor, start, PLAIN, Rules(V, stops=stops), search, count)), short[:count], 0)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize(
+    "search", [Search(4), Search(4, 2), Search(4, stochastic=True), Search(4, length_penalty=0)]
+)
+def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
+    predictor = Remembers(2)
+    found = told(predictor, Rules(V, stops=((0, 1), (2, 2))), search, count)
+    assert len({one.text for one in found}) == len(found)
+    assert 1 <= len(found) <= count  # groups may find the same
+    assert search.groups > 1 or len(found) == count
+    assert {one.ended for one in found} == {"stop"}
+
+
+# --- what is told of a text
+
+
+def is_the_models(found: list[Told], predictor, start: Start, rules: Rules) -> None:
+    """The scores are those of the text read at once, and ``then`` is where it leads."""
+    read = start.unread.tolist()
+    for one in found:
+        logits = predictor(np.array([[*read, *one.text]]), start.state)[0][0, len(read) - 1 :]
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        assert one.scores == pytest.approx([logs[k, id] for k, id in enumerate(one.text)], abs=1e-9)
+        assert len(one.then.unread) == 1
+        assert all(part.shape[0] == 1 for carry in one.then.state for part in carry)
+        expected = predictor(np.array([[*read, *drawn(one, rules)]]), start.state)[0][:, -1]
+        np.testing.assert_allclose(after(predictor, one.then)[0], expected, atol=1e-9)
+
+
+@predictors
+@searches
+@rulings
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_score_is_the_models_own_and_then_is_where_the_text_stands(
+    predictor, search, rules, count
+) -> None:
+    start, choice = at(predictor, 1, 0, 2), Choice(0.7, top_k=2)
+    found = gathered(beam(predictor, start, choice, rules, search, count, np.random.default_rng(0)))
+    is_the_models(found, predictor, start, rules)
+
+
+@searches
+def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch) -> None:
+    monkeypatch.setattr(beams, "LONGEST_PENDING", 3)
+    rules = Rules(V, stops=((0, 1, 0), (2, 2, 1, 2)))
+    for seed in range(20):
+        predictor = Remembers(seed)
+        found = told(predictor, rules, search, 1, seed)
+        is_the_models(found, predictor, at(predictor), rules)
+        assert found[0].ended == "stop"
+
+
+@predictors
+def test_an_unread_prompt_is_read_and_is_no_part_of_the_text(predictor) -> None:
+    rules, prompt = Rules(V, 5), (1, 2, 0, 1)
+    _, state = after(predictor, at(predictor, *prompt[:-1]))
+    whole = gathered(beam(predictor, at(predictor, *prompt), PLAIN, rules, Search(4), 4))
+    later = gathered(beam(predictor, Start(np.array(prompt[-1:]), state), PLAIN, rules, Search(4), 4))
+    assert [one.text for one in whole] == [one.text for one in later]
+    assert [one.rank for one in whole] == pytest.approx([one.rank for one in later])
+
+
+def test_nothing_is_the_only_text_that_matches_nothing() -> None:
+    predictor = Remembers()
+    rules = Rules(V, 5, pattern=Pattern("", ABC, None, 0, 5))
+    (found,) = told(predictor, rules, Search(3), 3)
+    assert (found.text, found.ended, found.rank, predictor.calls) == ((), "match", 0.0, 0)
+
+
+# --- few, and none
+
+
+def test_fewer_texts_come_where_there_are_no_more() -> None:
+    predictor = Remembers()
+    for search in (Search(50), Search(50, 2), Search(50, stochastic=True)):
+        assert len(told(predictor, Rules(V, 2), search, 50)) == 9
+
+
+def test_texts_that_differ_by_their_stop_alone_are_one() -> None:
+    uniform = Table(np.zeros((V, V)))
+    found = told(uniform, Rules(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
+    assert [in_words(one.text) for one in found] == ["", "aa", "a"]
+
+
+def test_beams_with_nothing_left_die_and_the_others_go_on() -> None:
+    """Of three letters and no pair twice, some texts of 9 are stuck before their end."""
+    rules, predictor = Rules(V, 9, no_repeat=2), Remembers(1)
+    expected = Brute(predictor, at(predictor), rules).best()
+    assert 0 < len(expected) < V**9
+    for search in (Search(3**7), Search(40), Search(20, 4), Search(20, stochastic=True)):
+        found = told(predictor, rules, search, min(5, search.width))
+        assert {one.text for one in found} <= {leaf.text for leaf in expected}
+    same(told(predictor, rules, Search(4096, length_penalty=0), 20), expected[:20], 0)
+
+
+@searches
+def test_where_nothing_is_left_to_any_beam_it_says_so(search: Search) -> None:
+    with pytest.raises(ConfigError, match=re.escape(NOTHING_LEFT)):
+        told(Remembers(), Rules(V, 6, no_repeat=1), search, 1)
+
+
+def test_a_beam_wider_than_all_texts_asks_for_no_more_than_there_are() -> None:
+    calls = Counting(Remembers())
+    told(calls, Rules(V, 3), Search(4096), 4096)
+    assert (calls.calls, calls.widest) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option"),
+    [
+        ({"width": 0}, "--beam 0"),
+        ({"width": -3}, "--beam -3"),
+        ({"width": 5000}, "--beam 5000"),
+        ({"width": 6, "groups": 4}, "--diverse 4"),
+        ({"width": 6, "groups": 0}, "--diverse 0"),
+        ({"width": 6, "groups": 12}, "--diverse 12"),
+        ({"width": 6, "groups": 3, "diversity": -1.0}, "--diversity -1"),
+        ({"width": 6, "groups": 3, "diversity": math.nan}, "--diversity nan"),
+        ({"width": 6, "length_penalty": -1.0}, "--length-penalty -1"),
+        ({"width": 6, "length_penalty": math.inf}, "--length-penalty inf"),
+        ({"width": 6, "groups": 3, "stochastic": True}, "--stochastic and --diverse"),
+    ],
+)
+def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: str) -> None:
+    with pytest.raises(ConfigError, match=option):
+        Search(**settings)
+
+
+@pytest.mark.parametrize(
+    ("choice", "rules", "count", "option"),
+    [
+        (Choice(0), Rules(V, 5), 1, "--temperature 0"),
+        (Choice(0.5, final_temperature=0), Rules(V, 5), 1, "--temperature 0"),
+        (PLAIN, Rules(V, 5), 0, "--count 0"),
+        (PLAIN, Rules(V, 5), 7, "--count 7"),
+        (PLAIN, Rules(V), 2, "--length 0"),
+    ],
+)
+def test_what_a_search_cannot_do_names_its_option_before_anything_is_read(
+    choice, rules, count, option
+) -> None:
+    predictor = Remembers()
+    with pytest.raises(ConfigError, match=option):
+        beam(predictor, at(predictor), choice, rules, Search(6), count)
+    assert predictor.calls == 0
+
+
+def test_an_endless_stochastic_search_is_refused() -> None:
+    predictor = Remembers()
+    with pytest.raises(ConfigError, match="--length 0"):
+        beam(
+            predictor,
+            at(predictor),
+            PLAIN,
+            Rules(V),
+            Search(2, stochastic=True),
+            1,
+            np.random.default_rng(),
+        )
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf])
+def test_damaged_weights_are_an_error(damage: float) -> None:
+    table = np.zeros((V, V))
+    table[1] = damage
+    predictor = Table(table)
+    with pytest.raises(CheckpointError, match="damaged"):
+        told(predictor, Rules(V, 6), Search(2), 1)
