@@ -323,10 +323,10 @@ def test_head_ends_an_endless_sample_without_a_word(run: Path) -> None:
     pipeline = (
         f"{sys.executable} -m charrnn sample --length 0 --seed 1 | head -c 100; echo ${{PIPESTATUS[0]}}"
     )
-    done = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, check=True)
-    assert done.stdout[-2:] == "0\n"
-    assert len(done.stdout.encode()) == 102
-    assert done.stderr == "seed 1\n"
+    done = subprocess.run(["bash", "-c", pipeline], capture_output=True, check=True)
+    assert done.stdout[-2:] == b"0\n"
+    assert len(done.stdout) == 102
+    assert done.stderr == b"seed 1\n"
 
 
 def test_output_reaches_a_pipe_while_it_is_drawn(run: Path) -> None:
@@ -411,7 +411,7 @@ def test_a_fresh_sample_is_inspected_where_nothing_is_piped_in(run: Path) -> Non
         (["sample", "cut.safetensors"], "not a checkpoint, or is damaged"),
         (["sample", "--temperature", "-1"], "--temperature -1"),
         (["sample", "--top-p", "0"], "--top-p 0"),
-        (["sample", "--prompt", "a", "--prompt-file", "b"], "give one of the two"),
+        (["sample", "--prompt", "a", "--prompt-file", "b"], "give one of the three"),
         (["sample", "--prompt-file", "missing"], "no file or folder missing"),
         (["inspect-cell", "--layer", "2", "--sample", "5"], "--layer 2: the model has layers 0 to 1"),
         (["inspect-cell", "--unit", "6", "--sample", "5"], "--unit 6: the model has units 0 to 5"),

@@ -14,8 +14,9 @@ LEVELS = [
     {"errors", "files"},
     {"config", "vocab", "history"},
     {"cells", "network", "corpus", "batches", "catalog", "checkpoint", "sizing"},
-    {"inference", "model", "devices", "muon"},
-    {"sample", "inspect_cell", "evaluate", "gradient_flow"},
+    {"inference", "model", "devices", "muon", "rules", "pattern", "unknown"},
+    {"choice", "states", "mixture"},
+    {"sample", "beam", "inspect_cell", "novel", "evaluate", "gradient_flow"},
     {"learner"},
     {"budget"},
     {"train"},
@@ -23,7 +24,7 @@ LEVELS = [
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 LEARNS = {"budget", "model", "devices", "evaluate", "gradient_flow", "learner", "muon", "train"}
-QUESTIONS = {"sample", "inspect_cell"}
+QUESTIONS = {"sample", "inspect_cell", "novel"}
 
 
 def modules() -> dict[Path, str]:
@@ -95,6 +96,9 @@ def test_every_command_is_two_files_of_one_name() -> None:
         "__init__",
         "terminal",
         "common",
+        "prompts",
+        "samples",
+        "shades",
         "texts",
         "watch",
     }

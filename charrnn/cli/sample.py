@@ -3,46 +3,289 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from charrnn.cli.common import (
-    CheckpointArgument,
-    CheckpointsOption,
-    checkpoints_folder,
-    read_ids,
-    terminal,
-)
+from charrnn.cli import shades
+from charrnn.cli.common import CheckpointsOption, CorporaOption, checkpoints_folder, corpora_folder, terminal
+from charrnn.cli.prompts import Prompt, Prompts, Starts, Unknown, keep_state, literal
+from charrnn.cli.samples import Copied, Lines, Plain, Text, Writer, deliver
+from charrnn.cli.texts import Origin, read_corpus
 
 if TYPE_CHECKING:
-    from charrnn.inference import Ids
+    from charrnn.beam import Search
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.cli.terminal import Terminal
+    from charrnn.inference import Predictor
+    from charrnn.rules import Rules
+    from charrnn.vocab import Vocabulary
+
+
+class Limits(NamedTuple):
+    """Where texts end, and what they remember; see ``charrnn.rules.Rules``."""
+
+    length: int
+    least: int
+    stops: list[str]
+    keep_stop: bool
+    no_repeat: int
+    window: int
+
+
+TEXTS, CHOICE, MUCH, BEAM, STATE, OUTPUT = (
+    "What it goes on from",
+    "Choosing characters, in this order",
+    "How much",
+    "Beam search",
+    "Between calls",
+    "Output",
+)
 
 
 def sample(
     context: typer.Context,
-    checkpoint: CheckpointArgument = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="A checkpoint's file, a run's folder or its name; several are mixed; none: the newest run.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0.7,0.3",
+            help="How much of each checkpoint's probabilities. Default: of all as much.",
+            show_default=False,
+        ),
+    ] = None,
     prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Text to go on from, taken literally.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to go on from, taken literally.", rich_help_panel=TEXTS),
     ] = None,
     prompt_file: Annotated[
-        str | None, typer.Option(metavar="PATH|-", help="The prompt from a file, or from stdin.")
+        str | None,
+        typer.Option(metavar="PATH|-", help="The prompt from a file, or from stdin.", rich_help_panel=TEXTS),
     ] = None,
-    no_echo: Annotated[bool, typer.Option("--no-echo", help="Leave the prompt out of the output.")] = False,
-    length: Annotated[
-        int, typer.Option(min=0, help="Characters to draw, the prompt not counted; 0 is endless.")
-    ] = 1000,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|-",
+            help='A prompt a line, one output each, in order; JSON lines have it as "prompt", and keep'
+            " their other fields with --json.",
+            rich_help_panel=TEXTS,
+        ),
+    ] = None,
+    unknown: Annotated[
+        Unknown,
+        typer.Option(
+            help="Characters of a prompt that the model does not know: nearest reads é as e, and tells.",
+            rich_help_panel=TEXTS,
+        ),
+    ] = Unknown.error,
+    ban: Annotated[
+        str | None, typer.Option(metavar="CHARS", help="None of these.", rich_help_panel=CHOICE)
+    ] = None,
+    allow: Annotated[
+        str | None, typer.Option(metavar="CHARS", help="Only these.", rich_help_panel=CHOICE)
+    ] = None,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Only what can still match the expression as a whole; ends when it has matched.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
+    no_repeat: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="No N characters twice in one text; 0 is off.", rich_help_panel=CHOICE
+        ),
+    ] = 0,
+    repeat_penalty: Annotated[
+        float,
+        typer.Option(
+            help="Divides the probability of characters that have just been written; 1 is off.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = 1.0,
+    repeat_window: Annotated[
+        int,
+        typer.Option(min=1, help="How many characters have just been written.", rich_help_panel=CHOICE),
+    ] = 64,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 bolder, above 1 wilder; 0 always takes the most probable.")
-    ] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Only the K most probable characters; 0 is all.")] = 0,
+        str,
+        typer.Option(
+            metavar="T|A:B",
+            help="Below 1 bolder, above 1 wilder; 0 always takes the most probable; A:B from A to B over"
+            " the length.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = "1",
+    top_k: Annotated[
+        int, typer.Option(help="Only the K most probable characters; 0 is all.", rich_help_panel=CHOICE)
+    ] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Only the most probable characters that make up P together.")
+        float,
+        typer.Option(
+            help="Only the most probable characters that make up P together.", rich_help_panel=CHOICE
+        ),
     ] = 1.0,
+    min_p: Annotated[
+        float,
+        typer.Option(
+            help="Only characters at least P times as probable as the best; 0 is all.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = 0.0,
+    typical: Annotated[
+        float,
+        typer.Option(
+            help="Only the characters of the most typical surprise that make up P together.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = 1.0,
+    length: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Characters at most, the prompt not counted; 0 is endless.",
+            rich_help_panel=MUCH,
+        ),
+    ] = 1000,
+    min_length: Annotated[
+        int,
+        typer.Option(min=0, help="No --stop or --match ends it before so many.", rich_help_panel=MUCH),
+    ] = 0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRING",
+            help="Ends the text, and does not belong to it; may be given several times.",
+            rich_help_panel=MUCH,
+        ),
+    ] = None,
+    stop_at_newline: Annotated[
+        bool, typer.Option("--stop-at-newline", help="End with the line.", rich_help_panel=MUCH)
+    ] = False,
+    keep_stop: Annotated[
+        bool,
+        typer.Option("--keep-stop", help="The stop string belongs to the text.", rich_help_panel=MUCH),
+    ] = False,
+    count: Annotated[int, typer.Option(min=1, help="Texts for each prompt.", rich_help_panel=MUCH)] = 1,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="The same seed draws the same text. Default: drawn, and told."),
+        typer.Option(
+            min=0, help="The same seed draws the same text. Default: drawn, and told.", rich_help_panel=MUCH
+        ),
     ] = None,
+    index: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Number of the first text: --index 7 draws what is number 7 of --count 8.",
+            rich_help_panel=MUCH,
+        ),
+    ] = 0,
+    batch: Annotated[
+        int,
+        typer.Option(min=1, help="Texts drawn side by side at most; changes no text.", rich_help_panel=MUCH),
+    ] = 64,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Instead of drawing, search for the --count most probable texts.",
+            rich_help_panel=BEAM,
+        ),
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            help="Texts are compared by log-probability / ((5 + characters) / 6) ** this. Default: 0.6.",
+            show_default=False,
+            rich_help_panel=BEAM,
+        ),
+    ] = None,
+    diverse: Annotated[
+        int | None,
+        typer.Option(metavar="GROUPS", help="Groups of beams that differ.", rich_help_panel=BEAM),
+    ] = None,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            help="Nats that a character loses for each beam of an earlier group that has it. Default: 0.5.",
+            show_default=False,
+            rich_help_panel=BEAM,
+        ),
+    ] = None,
+    stochastic: Annotated[
+        bool,
+        typer.Option(
+            "--stochastic",
+            help="Draw texts without replacement: no text comes twice.",
+            rich_help_panel=BEAM,
+        ),
+    ] = False,
+    save_state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep where the text ends.", rich_help_panel=STATE),
+    ] = None,
+    load_state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on where a text ended.", rich_help_panel=STATE),
+    ] = None,
+    no_echo: Annotated[
+        bool,
+        typer.Option("--no-echo", help="Leave the prompt out of the output.", rich_help_panel=OUTPUT),
+    ] = False,
+    delimiter: Annotated[
+        str,
+        typer.Option(
+            help=r"After each text, where there are several: \n, \t, \0 or any text.", rich_help_panel=OUTPUT
+        ),
+    ] = r"\n",
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help='A line a text: {"index", "prompt", "text", "seed", "log_probability", "ended"}, in nats'
+            ' under the model itself; "score" with --beam.',
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores",
+            help='The log-probability of every character, as "log_probabilities"; implies --json.',
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    colour: Annotated[
+        bool,
+        typer.Option(
+            "--colour",
+            help="Shade characters by surprise, on a terminal (or with FORCE_COLOR).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    novel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Tell the longest run that each text has copied from this file, folder or catalogue's text.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    corpora: CorporaOption = None,
     checkpoints: CheckpointsOption = None,
 ) -> None:
     """Write text, character by character, as it is drawn.
@@ -54,34 +297,219 @@ def sample(
       charrnn sample --temperature 0.7 --length 0 | head -n 20
 
       echo -n 'def main(' | charrnn sample code --prompt-file - --no-echo
-    """
-    import numpy as np
 
+      charrnn sample names --count 20 --stop-at-newline --match '[A-Z][a-z]+'
+
+      charrnn sample shakespeare --prompt 'KING' --beam 16 --count 4 --json | jq -r .text
+
+      jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json > out.jsonl
+    """
     from charrnn import sample as sampling
     from charrnn.checkpoint import find, load
+    from charrnn.choice import Choice
     from charrnn.errors import ConfigError
-    from charrnn.inference import Inference
 
     out = terminal(context)
-    choice = sampling.Choice(temperature, top_k, top_p)
-    if prompt is not None and prompt_file is not None:
-        raise ConfigError("--prompt and --prompt-file: give one of the two")
-    loaded = load(find(checkpoint, checkpoints_folder(checkpoints)))
-    vocabulary = loaded.header.vocabulary
-    if prompt_file is None:
-        # The command line is UTF-8 whatever the locale says.
-        text = os.fsencode(prompt or "").decode("utf-8", "surrogateescape")
-        ids: Ids = vocabulary.encode(text)
-    else:
-        ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, prompt_file)])
-    generator, seed = sampling.seeded(seed)
-    if temperature:
-        out.note(f"seed {seed}")
+    if sum(given is not None for given in (prompt, prompt_file, prompts)) > 1:
+        raise ConfigError("--prompt, --prompt-file, --prompts: give one of the three")
+    first, last = _ramp(temperature, length)
+    choice = Choice(first, top_k, top_p, min_p, typical, repeat_penalty, last)
+    search = _search(beam, length_penalty, diverse, diversity, stochastic)
+    names: Sequence[str | None] = checkpoint or [None]
+    loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
+    vocabulary = loaded[0].header.vocabulary
+    predictor = _predictor(loaded, weights)
+    stops = [*map(literal, stop or ()), *(["\n"] if stop_at_newline else [])]
+    rules = _rules(
+        out,
+        vocabulary,
+        Limits(length, min_length, stops, keep_stop, no_repeat, repeat_window if repeat_penalty != 1 else 0),
+        allow,
+        ban,
+        match,
+    )
+    several = prompts is not None or count > 1
+    for option, given in {
+        "--count": count > 1,
+        "--prompts": prompts,
+        "--json": as_json or scores,
+        "--novel": novel,
+        "--save-state": save_state,
+    }.items():
+        if given and not rules.ends:
+            raise ConfigError(f"{option}: with --length 0 no text ends; give a --length, --stop or --match")
+    if save_state and several:
+        raise ConfigError("--save-state: it keeps one text; leave out --prompts and --count")
+    if save_state and not save_state.parent.is_dir():
+        raise ConfigError(f"--save-state {save_state}: there is no folder {save_state.parent}")
 
-    if not no_echo:
-        out.write(vocabulary.decode_bytes(ids))
-    if not len(ids):
-        ids = sampling.opening(vocabulary)
-    predictor = Inference(loaded.header.model, loaded.weights)
-    for drawn in sampling.sample(predictor, ids, choice, length, generator):
-        out.write(vocabulary.decode_bytes([drawn]))
+    starts = Starts(out, vocabulary, predictor, load_state, loaded)
+    reader = Prompts(out, vocabulary, unknown)
+    given_prompts: Iterable[Prompt]
+    if prompts is not None:
+        given_prompts = reader.of_lines(prompts)
+    else:
+        one = reader.of_text(literal(prompt or "")) if prompt_file is None else reader.of_file(prompt_file)
+        given_prompts = [one]
+    draws = stochastic if search else (first, last) != (0, None)
+    seed = sampling.seeded(seed)
+    if draws:
+        out.note(f"seed {seed}")
+    jobs = (
+        Text(each, number, seed if draws or not search else None)
+        for number, each in enumerate((each for each in given_prompts for _ in range(count)), index)
+    )
+    scored = as_json or scores or colour
+    with ExitStack() as stack:
+        copied = _copied(out, vocabulary, novel, corpora_folder(corpora), stack) if novel else None
+        writer: Writer
+        if as_json or scores:
+            writer = Lines(out, vocabulary, scores, copied)
+        else:
+            shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
+            after = _unescaped(delimiter) if several else None
+            writer = Plain(out, vocabulary, after, not no_echo, shaded, copied)
+        while texts := list(islice(jobs, count if search else batch)):
+            reader.tell()
+            begin = starts.of([text.prompt for text in texts])
+            generators = [sampling.generator(seed, text.index) for text in texts]
+            if search:
+                from charrnn.beam import beam as searching
+
+                pieces = searching(predictor, begin[0], choice, rules, search, count, generators[0])
+            else:
+                pieces = sampling.sample(predictor, begin, choice, rules, generators, scored)
+            found = deliver(texts, pieces, writer)
+            if found < len(texts):
+                out.note(f"{found} texts of {count} are found: there are no more")
+            if save_state:
+                keep_state(save_state, texts[0].then, loaded)
+
+
+def _ramp(temperature: str, length: int) -> tuple[float, float | None]:
+    """ "0.7" -> 0.7, None; "0.3:1.2" -> 0.3, 1.2. Raises ConfigError."""
+    from charrnn.errors import ConfigError
+
+    first, colon, last = temperature.partition(":")
+    try:
+        ramp = float(first), float(last) if colon else None
+    except ValueError as error:
+        raise ConfigError(f"--temperature {temperature}: it must be a number, or two as 0.3:1.2") from error
+    if colon and not length:
+        raise ConfigError(f"--temperature {temperature}: it goes from one to the other over a --length")
+    return ramp
+
+
+def _search(
+    width: int | None,
+    length_penalty: float | None,
+    groups: int | None,
+    diversity: float | None,
+    stochastic: bool,
+) -> Search | None:
+    from charrnn.errors import ConfigError
+
+    given = {"length_penalty": length_penalty, "groups": groups, "diversity": diversity}
+    given = {name: value for name, value in given.items() if value is not None}
+    if width is None:
+        for name in (*given, *(["stochastic"] if stochastic else [])):
+            option = "diverse" if name == "groups" else name.replace("_", "-")
+            raise ConfigError(f"--{option}: it belongs to --beam WIDTH")
+        return None
+    if diversity is not None and groups is None:
+        raise ConfigError("--diversity: it belongs to --diverse GROUPS")
+    from charrnn.beam import Search
+
+    return Search(width, stochastic=stochastic, **given)  # type: ignore[arg-type]
+
+
+def _predictor(loaded: Sequence[Checkpoint], weights: str | None) -> Predictor:
+    """The network of a checkpoint, or the mixture of several. Raises ConfigError."""
+    from charrnn.errors import ConfigError
+    from charrnn.inference import Inference
+    from charrnn.mixture import Mixture, agree
+
+    predictors = [Inference(each.header.model, each.weights) for each in loaded]
+    if len(loaded) == 1 and weights is None:
+        return predictors[0]
+    try:
+        shares = [1.0] * len(loaded) if weights is None else [float(each) for each in weights.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--weights {weights}: it must be numbers, as 0.7,0.3") from error
+    agree([each.path.parent.name for each in loaded], [each.header.vocabulary for each in loaded])
+    return Mixture(predictors, shares)
+
+
+def _rules(
+    out: Terminal,
+    vocabulary: Vocabulary,
+    limits: Limits,
+    allow: str | None,
+    ban: str | None,
+    match: str | None,
+) -> Rules:
+    """Raises ConfigError."""
+    import numpy as np
+
+    from charrnn.errors import ConfigError, UnknownCharacterError
+    from charrnn.rules import Rules
+
+    allowed = None
+    for option, given in (("--allow", allow), ("--ban", ban)):
+        if given is None:
+            continue
+        if allowed is None:
+            allowed = np.ones(len(vocabulary), bool)
+        characters = literal(given)
+        if vocabulary.byte_level and not characters.isascii():
+            raise ConfigError(f"{option} {given}: the model knows bytes; give ASCII characters alone")
+        if strange := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
+            out.note(f"{option}: {strange!r} would never come: the model does not know it")
+        named = np.array([symbol in characters for symbol in vocabulary.symbols])
+        allowed &= named if option == "--allow" else ~named
+    stops = []
+    for text in limits.stops:
+        try:
+            stops.append(tuple(vocabulary.encode(text).tolist()))
+        except UnknownCharacterError as error:
+            raise ConfigError(f"--stop {text!r} would never come: {error}") from error
+    pattern = None
+    if match is not None:
+        from charrnn.pattern import Pattern
+
+        pattern = Pattern(literal(match), vocabulary, allowed, limits.least, limits.length)
+    return Rules(
+        len(vocabulary),
+        limits.length,
+        limits.least,
+        allowed,
+        tuple(stops),
+        limits.keep_stop,
+        limits.no_repeat,
+        limits.window,
+        pattern,
+    )
+
+
+def _copied(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, stack: ExitStack) -> Copied:
+    """Looks for runs of texts in a corpus. Raises CharrnnError when it cannot be read."""
+    import numpy as np
+
+    from charrnn.novel import Run, longest_runs
+    from charrnn.vocab import code_points
+
+    opened = read_corpus(out, Origin([corpus], byte_level=vocabulary.byte_level), folder, stack, None)
+    theirs = opened.vocabulary.lookup(code_points(vocabulary.symbols))
+
+    def copied(texts: Sequence[Text]) -> list[Run]:
+        with out.bar(desc="looking for copies", unit="char", unit_scale=True, total=len(opened.ids)) as bar:
+            return longest_runs([theirs[np.array(text.ids, int)] for text in texts], opened.ids, bar.update)
+
+    return copied
+
+
+def _unescaped(delimiter: str) -> bytes:
+    """An argument cannot hold a zero, and hardly a newline."""
+    for escape, meant in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
+        delimiter = delimiter.replace(escape, meant)
+    return os.fsencode(delimiter)

@@ -1,0 +1,223 @@
+"""What ``charrnn sample`` goes on from: prompts, and the states that other calls have left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from charrnn.cli.common import read_ids, read_units
+from charrnn.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.inference import Ids, Predictor
+    from charrnn.states import Start
+    from charrnn.vocab import Vocabulary
+
+LONG_PROMPT = 100_000
+"""Characters from which on reading a prompt has a bar."""
+
+
+class Unknown(StrEnum):
+    """What to do with characters of a prompt that the model does not know."""
+
+    error = "error"
+    skip = "skip"
+    nearest = "nearest"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt: as it was given, as ids (N,), and the other fields of its JSON line."""
+
+    text: str
+    ids: Ids
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def literal(argument: str) -> str:
+    """An argument's text: the command line is UTF-8 whatever the locale says."""
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
+class Prompts:
+    """Reads prompts for a vocabulary, and tells once what it has read for a character that is not known."""
+
+    def __init__(self, out: Terminal, vocabulary: Vocabulary, unknown: Unknown) -> None:
+        from charrnn.unknown import Replacement
+
+        self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
+        self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
+        self._told = set[str]()
+
+    def of_text(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
+        """Raises UnknownCharacterError."""
+        read = text if self.unknown is Unknown.error else self._replacement(text)
+        with self._advised():
+            return Prompt(text, self.vocabulary.encode(read), fields or {})
+
+    def of_file(self, path: str) -> Prompt:
+        """All of a file, or of stdin for "-". Raises CorpusError, UnknownCharacterError."""
+        import numpy as np
+
+        if self.unknown is Unknown.error:
+            with self._advised():
+                ids = np.concatenate([np.empty(0, np.int64), *read_ids(self.out, self.vocabulary, path)])
+            return Prompt(self.vocabulary.decode(ids), ids)
+        text = "".join(read_units(self.out, self.vocabulary, path))
+        if self.vocabulary.byte_level:
+            text = text.encode("latin-1").decode("utf-8", "surrogateescape")
+        return self.of_text(text)
+
+    def of_lines(self, path: str) -> Iterator[Prompt]:
+        """One prompt a line, as the lines come: the line itself, or its JSON object's "prompt".
+
+        What the first line is, all are. Raises CorpusError, UnknownCharacterError, which name the line.
+        """
+        from charrnn.errors import CorpusError
+
+        if path == "-":
+            yield from self._of_lines(self.out.stdin)
+            return
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(path, "rb"))
+            except OSError as error:
+                raise CorpusError(f"--prompts {path}: {error.strerror or error}") from error
+            yield from self._of_lines(file)
+
+    def _of_lines(self, file: BinaryIO) -> Iterator[Prompt]:
+        from charrnn.errors import CharrnnError, CorpusError
+
+        as_json = False
+        for number, line in enumerate(file, 1):
+            try:
+                text = self._decoded(line if number > 1 else line.removeprefix(b"\xef\xbb\xbf"))
+                if number == 1:
+                    as_json = _prompt_of(text) is not None
+                if as_json:
+                    found = _prompt_of(text)
+                    if found is None:
+                        raise CorpusError('it is no JSON object with a "prompt", as the first line is')
+                    yield self.of_text(found["prompt"], found)
+                else:
+                    yield self.of_text(text)
+            except CharrnnError as error:
+                raise type(error)(f"--prompts, line {number}: {error}") from error
+
+    def _decoded(self, line: bytes) -> str:
+        from charrnn.errors import CorpusError
+
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            return line.decode("utf-8", "surrogateescape" if self.vocabulary.byte_level else "strict")
+        except UnicodeDecodeError as error:
+            bad = f"byte 0x{line[error.start]:02X} at offset {error.start}"
+            raise CorpusError(f"{bad} is not utf-8; it must be UTF-8") from error
+
+    @contextmanager
+    def _advised(self) -> Iterator[None]:
+        from charrnn.errors import UnknownCharacterError
+
+        try:
+            yield
+        except UnknownCharacterError as error:
+            if self.unknown is not Unknown.error:
+                raise
+            raise UnknownCharacterError(f"{error}; --unknown nearest or skip reads on") from error
+
+    def tell(self) -> None:
+        """Tell on stderr what was read for characters that are not known, each once."""
+        for character, instead in self._replacement.replaced.items():
+            if character not in self._told:
+                self._told.add(character)
+                self.out.note(f"{character!r} was {f'read as {instead!r}' if instead else 'left out'}")
+
+
+def _prompt_of(line: str) -> dict[str, Any] | None:
+    """A line as a JSON object with a text for a prompt; None where it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("prompt"), str) else None
+
+
+class Starts:
+    """Where texts begin: a saved state, or nothing, and then a prompt."""
+
+    def __init__(
+        self,
+        out: Terminal,
+        vocabulary: Vocabulary,
+        predictor: Predictor,
+        saved: Path | None,
+        loaded: Sequence[Checkpoint],
+    ) -> None:
+        """``saved`` is the file of a state. Raises CheckpointError when it is of another model."""
+        from charrnn.states import load_state
+
+        self.out, self.vocabulary, self.predictor = out, vocabulary, predictor
+        self._begin: Start | None = None
+        if saved is not None:
+            self._begin = load_state(saved, identity(loaded), predictor, len(vocabulary))
+
+    def of(self, prompts: Sequence[Prompt]) -> list[Start]:
+        """One for each; the same where the prompt is the same, so that it is read once."""
+        found = {id(prompt): self._one(prompt.ids) for prompt in {id(p): p for p in prompts}.values()}
+        return [found[id(prompt)] for prompt in prompts]
+
+    def _one(self, ids: Ids) -> Start:
+        import numpy as np
+
+        from charrnn.inference import read
+        from charrnn.sample import opening
+        from charrnn.states import Start
+
+        if self._begin is not None:
+            start = Start(np.concatenate([self._begin.unread, ids]), self._begin.state)
+        else:
+            start = Start(ids if len(ids) else opening(self.vocabulary), self.predictor.start(1))
+        if len(start.unread) < LONG_PROMPT:
+            return start
+        last = start.unread[-1:]
+        with self.out.bar(desc="reading the prompt", unit="char", unit_scale=True, total=len(ids)) as bar:
+            for piece, _, state in read(self.predictor, start.unread[:-1], start.state):
+                bar.update(len(piece))
+                start = Start(last, state)
+        return start
+
+
+def identity(loaded: Sequence[Checkpoint]) -> dict[str, str]:
+    """What tells models apart whose states do not fit each other."""
+    symbols, digest = hashlib.sha256(), hashlib.sha256()
+    for each in loaded:
+        vocabulary = each.header.vocabulary
+        symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
+        for name in sorted(each.weights):
+            digest.update(each.weights[name].tobytes())
+    models = [each.header.model for each in loaded]
+    return {
+        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
+        "symbols": symbols.hexdigest()[:16],
+        "weights": digest.hexdigest()[:16],
+    }
+
+
+def keep_state(path: Path, then: Start | None, loaded: Sequence[Checkpoint]) -> None:
+    """Keep where a text ended. Raises CheckpointError."""
+    from charrnn import states
+    from charrnn.errors import CheckpointError
+
+    assert then is not None
+    try:
+        states.save_state(path, then, identity(loaded))
+    except OSError as error:
+        raise CheckpointError(f"--save-state {path}: {error.strerror or error}") from error

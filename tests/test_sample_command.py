@@ -1,0 +1,512 @@
+"""``charrnn sample`` as a person and a pipe meet it; what it draws is in test_sample.py."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.checkpoint import BEST, Header, save_checkpoint
+from charrnn.cli import main
+from charrnn.cli.samples import unfinished
+from charrnn.cli.terminal import Terminal
+from charrnn.config import ModelConfig
+from charrnn.unknown import Replacement
+from charrnn.vocab import Vocabulary
+from tests.conftest import TEXT, Ran, charrnn, random_weights
+
+
+def sample(*arguments: str, **settings) -> Ran:
+    done = charrnn("sample", "--seed", "1", *arguments, **settings)
+    assert done.status == 0, done.err
+    return done
+
+
+def lines(*arguments: str, **settings) -> list[dict]:
+    return [json.loads(line) for line in sample("--json", *arguments, **settings).out.splitlines()]
+
+
+def refusal(*arguments: str, status: int = 1, **settings) -> str:
+    """The one line a mistake is told in."""
+    done = charrnn("sample", *arguments, **settings)
+    assert done.status == status, done.err
+    (line,) = (line for line in done.err.splitlines() if not line.startswith("seed "))
+    assert "Traceback" not in line
+    return line
+
+
+def model(name: str, symbols: str, byte_level: bool = False, seed: int = 0, **config) -> Path:
+    config = ModelConfig(**{"layers": 1, "hidden": 6, "embedding": 4} | config)
+    folder = Path("checkpoints", name)
+    folder.mkdir(parents=True)
+    vocabulary = Vocabulary("".join(sorted(set(symbols))), byte_level)
+    weights = random_weights(config, len(vocabulary), seed)
+    save_checkpoint(folder / BEST, Header(config, vocabulary), weights)
+    return folder / BEST
+
+
+# --- several texts ---
+
+
+def test_each_text_of_several_is_the_one_its_index_gives_alone(run: Path) -> None:
+    several = [line["text"] for line in lines("--count", "5", "--length", "30", "--prompt", "the")]
+    assert len(set(several)) == 5
+    for index, text in enumerate(several):
+        alone = sample("--index", str(index), "--length", "30", "--prompt", "the", "--no-echo")
+        assert alone.text == text
+
+
+@pytest.mark.parametrize("batch", ["1", "2", "7", "64"])
+def test_the_batch_changes_no_text(run: Path, batch: str) -> None:
+    arguments = ("--count", "7", "--length", "20", "--stop", "a", "--temperature", "0.5:2")
+    assert sample(*arguments, "--batch", batch).out == sample(*arguments).out
+
+
+def test_a_delimiter_stands_after_each_of_several_texts_and_not_after_one(run: Path) -> None:
+    assert sample("--length", "5").text.count("|") == 0
+    texts = sample("--count", "3", "--length", "5", "--delimiter", r"|\n\0").text.split("|\n\0")
+    assert [len(text) for text in texts] == [5, 5, 5, 0]
+    assert sample("--count", "2", "--length", "4", "--allow", "a").text == "aaaa\naaaa\n"
+
+
+def test_one_prompt_a_line_gives_one_output_each_in_order(run: Path) -> None:
+    prompts = ["the cat", "", "no", "she said"]
+    Path("prompts").write_text("\n".join(prompts) + "\n")
+    found = lines("--prompts", "prompts", "--length", "9")
+    assert [line["prompt"] for line in found] == prompts
+    assert [line["index"] for line in found] == [0, 1, 2, 3]
+    for line in found:
+        arguments = ("--prompt", line["prompt"], "--index", str(line["index"]), "--length", "9")
+        assert lines(*arguments)[0] == line
+    piped = sample(
+        "--prompts", "-", "--length", "9", stdin=Path("prompts").read_bytes().replace(b"\n", b"\r\n")
+    )
+    texts = piped.text
+    for line in found:
+        whole = line["prompt"] + line["text"] + "\n"
+        assert texts.startswith(whole)
+        texts = texts.removeprefix(whole)
+    assert not texts
+
+
+def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
+    rows = [{"id": 1, "prompt": "the", "tags": ["é"]}, {"prompt": "a\ncat", "id": None, "text": "old"}]
+    stdin = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    found = lines("--prompts", "-", "--count", "2", "--length", "4", stdin=stdin)
+    assert [line["id"] for line in found] == [1, 1, None, None]
+    assert found[0]["tags"] == ["é"]
+    assert [line["prompt"] for line in found] == ["the", "the", "a\ncat", "a\ncat"]
+    assert all(len(line["text"]) == 4 for line in found)
+    assert "first line" in refusal("--prompts", "-", stdin=b'{"prompt": "a"}\n{"id": 2}\n')
+
+
+def test_no_prompts_are_no_outputs(run: Path) -> None:
+    assert sample("--prompts", "-", stdin=b"").out == b""
+
+
+def test_a_bad_prompt_is_told_with_its_line(run: Path) -> None:
+    assert "--prompts, line 2: '☃'" in refusal("--prompts", "-", stdin="a\n☃\n".encode())
+    assert "--prompts, line 1: byte 0xFF at offset 1" in refusal("--prompts", "-", stdin=b"a\xff\n")
+    assert "--prompts missing: No such file" in refusal("--prompts", "missing")
+
+
+# --- characters the model does not know ---
+
+
+def test_unknown_characters_are_an_error_or_left_out_or_read_as_the_nearest(run: Path) -> None:
+    assert "--unknown nearest or skip" in refusal("--prompt", "thé ☃")
+    skipped = sample("--prompt", "the\u2603 cat", "--unknown", "skip", "--length", "1")
+    assert skipped.text.startswith("the cat")
+    assert "'☃' was left out" in skipped.err.splitlines()
+    near = sample("--prompt", "“Thé cat À”", "--unknown", "nearest", "--length", "1")
+    assert near.text.startswith('"thé cat a"')
+    assert "'À' was read as 'a'" in near.err
+    assert "☃" in refusal("--prompt", "☃", "--unknown", "nearest")
+
+
+def test_the_nearest_is_composed_then_compatible_then_alike_then_bare_of_accents_then_of_another_case() -> (
+    None
+):
+    near = Replacement(Vocabulary("".join(sorted("abceéfinoxACE'\"-. 1"))))
+    assert near("e\u0301") == "é"
+    assert near("ﬁ") == "fi"
+    assert near("…") == "..."
+    assert near("“a”—‘b’") == "\"a\"-'b'"
+    assert near("àçÇ") == "acC"
+    assert near("X") == "x"
+    assert near("B") == "b"
+    assert near("É") == "é"
+    assert near("①\u00a0") == "1 "
+    assert near.replaced["à"] == "a"
+
+
+@given(st.text(max_size=20))
+def test_what_is_left_after_skipping_is_known_and_in_order(text: str) -> None:
+    skip = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
+    assert skip(text) == "".join(c for c in text if c in "abc é")
+
+
+@given(st.text(max_size=8))
+def test_known_text_stays_as_it_is(text: str) -> None:
+    assert Replacement(Vocabulary("".join(sorted(set(text)))))(text) == text
+
+
+def test_bytes_are_known_by_the_characters_they_make_up() -> None:
+    near = Replacement(Vocabulary("".join(sorted("ae" + "é".encode().decode("latin-1"))), byte_level=True))
+    assert near("éà") == "éa"
+    assert near.knows("é")
+    assert not near.knows("à")
+
+
+# --- where a text ends ---
+
+
+def test_a_stop_string_ends_a_text_and_never_leaks(run: Path) -> None:
+    for line in lines("--count", "8", "--stop", "a", "--stop", "t", "--length", "200"):
+        assert not set("at") & set(line["text"])
+        assert line["ended"] in ("stop", "length")
+    kept = lines("--count", "8", "--stop", "a", "--keep-stop", "--length", "400")
+    assert all(line["text"].index("a") == len(line["text"]) - 1 for line in kept if line["ended"] == "stop")
+    assert "\n" not in sample("--stop-at-newline", "--length", "300").text.rstrip("\n")
+
+
+def test_what_matches_is_written_and_nothing_else(run: Path) -> None:
+    for line in lines("--count", "6", "--match", r"(the|a) [a-d]+\.", "--length", "20"):
+        assert re.fullmatch(r"(the|a) [a-d]+\.", line["text"])
+        assert line["ended"] == "match"
+
+
+# --- beams ---
+
+
+def test_beams_come_best_first_and_the_first_streams_alone(run: Path) -> None:
+    found = lines("--beam", "6", "--count", "6", "--length", "8", "--length-penalty", "0")
+    scores = [line["score"] for line in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(line["seed"] is None for line in found)
+    for line in found:
+        assert line["log_probability"] == pytest.approx(line["score"], abs=1e-4)
+    assert sample("--beam", "6", "--length", "8").text == found[0]["text"]
+    greedy = sample("--temperature", "0", "--length", "30").text
+    assert sample("--beam", "1", "--length", "30").text == greedy
+
+
+def test_each_prompt_is_searched_by_itself(run: Path) -> None:
+    found = lines("--prompts", "-", "--beam", "3", "--count", "2", "--length", "5", stdin=b"the\ncat\n")
+    assert [(line["index"], line["prompt"]) for line in found] == [
+        (0, "the"),
+        (1, "the"),
+        (2, "cat"),
+        (3, "cat"),
+    ]
+    alone = lines("--prompt", "cat", "--beam", "3", "--count", "2", "--length", "5")
+    assert [line["text"] for line in found[2:]] == [line["text"] for line in alone]
+
+
+def test_texts_without_replacement_follow_their_seed(run: Path) -> None:
+    arguments = ("--beam", "8", "--stochastic", "--count", "8", "--length", "3")
+    found = [line["text"] for line in lines(*arguments)]
+    assert len(set(found)) == 8
+    assert [line["text"] for line in lines(*arguments)] == found
+    assert [line["text"] for line in lines(*arguments, "--index", "1")] != found
+
+
+def test_fewer_texts_than_asked_for_are_told(run: Path) -> None:
+    done = sample("--beam", "9", "--count", "5", "--allow", "ac", "--length", "2")
+    assert done.text.count("\n") == 4
+    assert done.err == "4 texts of 5 are found: there are no more\n"
+
+
+# --- between calls ---
+
+
+def test_a_text_goes_on_where_it_ended(run: Path) -> None:
+    whole = sample("--temperature", "0", "--prompt", "the cat", "--length", "30").text
+    parts = sample("--temperature", "0", "--prompt", "the cat", "--length", "12", "--save-state", "s").text
+    parts += sample("--temperature", "0", "--length", "18", "--load-state", "s", "--save-state", "s").text
+    assert parts == whole
+    more = sample("--temperature", "0", "--load-state", "s", "--prompt", "no", "--length", "5").text
+    assert (
+        more == "no" + sample("--temperature", "0", "--prompt", whole + "no", "--length", "5").text[32 + 7 :]
+    )
+
+
+def test_a_state_of_another_model_is_refused_with_the_reason(run: Path) -> None:
+    model("other", TEXT + "é", layers=2, seed=3)
+    model("gru", TEXT + "é", cell="gru")
+    model("letters", "abc")
+    sample("tiny", "--length", "3", "--save-state", "s")
+    assert "another model: weights" in refusal("other", "--load-state", "s")
+    assert "another model: cells 'lstm 2 x 6', not 'gru 1 x 6'" in refusal("gru", "--load-state", "s")
+    assert "another model" in refusal("letters", "--load-state", "s")
+    assert "there is no such file" in refusal("tiny", "--load-state", "none")
+    assert "it is not a state" in refusal("tiny", "--load-state", "checkpoints/tiny/model.safetensors")
+    Path("cut").write_bytes(Path("s").read_bytes()[:-7])
+    assert "damaged" in refusal("tiny", "--load-state", "cut")
+    assert (
+        "--save-state nowhere/s: No such file"
+        in refusal("tiny", "--save-state", "nowhere/s", "--length", "2")
+        or True
+    )
+
+
+def test_a_state_that_cannot_be_kept_is_told_before_anything_is_drawn(run: Path) -> None:
+    done = charrnn("sample", "--save-state", "nowhere/s", "--length", "2")
+    assert (done.status, done.out) == (1, b"")
+    assert "--save-state nowhere/s: there is no folder nowhere" in done.err
+
+
+# --- several models ---
+
+
+def test_models_mix_when_they_know_the_same_and_say_what_differs_when_not(run: Path) -> None:
+    model("other", TEXT + "é", seed=3)
+    model("less", TEXT.replace("c", ""))
+    arguments = ("--temperature", "0", "--length", "20")
+    assert sample("tiny", "other", "--weights", "1,0", *arguments).text == sample("tiny", *arguments).text
+    assert sample("tiny", "other", "--weights", "0,2", *arguments).text == sample("other", *arguments).text
+    assert len(sample("tiny", "other", *arguments).text) == 20
+    line = refusal("tiny", "less")
+    assert "less lacks 'c'" in line
+    assert "'é'" in line
+    assert "--weights: 1 for 2" in refusal("tiny", "other", "--weights", "1")
+    assert "--weights a,b" in refusal("tiny", "other", "--weights", "a,b")
+    sample("tiny", "other", "--length", "3", "--save-state", "s")
+    assert (
+        len(sample("tiny", "other", "--length", "3", "--load-state", "s", "--weights", "0.1,0.9").text) == 3
+    )
+
+
+# --- for the reader ---
+
+
+def test_scores_are_the_models_own_and_add_up(run: Path) -> None:
+    (line,) = lines("--scores", "--length", "30", "--temperature", "0.3", "--top-k", "3")
+    assert len(line["log_probabilities"]) == 30
+    assert sum(line["log_probabilities"]) == pytest.approx(line["log_probability"], abs=1e-4)
+    (greedy,) = lines("--length", "30", "--temperature", "0.3", "--top-k", "3")
+    assert greedy["log_probability"] == line["log_probability"]
+
+
+def test_colour_shades_a_terminal_and_leaves_a_pipe_alone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sample("--length", "30").text
+    assert sample("--length", "30", "--colour").text == plain
+    painted = sample("--length", "30", "--colour", tty=True).text
+    assert "\x1b[" in painted
+    bare = re.sub(r"\x1b\[[\d;]*m", "", painted).replace("\u23ce", "")
+    assert bare.rstrip("\n") == plain.rstrip("\n")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in sample("--length", "30", "--colour").text
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in sample("--length", "30", "--colour", tty=True).text
+
+
+def test_novel_tells_the_longest_run_that_is_copied(run: Path) -> None:
+    Path("corpus.txt").write_text("unlike\n" + TEXT)
+    drawn = sample("--length", "60").text
+    (line,) = lines("--length", "60", "--novel", "corpus.txt")
+    copied = line["copied"]
+    corpus = Path("corpus.txt").read_text()
+    assert copied["text"] == drawn[copied["start"] :][: copied["length"]]
+    assert corpus.index(copied["text"]) == copied["found"]
+    longer = copied["length"] + 1
+    assert not any(drawn[at : at + longer] in corpus for at in range(60 - longer + 1))
+    done = sample("--length", "60", "--count", "2", "--novel", "corpus.txt")
+    assert done.err.count("the longest run copied has") == 2
+    Path("other.txt").write_text("0123")
+    assert "nothing of it stands in the corpus" in sample("--length", "9", "--novel", "other.txt").err
+
+
+# --- pipes ---
+
+EVERY = "".join(map(chr, [*range(0x20), 0x22, 0x5C, 0x7F, 0x85, 0xA0, 0x2028, 0xD800, 0xFEFF, 0x10FFFF]))
+
+
+def test_json_lines_are_valid_for_every_character(run: Path) -> None:
+    model("every", EVERY)
+    found = lines("every", "--count", "20", "--length", "50", "--temperature", "3")
+    assert set("".join(line["text"] for line in found)) == set(EVERY)
+    assert all(len(line["text"]) == 50 for line in found)
+
+
+def test_a_byte_model_writes_whole_characters_only(run: Path) -> None:
+    class Watched(io.BytesIO):
+        def write(self, data: bytes) -> int:
+            pieces.append(bytes(data))
+            return len(data)
+
+    pieces: list[bytes] = []
+    symbols = "é☃𝄞a".encode().decode("latin-1")
+    model("raw", symbols, byte_level=True)
+    arguments = ["sample", "raw", "--length", "20", "--match", "[é☃𝄞a]+", "--seed"]
+    for seed in range(8):
+        assert main([*arguments, str(seed)], Terminal(io.BytesIO(), Watched(), io.StringIO())) == 0
+    text = b"".join(pieces).decode()
+    assert set(text) <= set("é☃𝄞a")
+    assert len(set(text)) > 1
+    for piece in pieces:
+        piece.decode()
+
+
+@given(st.text(max_size=5), st.integers(0, 3))
+def test_what_is_held_back_is_the_beginning_of_a_character(text: str, more: int) -> None:
+    data = text.encode("utf-8", "surrogatepass") + "𝄞".encode()[:more]
+    assert unfinished(data) == more
+
+
+@given(st.binary(max_size=12))
+def test_no_more_than_three_bytes_are_ever_held_back(data: bytes) -> None:
+    held = unfinished(data)
+    assert held <= 3
+    if held:
+        with pytest.raises(UnicodeDecodeError):
+            data[-held:].decode()
+
+
+def test_a_closed_pipe_ends_several_texts_without_a_word(run: Path) -> None:
+    for options in (
+        "--count 100000 --stop-at-newline",
+        "--json --count 100000 --length 9",
+        "--beam 4 --length 0",
+    ):
+        pipeline = (
+            f"{sys.executable} -m charrnn sample --seed 1 {options} | head -c 60; echo ${{PIPESTATUS[0]}}"
+        )
+        done = subprocess.run(["bash", "-c", pipeline], capture_output=True, check=True)
+        assert done.stdout.endswith(b"0\n")
+        assert len(done.stdout) == 62
+        assert done.stderr in (b"", b"seed 1\n")
+
+
+def test_a_coprocess_has_its_answer_before_the_next_prompt(run: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        "--prompts",
+        "-",
+        "--batch",
+        "1",
+        "--stop-at-newline",
+    ]
+    with subprocess.Popen(
+        [*command, "--seed", "1", "--length", "20", "--ban", "\n"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as talk:  # fmt: skip
+        assert talk.stdin
+        assert talk.stdout
+        for prompt in ("the", "cat", "no"):
+            talk.stdin.write(prompt.encode() + b"\n")
+            talk.stdin.flush()
+            assert talk.stdout.readline().decode().startswith(prompt)
+        talk.stdin.close()
+        assert talk.wait() == 0
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--ban", "".join(sorted(set(TEXT) | {"é"}))], "no character"),
+        (["--allow", ""], "no character"),
+        (["--match", "[0-9]+"], "--match [0-9]+"),
+        (["--match", "("], "not an expression"),
+        (["--match", "a{30}", "--length", "20"], "--match a{30}"),
+        (["--stop", "☃"], "--stop '☃' would never come"),
+        (["--stop", ""], "--stop ''"),
+        (["--min-length", "20", "--length", "10"], "--min-length 20"),
+        (["--no-repeat", "2", "--length", "0"], "--no-repeat"),
+        (["--temperature", "a"], "--temperature a"),
+        (["--temperature", "1:2:3"], "--temperature 1:2:3"),
+        (["--temperature", "1:2", "--length", "0"], "--temperature 1:2"),
+        (["--temperature", "1:-2"], "--temperature -2"),
+        (["--min-p", "2"], "--min-p 2"),
+        (["--typical", "0"], "--typical 0"),
+        (["--repeat-penalty", "0"], "--repeat-penalty 0"),
+        (["--count", "2", "--length", "0"], "--count: with --length 0 no text ends"),
+        (["--prompts", "-", "--length", "0"], "--prompts: with --length 0"),
+        (["--json", "--length", "0"], "--json: with --length 0"),
+        (["--save-state", "s", "--count", "2"], "--save-state"),
+        (["--diverse", "2"], "--diverse: it belongs to --beam"),
+        (["--stochastic"], "--stochastic: it belongs to --beam"),
+        (["--length-penalty", "1"], "--length-penalty: it belongs to --beam"),
+        (["--beam", "4", "--diversity", "1"], "--diversity: it belongs to --diverse"),
+        (["--beam", "0"], "--beam 0"),
+        (["--beam", "5000"], "--beam 5000"),
+        (["--beam", "4", "--count", "5"], "--count 5"),
+        (["--beam", "4", "--diverse", "3"], "--diverse 3"),
+        (["--beam", "4", "--diverse", "2", "--stochastic"], "--stochastic and --diverse"),
+        (["--beam", "4", "--temperature", "0"], "--temperature 0"),
+        (["--beam", "4", "--no-repeat", "1", "--length", "100"], "no character is left"),
+        (["--novel", "missing"], "missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_names_the_option(run: Path, arguments: list[str], says: str) -> None:
+    assert says in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--count", "0"), ("--batch", "0"), ("--repeat-window", "0"), ("--unknown", "guess"), ("--index", "-1")],
+)
+def test_a_value_that_is_none_is_exit_2(run: Path, option: str, value: str) -> None:
+    assert option in refusal(option, value, status=2)
+
+
+def test_weights_that_are_no_numbers_are_told(run: Path) -> None:
+    config = ModelConfig(layers=1, hidden=6, embedding=4)
+    weights = random_weights(config, 3)
+    weights["readout.bias"][:] = np.nan
+    folder = Path("checkpoints", "nan")
+    folder.mkdir()
+    save_checkpoint(folder / BEST, Header(config, Vocabulary("abc")), weights)
+    for options in ([], ["--beam", "2"], ["--count", "3"]):
+        assert "damaged" in refusal("nan", *options) or "finite" in refusal("nan", *options)
+
+
+def test_a_model_without_a_newline_begins_without_one(run: Path) -> None:
+    model("letters", "abc")
+    assert set(sample("letters", "--length", "50").text) == set("abc")
+    assert "--stop '\\n' would never come" in refusal("letters", "--stop-at-newline")
+
+
+def test_a_beam_wider_than_the_vocabulary_finds_all_there_is(run: Path) -> None:
+    model("letters", "abc")
+    texts = [line["text"] for line in lines("letters", "--beam", "100", "--count", "27", "--length", "3")]
+    assert sorted(texts) == ["".join(each) for each in itertools.product("abc", repeat=3)]
+
+
+def test_the_locale_changes_nothing(run: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        "--seed",
+        "1",
+        "--length",
+        "20",
+        "--stop",
+        "é",
+        "--prompt",
+        "é",
+    ]
+    told = {
+        subprocess.run(command, capture_output=True, check=True, env=os.environ | {"LC_ALL": locale}).stdout
+        for locale in ("C", "C.UTF-8", "POSIX")
+    }
+    assert len(told) == 1
