@@ -124,12 +124,9 @@ def sample(
         logits, state = _side_by_side([after(predictor, start) for start in starts])
         predictor = _Singly(predictor)
     ahead = list(starts)  # where each stood before the character it has read last
-    for k, course in enumerate(courses):
-        if course.ended:
-            yield Piece(k, [], [], course.ended, starts[k])
-    which = [k for k, course in enumerate(courses) if not course.ended]
-    if 0 < len(which) < len(starts):
-        logits, state = logits[which], rows(state, which)
+    which = [k for k, course in enumerate(courses) if not course.ended]  # all, or none that begins
+    for k in range(len(starts)) if not which else ():
+        yield Piece(k, [], [], courses[k].ended, starts[k])
     free = all(course.free for course in courses)
     penalised = choice.repeat_penalty != 1
     scores, position = None, 0

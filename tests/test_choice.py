@@ -65,10 +65,10 @@ def slowly(choice: Choice, logits: np.ndarray, may: np.ndarray, recent: np.ndarr
 
 settings = st.builds(
     Choice,
-    temperature=st.sampled_from([0.0, 0.5, 1.0, 1.7]),
+    temperature=st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.7]),
     top_k=st.integers(0, 9),
     top_p=st.floats(0.3, 1),
-    min_p=st.sampled_from([0.0, 0.03, 0.2]),
+    min_p=st.sampled_from([0.0, 0.03, 0.2, 0.25, 0.5]),
     typical=st.floats(0.3, 1),
     repeat_penalty=st.sampled_from([0.7, 1.0, 1.3, 4.0]),
 )
@@ -117,6 +117,12 @@ def test_top_p_keeps_the_fewest_that_make_up_p(logits: np.ndarray, top_p: float)
     assert total >= top_p - 1e-12
     assert total - plain[kept].min() < top_p + 1e-12
     assert plain[kept].min() >= np.delete(plain, kept).max(initial=0)
+
+
+def test_what_makes_up_p_exactly_is_enough_and_what_has_exactly_min_p_stays() -> None:
+    assert (probabilities(Choice(top_p=0.5), np.zeros(2)) > 0).tolist() == [True, False]
+    assert (probabilities(Choice(typical=0.5), np.zeros(2)) > 0).tolist() == [True, False]
+    assert (probabilities(Choice(min_p=1), np.array([0.0, 1.0, 1.0])) > 0).tolist() == [False, True, True]
 
 
 @given(logit_rows, shares)
@@ -235,7 +241,7 @@ def test_a_draw_that_rounding_may_decide_is_told(logits, choice: Choice, top_p, 
     choice = replace(choice, typical=typical, top_p=top_p)
     recent = generator.random((1, len(logits))).repeat(50, 0) < 0.3
     for _ in range(10):
-        shaken = logits + generator.uniform(-ROUNDING / 20, ROUNDING / 20, (50, len(logits)))
+        shaken = logits + generator.uniform(-ROUNDING / 8, ROUNDING / 8, (50, len(logits)))
         noise = gumbel([generator], len(logits)).repeat(50, 0)
         ids, doubtful = choice.draw(shaken, noise, recent=recent)
         assert doubtful.all() or (ids == ids[0]).all()

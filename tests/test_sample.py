@@ -256,6 +256,15 @@ def test_length_0_is_endless_at_constant_memory(batch: int) -> None:
     assert grown < 100_000
 
 
+def test_the_temperature_rises_along_the_text() -> None:
+    favours = Bigram(np.array([[5.0, 0, 0, 0, 0]]).repeat(V, 0))
+    for batch in (1, 3):
+        starts = [Start(np.array([0]), favours.start(1))] * batch
+        for told in drawn(favours, starts, Choice(0, final_temperature=10), Rules(V, 300)).values():
+            assert not any(told.ids[:5])
+            assert np.bincount(told.ids[-100:], minlength=V).max() < 60
+
+
 def test_what_may_begin_a_stop_is_told_when_it_does_not_become_one() -> None:
     pieces = sample(
         NEXT, [Start(np.array([0]), NEXT.start(1))], Choice(), Rules(V, 5, stops=((2, 3, 0),)), [generator(0)]
