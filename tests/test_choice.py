@@ -236,6 +236,8 @@ edges = st.sampled_from([0.25, 0.5, 0.75, 1.0])  # where the sums of halves of h
 
 @given(halves, settings, edges, edges, st.integers(0, 10**6))
 @example(-math.log(2) * np.array([1, 2, 3, 3]), Choice(), 0.75, 0.5, 3)
+@example(-math.log(2) * np.array([0, 1, 1]), Choice(min_p=0.5), 1.0, 1.0, 0)
+@example(np.zeros(3), Choice(1e-5), 1.0, 1.0, 0)
 def test_a_draw_that_rounding_may_decide_is_told(logits, choice: Choice, top_p, typical, seed: int) -> None:
     generator = np.random.default_rng(seed)
     choice = replace(choice, typical=typical, top_p=top_p)
