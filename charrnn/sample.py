@@ -124,9 +124,10 @@ def sample(
         logits, state = _side_by_side([after(predictor, start) for start in starts])
         predictor = _Singly(predictor)
     ahead = list(starts)  # where each stood before the character it has read last
-    which = [k for k, course in enumerate(courses) if not course.ended]  # all, or none that begins
-    for k in range(len(starts)) if not which else ():
-        yield Piece(k, [], [], courses[k].ended, starts[k])
+    for k, course in enumerate(courses):
+        if course.ended:  # all have, or none: the rules are the same
+            yield Piece(k, [], [], course.ended, starts[k])
+    which = [k for k, course in enumerate(courses) if not course.ended]
     free = all(course.free for course in courses)
     penalised = choice.repeat_penalty != 1
     scores, position = None, 0

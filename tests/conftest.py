@@ -33,7 +33,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test in a folder of its own: nothing of the machine's is read or written."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
-    for name in ("CHARRNN_CHECKPOINTS", "CHARRNN_CORPORA", "NO_COLOR"):
+    for name in ("CHARRNN_CHECKPOINTS", "CHARRNN_CORPORA", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -414,6 +414,21 @@ def test_a_coprocess_has_its_answer_before_the_next_prompt(run: Path) -> None:
         assert talk.wait() == 0
 
 
+def test_a_line_does_not_wait_while_other_texts_are_drawn(run: Path) -> None:
+    class Pipe(io.BytesIO):
+        def flush(self) -> None:
+            flushed.append(len(self.getvalue()))
+
+    flushed: list[int] = []
+    ticks = itertools.count()
+    terminal = Terminal(io.BytesIO(), Pipe(), io.StringIO(), clock=lambda: next(ticks) * 0.01)
+    endings = [len(line["text"]) for line in lines("--count", "40", "--length", "400", "--stop", "c")]
+    index = next(at for at, (one, other) in enumerate(itertools.pairwise(endings)) if one + 50 < other)
+    arguments = ["--seed", "1", "--index", str(index), "--count", "2", "--length", "400", "--stop", "c"]
+    assert main(["sample", "--json", *arguments], terminal) == 0
+    assert any(0 < size < flushed[-1] for size in flushed)
+
+
 # --- mistakes ---
 
 

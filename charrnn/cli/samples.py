@@ -49,6 +49,8 @@ Copied = Callable[[Sequence[Text]], "list[Run]"]
 class Writer(Protocol):
     """Writes texts in order: the first that has not ended as it comes, each when it has ended, then all."""
 
+    out: Terminal
+
     def come(self, text: Text) -> None:
         """More of it is there."""
 
@@ -64,6 +66,7 @@ def deliver(texts: Sequence[Text], pieces: Iterable[Piece], writer: Writer) -> i
     current = 0
     for piece in pieces:
         texts[piece.row].add(piece)
+        writer.out.keep_up()
         while current < len(texts) and piece.row <= current:
             text = texts[current]
             writer.come(text)
@@ -72,6 +75,7 @@ def deliver(texts: Sequence[Text], pieces: Iterable[Piece], writer: Writer) -> i
             writer.end(text)
             current += 1
     writer.finish(texts[:current])
+    writer.out.flush()
     return current
 
 

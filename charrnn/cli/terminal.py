@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -41,6 +41,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _forget(stream: IO[Any]) -> None:
+    """What a stream still holds goes nowhere, quietly, when the interpreter flushes it."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it needs nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class _Closed(io.RawIOBase):
     """A standard output that is not there."""
 
@@ -58,13 +64,20 @@ class _Heedless:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
+        with self._whatever():
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._whatever():
             self.stream.flush()
+
+    @contextlib.contextmanager
+    def _whatever(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            _forget(self.stream)
 
     def isatty(self) -> bool:
         return self.stream.isatty()
@@ -107,22 +120,29 @@ class Terminal:
         """
         try:
             self.stdout.write(data)
-            self._last = data[-1:] or self._last
-            now = self.clock()
-            if self.stdout_tty or now - self._flushed >= FLUSH_SECONDS:
-                self.stdout.flush()
-                self._flushed = now
         except OSError as error:
             raise self._lost(error) from error
+        self._last = data[-1:] or self._last
+        self.keep_up()
+
+    def keep_up(self) -> None:
+        """Flush what has waited long enough: for work that goes on without writing. Raises as ``write``."""
+        if self.stdout_tty or self.clock() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Nothing waits any longer: before work that may take its time. Raises as ``write``."""
+        try:
+            self.stdout.flush()
+        except OSError as error:
+            raise self._lost(error) from error
+        self._flushed = self.clock()
 
     def finish(self) -> None:
         """All is written. A person's prompt starts on a line of its own. Raises as ``write``."""
         if self.stdout_tty and self._last not in (b"", b"\n"):
             self.write(b"\n")
-        try:
-            self.stdout.flush()
-        except OSError as error:
-            raise self._lost(error) from error
+        self.flush()
 
     def _lost(self, error: OSError) -> Exception:
         """What to raise when stdout takes no more."""
@@ -132,9 +152,8 @@ class Terminal:
         return CharrnnError(f"cannot write to standard output: {error.strerror or error}")
 
     def forget_stdout(self) -> None:
-        """What stdout still holds goes nowhere, quietly, when the interpreter flushes it."""
-        with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it needs nothing
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+        """What stdout still holds goes nowhere."""
+        _forget(self.stdout)
 
     def muted(self) -> Terminal:
         """A terminal that says nothing: for the processes of a group that do not lead."""
