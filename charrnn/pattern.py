@@ -13,7 +13,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
-from charrnn.vocab import Vocabulary
+from charrnn.vocab import Vocabulary, code_points
 
 Mask = NDArray[np.bool_]
 
@@ -52,15 +52,19 @@ class Pattern:
         least: int = 0,
         most: int = 0,
     ) -> None:
-        """``allowed`` (V,): what may come at all; lengths in characters, ``most`` 0 is without end.
+        """``allowed`` (V,): what may come at all; lengths in symbols, ``most`` 0 is without end.
 
+        At byte level as many characters may come as are sure to fit into ``most`` bytes.
         Raises ConfigError for an expression that is none, or that no such text matches.
         """
         self.expression = expression if expression.isprintable() else repr(expression)  # as messages show it
         self.size = len(vocabulary)
-        characters = "".join(_known(vocabulary, allowed))
-        if not characters:
+        known = _known(vocabulary, allowed)
+        if not len(known):
             raise ConfigError(f"--match {self.expression}: no character may come")
+        characters = "".join(_ranges(known))
+        if most and vocabulary.byte_level:
+            most = max(1, most // len(chr(known[-1]).encode()))
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Units(vocabulary)), slices=[])
         # Both at once: so nothing is begun that these characters, or this length, cannot finish.
         length = f"{{{least},{most or ''}}}"
@@ -120,17 +124,20 @@ class Match:
         return twin
 
 
-def _known(vocabulary: Vocabulary, allowed: Mask | None) -> Iterator[str]:
-    """The characters that may come, as ranges of a character class."""
-    symbols = np.frombuffer(vocabulary.symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
+def _known(vocabulary: Vocabulary, allowed: Mask | None) -> NDArray[np.uint32]:
+    """The code points of characters that may come, in order."""
+    symbols = code_points(vocabulary.symbols)
     if allowed is not None:
         symbols = symbols[allowed]
     if vocabulary.byte_level:
         symbols = _of_bytes(symbols)
-    symbols = symbols[(symbols < 0xD800) | (symbols > 0xDFFF)]
-    for run in np.split(symbols, np.flatnonzero(np.diff(symbols) != 1) + 1):
-        if len(run):
-            yield f"\\x{{{run[0]:x}}}-\\x{{{run[-1]:x}}}"
+    return symbols[(symbols < 0xD800) | (symbols > 0xDFFF)]
+
+
+def _ranges(codes: NDArray[np.uint32]) -> Iterator[str]:
+    """Code points as ranges of a character class."""
+    for run in np.split(codes, np.flatnonzero(np.diff(codes) != 1) + 1):
+        yield f"\\x{{{run[0]:x}}}-\\x{{{run[-1]:x}}}"
 
 
 def _of_bytes(known: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -10,6 +10,7 @@ import pytest
 
 from charrnn.errors import ConfigError
 from charrnn.pattern import Match, Pattern
+from charrnn.rules import Rules
 from charrnn.vocab import Vocabulary
 
 EXPRESSIONS = [
@@ -211,3 +212,16 @@ def test_where_nothing_is_allowed_nothing_matches() -> None:
         Pattern("a", VOCABULARY, np.zeros(4, bool))
     with pytest.raises(ConfigError, match="at most 2 of them"):
         Pattern("aaa", VOCABULARY, None, 0, 2)
+
+
+def test_bytes_are_counted_so_that_what_is_begun_fits() -> None:
+    vocabulary = Vocabulary("".join(sorted(set("é☃a".encode().decode("latin-1")))), byte_level=True)
+    rules = Rules(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, most=10))
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        course, drawn = rules.start(), []
+        while not course.ended:
+            drawn.append(int(generator.choice(np.flatnonzero(course.may()))))
+            course.add(drawn[-1])
+        assert course.ended == "match"
+        assert vocabulary.decode(drawn)[-1] == "a"
