@@ -720,12 +720,12 @@ def test_each_score_is_the_models_own_and_then_is_where_the_text_stands(
     is_the_models(found, predictor, start, rules)
 
 
-@searches
+@pytest.mark.parametrize("search", [*SEARCHES.values(), Search(20)], ids=[*SEARCHES, "20"])
 def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(beams, "LONGEST_PENDING", 3)
-    rules = Rules(V, stops=((0, 1, 0), (2, 2, 1, 2)))
-    for seed in range(20):
-        predictor = Remembers(seed)
+    rules = Rules(V, stops=((0, 0), (1, 2)))
+    for seed in range(60):
+        predictor = Remembers(seed, sharpness=0.7)
         found = told(predictor, rules, search, 1, seed)
         is_the_models(found, predictor, at(predictor), rules)
         assert found[0].ended == "stop"
