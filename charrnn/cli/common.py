@@ -34,6 +34,17 @@ def corpora_folder(given: Path | None) -> Path:
     return given or Path(os.environ.get("CHARRNN_CORPORA") or "corpora")
 
 
+def one_thread() -> None:
+    """One stream needs no more threads of NumPy's: to be called before NumPy is imported.
+
+    Idle cores would halve a step of 512 units; but where other processes keep them busy, the
+    threads wait for each other, and a step takes some hundred times as long (benchmarks/RESULTS.md).
+    $OMP_NUM_THREADS wins.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 CheckpointArgument = Annotated[
     str | None,
     typer.Argument(

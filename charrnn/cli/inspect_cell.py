@@ -14,6 +14,7 @@ from charrnn.cli.common import (
     CheckpointArgument,
     CheckpointsOption,
     checkpoints_folder,
+    one_thread,
     read_ids,
     terminal,
 )
@@ -79,6 +80,7 @@ def inspect_cell(
 
       charrnn inspect-cell --of forget --json < out.txt | jq -r 'select(.value > 0.9).char'
     """
+    one_thread()
     from charrnn.checkpoint import find, load
     from charrnn.errors import ConfigError
     from charrnn.files import json_line

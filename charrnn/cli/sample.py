@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from charrnn.cli import shades
-from charrnn.cli.common import CheckpointsOption, CorporaOption, checkpoints_folder, corpora_folder, terminal
+from charrnn.cli.common import (
+    CheckpointsOption,
+    CorporaOption,
+    checkpoints_folder,
+    corpora_folder,
+    one_thread,
+    terminal,
+)
 from charrnn.cli.prompts import Prompt, Prompts, Starts, Unknown, keep_state, literal
 from charrnn.cli.samples import Copied, Lines, Plain, Text, Writer, deliver
 from charrnn.cli.texts import Origin, read_corpus
@@ -52,7 +59,7 @@ def sample(
     checkpoint: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CHECKPOINT...",
+            metavar="CHECKPOINT",
             help="A checkpoint's file, a run's folder or its name; several are mixed; none: the newest run.",
             show_default=False,
         ),
@@ -288,7 +295,7 @@ def sample(
     corpora: CorporaOption = None,
     checkpoints: CheckpointsOption = None,
 ) -> None:
-    """Write text, character by character, as it is drawn.
+    r"""Write text, character by character, as it is drawn.
 
     Examples:
 
@@ -298,12 +305,15 @@ def sample(
 
       echo -n 'def main(' | charrnn sample code --prompt-file - --no-echo
 
-      charrnn sample names --count 20 --stop-at-newline --match '[A-Z][a-z]+'
+      charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
 
       charrnn sample shakespeare --prompt 'KING' --beam 16 --count 4 --json | jq -r .text
 
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json > out.jsonl
     """
+    several = prompts is not None or count > 1
+    if not several and beam is None:
+        one_thread()
     from charrnn import sample as sampling
     from charrnn.checkpoint import find, load
     from charrnn.choice import Choice
@@ -328,7 +338,6 @@ def sample(
         ban,
         match,
     )
-    several = prompts is not None or count > 1
     for option, given in {
         "--count": count > 1,
         "--prompts": prompts,
