@@ -27,8 +27,9 @@ from charrnn.choice import NOTHING_LEFT, Choice, Scores, gumbel, normalised
 from charrnn.errors import ConfigError
 from charrnn.inference import Ids, Logits, Predictor, State
 from charrnn.rules import Course, Rules
-from charrnn.sample import Piece, after_all
+from charrnn.sample import Piece
 from charrnn.states import Start, rows
+from charrnn.streams import after_all
 
 WIDEST = 4096
 LONGEST_PENDING = 1000

@@ -22,8 +22,9 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import Inference
 from charrnn.pattern import Pattern
 from charrnn.rules import Rules
-from charrnn.sample import after, sample
+from charrnn.sample import sample
 from charrnn.states import Start
+from charrnn.streams import after
 from charrnn.vocab import Vocabulary
 from tests.conftest import random_weights
 

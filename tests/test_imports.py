@@ -15,7 +15,7 @@ LEVELS = [
     {"config", "vocab", "history"},
     {"cells", "network", "corpus", "batches", "catalog", "checkpoint", "sizing"},
     {"inference", "model", "devices", "muon", "rules", "pattern", "unknown"},
-    {"choice", "states", "mixture"},
+    {"choice", "states", "mixture", "streams"},
     {"sample", "beam", "inspect_cell", "novel", "evaluate", "gradient_flow"},
     {"learner"},
     {"budget"},

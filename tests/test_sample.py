@@ -18,8 +18,9 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import CHUNK, Inference, Predictor
 from charrnn.pattern import Pattern
 from charrnn.rules import Rules
-from charrnn.sample import after, after_all, fresh, generator, opening, sample, seeded
+from charrnn.sample import fresh, generator, opening, sample, seeded
 from charrnn.states import Start
+from charrnn.streams import after, after_all
 from charrnn.vocab import Vocabulary
 from tests.conftest import random_weights
 
