@@ -266,6 +266,15 @@ def test_a_state_that_cannot_be_kept_is_told_before_anything_is_drawn(run: Path)
     assert "--save-state nowhere/s: there is no folder nowhere" in done.err
 
 
+def test_a_long_prompt_is_told_and_read_as_any_other(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--prompt", TEXT, "--length", "20", "--temperature", "0")
+    short = sample(*arguments)
+    monkeypatch.setattr("charrnn.cli.prompts.LONG_PROMPT", 1000)
+    long = sample(*arguments)
+    assert long.out == short.out
+    assert long.err == "the prompt has 1,920 characters; --save-state keeps where a text ends\n"
+
+
 # --- several models ---
 
 

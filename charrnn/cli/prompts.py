@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from charrnn.vocab import Vocabulary
 
 LONG_PROMPT = 100_000
-"""Characters from which on reading a prompt has a bar."""
+"""Characters from which on reading a prompt is told, and has a bar."""
 
 
 class Unknown(StrEnum):
@@ -187,6 +187,7 @@ class Starts:
             start = Start(ids if len(ids) else opening(self.vocabulary), self.predictor.start(1))
         if len(start.unread) < LONG_PROMPT:
             return start
+        self.out.note(f"the prompt has {len(ids):,} characters; --save-state keeps where a text ends")
         last = start.unread[-1:]
         with self.out.bar(desc="reading the prompt", unit="char", unit_scale=True, total=len(ids)) as bar:
             for piece, _, state in read(self.predictor, start.unread[:-1], start.state):
