@@ -41,7 +41,9 @@ def _section(name: str, command: Any) -> list[str]:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     usage = " ".join(
-        f"[{p.metavar or p.name.upper()}]" if not p.required else p.name.upper() for p in arguments
+        (f"[{p.metavar or p.name.upper()}]" if not p.required else p.name.upper())
+        + ("..." if p.nargs == -1 else "")
+        for p in arguments
     )
     about, _, examples = inspect.cleandoc(command.help).partition("Examples:")
     parts = [f"## {name}\n", f"`{' '.join(f'{name} {usage}'.split())} [OPTIONS]`\n", about.strip() + "\n"]

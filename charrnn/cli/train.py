@@ -39,7 +39,7 @@ def train(
     text: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT...",
+            metavar="TEXT",
             help="Files, folders, - for stdin, or a catalogue name; .gz .bz2 .xz are read as they are."
             " Default: python-stdlib.",
             show_default=False,
