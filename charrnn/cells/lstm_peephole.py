@@ -29,7 +29,7 @@ class LSTMPeephole(Cell):
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         h, c = carry
         pi, pf, po = ops.split(w.peephole, 3)
-        zi, zf, zg, zo = ops.split(x + ops.product(h, w.weight_hh), 4)
+        zi, zf, zg, zo = ops.split(ops.affine(x, h, w.weight_hh), 4)
         i, f = ops.sigmoid(zi + pi * c), ops.sigmoid(zf + pf * c)
         g = ops.tanh(zg)
         c = f * c + i * g
