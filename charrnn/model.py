@@ -327,6 +327,9 @@ class Layer(nn.Module):
         if hasattr(w, "weight_hh"):
             w.weight_hh = Recurrent(w.weight_hh)
             rows = w.weight_hh.inputs(rows)
+        for name, vector in vars(w).items():
+            if name != "weight_hh" and vector.dim() == 1:  # its gradient is summed over the batch once
+                setattr(w, name, vector.expand(len(carry[0]), -1))
         for row in rows:
             carry, _ = self.cell.step(w, row, carry, TorchOps)
             outputs.append(carry[0])
