@@ -179,7 +179,7 @@ class _Affine(torch.autograd.Function):
         return gradient, product(gradient, ctx.matrix.T), None
 
 
-LARGE = 1 << 17
+LARGE = 1 << 16
 """Numbers in a matrix for which ``_Affine`` is worth its price, one call of Python each way."""
 
 
