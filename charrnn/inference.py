@@ -77,6 +77,12 @@ class NumpyOps:
         return rows
 
     @staticmethod
+    def affine(x: Floats, h: Floats, matrix: Floats) -> Floats:
+        rows = NumpyOps.product(h, matrix)
+        rows += x
+        return rows
+
+    @staticmethod
     def sigmoid(x: Floats) -> Floats:
         return NumpyOps.gates(x, ("sigmoid",))[0]
 

@@ -6,8 +6,8 @@ B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -46,6 +46,12 @@ class TorchOps:
     def product(x: Tensor, matrix: Tensor | Recurrent) -> Tensor:
         found: Tensor = x @ matrix.T
         return found
+
+    @staticmethod
+    def affine(x: Tensor, h: Tensor, matrix: Tensor | Recurrent | Block) -> Tensor:
+        if isinstance(matrix, Tensor):
+            return torch.addmm(x, h, matrix.T)
+        return matrix.affine(x, h)
 
     @staticmethod
     def split(x: Tensor, parts: int) -> Sequence[Tensor]:
@@ -133,6 +139,16 @@ def product(x: Tensor, matrix: Tensor) -> Tensor:
     return x @ matrix.T
 
 
+def transposed_product(left: Tensor, right: Tensor) -> Tensor:
+    """``left.T @ right`` by ``product``: (N, R), (N, D) -> (R, D), a gradient of weights."""
+    # Of two transposed arrays oneDNN copies the first to where it can read it: the narrower one, then.
+    # A second one whose rows lie apart takes it a hundred times as long.
+    left, right = left.contiguous(), right.contiguous()
+    if left.shape[1] > right.shape[1]:
+        return product(right.T, left.T).T
+    return product(left.T, right.T)
+
+
 class _Product(torch.autograd.Function):
     """``product`` and its gradients: (..., D), (R, D) -> (..., R)."""
 
@@ -146,34 +162,16 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         x, matrix = ctx.saved_tensors
         back = product(gradient, matrix.T) if ctx.needs_input_grad[0] else None
-        return back, product(gradient.flatten(0, -2).T, x.flatten(0, -2).T)
+        return back, transposed_product(gradient.flatten(0, -2), x.flatten(0, -2))
 
 
-class _Zeros(torch.autograd.Function):
-    """Zeros (T, B, R) to add to T products ``h @ U.T`` in which U (R, H) is taken for a constant.
-
-    Their gradients are those of the products, so that U's is had here, in one product over all
-    times, where autograd would add up T small ones. ``read``: a list that by then holds the T h.
-    """
+class _Affine(torch.autograd.Function):
+    """x + h @ U.T by ``product``, U taken for a constant: (B, R), (B, H), (R, H) -> (B, R)."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, times: int, batch: int, read: list[Tensor]) -> Tensor:
-        ctx.read = read
-        return matrix.new_zeros(()).expand(times, batch, len(matrix))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return product(gradient.flatten(0, 1).T, torch.cat(ctx.read).T), None, None, None
-
-
-class _Times(torch.autograd.Function):
-    """One of these products, by ``product``: zeros (B, R), h (B, H), U -> (B, R)."""
-
-    @staticmethod
-    def forward(ctx: Any, zeros: Tensor, h: Tensor, matrix: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, h: Tensor, matrix: Tensor) -> Tensor:
         ctx.matrix = matrix
-        return product(h, matrix)
+        return product(h, matrix).add_(x)
 
     @staticmethod
     @once_differentiable
@@ -181,45 +179,93 @@ class _Times(torch.autograd.Function):
         return gradient, product(gradient, ctx.matrix.T), None
 
 
-LARGE = 1 << 17
-"""Numbers in a matrix for which ``_Times`` is worth its price, one call of Python each way."""
+LARGE = 1 << 16
+"""Numbers in a matrix for which ``_Affine`` is worth its price, one call of Python each way."""
+
+
+class Block:
+    """Some rows of a recurrent matrix U, (R, H), as the steps read them by ``ops.affine(x, h, block)``.
+
+    They take the matrix for a constant. Kept for its gradient are each h, and on the way back the
+    gradient of each sum, by the number of the reading, until the inputs' own gradient is had: a
+    way back that ends at the first carry alone would leave them to the next.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.constant = matrix.detach()
+        self.read: list[Tensor] = []
+        self.gradients: dict[int, Tensor] = {}
+
+    def affine(self, x: Tensor, h: Tensor) -> Tensor:
+        """x + h @ U.T: (B, R), (B, H) -> (B, R)."""
+        if not torch.is_grad_enabled():
+            return product(h, self.constant).add_(x)
+        if self.constant.numel() < LARGE:
+            found = torch.addmm(x, h, self.constant.T)
+        else:
+            found = _Affine.apply(x, h, self.constant)  # type: ignore[no-untyped-call]
+        if x.requires_grad:
+            keep = partial(self.gradients.__setitem__, len(self.read))
+            found.register_hook(keep)  # type: ignore[no-untyped-call]
+            self.read.append(h.detach())
+        return found
+
+    def gradient(self) -> Tensor | float:
+        """The matrix's, (R, H), of all sums in one product."""
+        if not self.gradients:
+            return 0.0
+        read = torch.cat([self.read[index] for index in self.gradients])
+        found = transposed_product(torch.cat(list(self.gradients.values())), read)
+        self.gradients.clear()
+        return found
 
 
 class Recurrent:
-    """A recurrent matrix U (R, H) over T steps, which read it by ``ops.product(h, u)``, or of ``u[rows]``.
+    """A recurrent matrix U (R, H) as the steps of one call read it: whole, or by ``Block``s, ``u[rows]``.
 
-    The values and gradients are the tensor's, but U's gradient is had in one product (``_Zeros``).
-    Every step reads the same blocks of rows, each once.
+    The values and gradients are the tensor's. But autograd would make U's gradient of each
+    step's few rows, and add all of them up: here it is had in one product for each block.
     """
 
-    def __init__(self, matrix: Tensor, times: int) -> None:
-        self.matrix, self.times = matrix, times
-        self.constant = matrix.detach()
-        self.blocks: dict[tuple[int, int, int], Recurrent] = {}
-        self.read: list[Tensor] = []
-        self.zeros: Iterator[Tensor] = iter(())
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self.blocks: dict[tuple[int, int, int], Block] = {}
 
-    def __getitem__(self, rows: slice) -> Recurrent:
+    def __getitem__(self, rows: slice) -> Block:
         key = rows.indices(len(self.matrix))
         if key not in self.blocks:
-            self.blocks[key] = Recurrent(self.matrix[rows], self.times)
+            self.blocks[key] = Block(self.matrix[rows])
         return self.blocks[key]
 
-    @property
-    def T(self) -> Recurrent:
-        return self
+    def affine(self, x: Tensor, h: Tensor) -> Tensor:
+        return self[:].affine(x, h)
 
-    def __rmatmul__(self, h: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return product(h, self.constant)
-        if not self.read:
-            zeros: Tensor = _Zeros.apply(self.matrix, self.times, len(h), self.read)  # type: ignore[no-untyped-call]
-            self.zeros = iter(zeros.unbind())
-        self.read.append(h.detach())
-        if self.constant.numel() < LARGE:
-            return torch.addmm(next(self.zeros), h, self.constant.T)
-        times: Tensor = _Times.apply(next(self.zeros), h, self.constant)  # type: ignore[no-untyped-call]
-        return times
+    @property
+    def T(self) -> Tensor:
+        """For products that are not part of a sum with the input: by plain autograd."""
+        return self.matrix.T
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """The steps' inputs (T, B, ...), of which every sum with a product of U is to be made."""
+        found: Tensor = _Inputs.apply(rows, self.matrix, self.blocks)  # type: ignore[no-untyped-call]
+        return found
+
+
+class _Inputs(torch.autograd.Function):
+    """The inputs as they are. Their gradient comes after those of all sums, and so U's is had here."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, matrix: Tensor, blocks: dict[tuple[int, int, int], Block]) -> Tensor:
+        ctx.shape, ctx.blocks = matrix.shape, blocks
+        return rows.view_as(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        found = gradient.new_zeros(ctx.shape)
+        for rows, block in ctx.blocks.items():
+            found[slice(*rows)] += block.gradient()
+        return gradient, found, None
 
 
 class Layer(nn.Module):
@@ -279,7 +325,11 @@ class Layer(nn.Module):
             y = scanned(*factors, carry[0])
             return y, (y[-1],)
         if hasattr(w, "weight_hh"):
-            w.weight_hh = Recurrent(w.weight_hh, len(rows))
+            w.weight_hh = Recurrent(w.weight_hh)
+            rows = w.weight_hh.inputs(rows)
+        for name, vector in vars(w).items():
+            if name != "weight_hh" and vector.dim() == 1:  # its gradient is summed over the batch once
+                setattr(w, name, vector.expand(len(carry[0]), -1))
         for row in rows:
             carry, _ = self.cell.step(w, row, carry, TorchOps)
             outputs.append(carry[0])

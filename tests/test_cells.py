@@ -162,6 +162,18 @@ def test_gradients_over_time_are_those_of_plain_autograd(
 
 
 @every_cell
+def test_gradients_of_a_text_of_which_the_end_does_not_count_are_those_of_its_beginning(name: str) -> None:
+    text, found = torch.from_numpy(ids()), []
+    for read in (text, text[:, :4]):
+        model = stepped(network(name))
+        logits, _ = model(read, model.start(B))
+        logits[:, :4].square().sum().backward()
+        found.append([p.grad for p in model.parameters()])
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
+
+
+@every_cell
 def test_gradients_in_float32_are_near_those_in_float64(name: str) -> None:
     text = torch.from_numpy(ids())
     found = []

@@ -33,6 +33,9 @@ class Ops(Protocol):
     def product(self, x: Array, matrix: Array) -> Array:
         """(B, H), (rows, H) -> (B, rows): ``x @ matrix.T``."""
 
+    def affine(self, x: Array, h: Array, matrix: Array) -> Array:
+        """(B, rows), (B, H), (rows, H) -> (B, rows): ``x + h @ matrix.T``."""
+
     def tanh(self, x: Array) -> Array: ...
 
     def sigmoid(self, x: Array) -> Array: ...
@@ -85,8 +88,9 @@ class Cell(ABC):
     def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         """One character on.
 
-        w: the layer's parameters as attributes; ``weight_hh`` is read as ``ops.product(h, w.weight_hh)``,
-        or its ``weight_hh[rows]`` with each block of rows once (training gathers their gradients).
+        w: the layer's parameters as attributes. ``weight_hh``, whole or ``weight_hh[rows]``, is read by
+        ``ops.affine``, whose first argument is to come of x (with x's gradient training has the
+        matrix's, of all times at once), or whole by ``ops.product``.
         x: (B, G*H), ``weight_ih @ input + bias``, done for all times at once (and for ``bare``
         cells the input itself behind it, (B, G*H + H)).
         carry: a (B, H) each, not changed.  Returns the next carry, and the gates in the order of

@@ -20,7 +20,7 @@ class GRUCho(Cell):
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         (h,) = carry
         two = 2 * h.shape[-1]
-        r, z = ops.gates(x[:, :two] + ops.product(h, w.weight_hh[:two]), self.kinds[:2])
-        n = ops.tanh(x[:, two:] + ops.product(r * h, w.weight_hh[two:]))
+        r, z = ops.gates(ops.affine(x[:, :two], h, w.weight_hh[:two]), self.kinds[:2])
+        n = ops.tanh(ops.affine(x[:, two:], r * h, w.weight_hh[two:]))
         h = n + z * (h - n)
         return (h,), (r, z, n)

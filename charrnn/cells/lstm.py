@@ -23,7 +23,7 @@ class LSTM(Cell):
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         h, c = carry
-        i, f, g, o = ops.gates(x + ops.product(h, w.weight_hh), self.kinds)
+        i, f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.kinds)
         c = f * c + i * g
         h = o * ops.tanh(c)
         return (h, c), (i, f, g, o)

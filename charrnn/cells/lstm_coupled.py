@@ -22,7 +22,7 @@ class LSTMCoupled(Cell):
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         h, c = carry
-        f, g, o = ops.gates(x + ops.product(h, w.weight_hh), self.kinds)
+        f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.kinds)
         c = g + f * (c - g)
         h = o * ops.tanh(c)
         return (h, c), (f, g, o)

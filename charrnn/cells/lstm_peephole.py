@@ -16,7 +16,7 @@ from charrnn.cells import Array, Carry, Cell, Ops
 
 
 class LSTMPeephole(Cell):
-    """``peephole`` (3H,) holds pi, pf, po: each unit's gates see that unit's memory alone."""
+    """``peephole_i``, ``_f``, ``_o`` (H,) are pi, pf, po: a unit's gates see that unit's memory alone."""
 
     carries = ("hidden", "memory")
     gates = ("input", "forget", "candidate", "output")
@@ -24,15 +24,16 @@ class LSTMPeephole(Cell):
     start_bias: ClassVar = {"forget": 1.0}
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        return super().shapes(inputs, hidden) | {"peephole": (3 * hidden,)}
+        peepholes = {f"peephole_{gate}": (hidden,) for gate in "ifo"}
+        return super().shapes(inputs, hidden) | peepholes
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         h, c = carry
-        pi, pf, po = ops.split(w.peephole, 3)
-        zi, zf, zg, zo = ops.split(x + ops.product(h, w.weight_hh), 4)
-        i, f = ops.sigmoid(zi + pi * c), ops.sigmoid(zf + pf * c)
+        zi, zf, zg, zo = ops.split(ops.affine(x, h, w.weight_hh), 4)
+        i = ops.sigmoid(zi + w.peephole_i * c)
+        f = ops.sigmoid(zf + w.peephole_f * c)
         g = ops.tanh(zg)
         c = f * c + i * g
-        o = ops.sigmoid(zo + po * c)
+        o = ops.sigmoid(zo + w.peephole_o * c)
         h = o * ops.tanh(c)
         return (h, c), (i, f, g, o)

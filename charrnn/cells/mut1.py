@@ -31,7 +31,7 @@ class MUT1(Cell):
         one = h.shape[-1]
         zx, rx, bare = ops.split(x, 3)
         z = ops.sigmoid(zx)
-        r = ops.sigmoid(rx + ops.product(h, w.weight_hh[:one]))
-        n = ops.tanh(ops.product(r * h, w.weight_hh[one:]) + ops.tanh(bare) + w.bias_n)
+        r = ops.sigmoid(ops.affine(rx, h, w.weight_hh[:one]))
+        n = ops.tanh(ops.affine(ops.tanh(bare) + w.bias_n, r * h, w.weight_hh[one:]))
         h = h + z * (n - h)
         return (h,), (z, r, n)

@@ -28,11 +28,10 @@ class MUT2(Cell):
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         (h,) = carry
-        two = 2 * h.shape[-1]
+        one, two = h.shape[-1], 2 * h.shape[-1]
         zx, nx, bare = ops.split(x, 3)
-        zh, rh = ops.split(ops.product(h, w.weight_hh[:two]), 2)
-        z = ops.sigmoid(zx + zh)
-        r = ops.sigmoid(bare + rh + w.bias_r)
-        n = ops.tanh(nx + ops.product(r * h, w.weight_hh[two:]))
+        z = ops.sigmoid(ops.affine(zx, h, w.weight_hh[:one]))
+        r = ops.sigmoid(ops.affine(bare + w.bias_r, h, w.weight_hh[one:two]))
+        n = ops.tanh(ops.affine(nx, r * h, w.weight_hh[two:]))
         h = h + z * (n - h)
         return (h,), (z, n, r)

@@ -19,8 +19,8 @@ class MUT3(Cell):
         (h,) = carry
         one = h.shape[-1]
         zx, rx, nx = ops.split(x, 3)
-        z = ops.sigmoid(zx + ops.product(ops.tanh(h), w.weight_hh[:one]))
-        r = ops.sigmoid(rx + ops.product(h, w.weight_hh[one : 2 * one]))
-        n = ops.tanh(nx + ops.product(r * h, w.weight_hh[2 * one :]))
+        z = ops.sigmoid(ops.affine(zx, ops.tanh(h), w.weight_hh[:one]))
+        r = ops.sigmoid(ops.affine(rx, h, w.weight_hh[one : 2 * one]))
+        n = ops.tanh(ops.affine(nx, r * h, w.weight_hh[2 * one :]))
         h = h + z * (n - h)
         return (h,), (z, r, n)

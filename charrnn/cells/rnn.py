@@ -14,5 +14,5 @@ class RNN(Cell):
 
     def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
         (h,) = carry
-        h = ops.tanh(x + ops.product(h, w.weight_hh))
+        h = ops.tanh(ops.affine(x, h, w.weight_hh))
         return (h,), (h,)
