@@ -32,6 +32,8 @@ from charrnn.states import Start, rows
 from charrnn.streams import after_all
 
 WIDEST = 4096
+STRONGEST = 10
+"""The largest length penalty: far more than makes sense, and no text is too long for the power."""
 LONGEST_PENDING = 1000
 """Characters on which an endless search may be unsettled before the best beam settles them."""
 
@@ -63,8 +65,8 @@ class Search:
             )
         if not 0 <= self.diversity < math.inf:
             raise ConfigError(f"--diversity {self.diversity:g}: it must be 0 or more")
-        if not 0 <= self.length_penalty < math.inf:
-            raise ConfigError(f"--length-penalty {self.length_penalty:g}: it must be 0 or more")
+        if not 0 <= self.length_penalty <= STRONGEST:
+            raise ConfigError(f"--length-penalty {self.length_penalty:g}: it must be from 0 to {STRONGEST}")
         if self.stochastic and self.groups > 1:
             raise ConfigError("--stochastic and --diverse: give one of the two")
 

@@ -107,7 +107,18 @@ def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
     assert found[0]["tags"] == ["é"]
     assert [line["prompt"] for line in found] == ["the", "the", "a\ncat", "a\ncat"]
     assert all(len(line["text"]) == 4 for line in found)
-    assert "first line" in refusal("--prompts", "-", stdin=b'{"prompt": "a"}\n{"id": 2}\n')
+    for second in (
+        '{"id": 2}',
+        '{"prompt": 2}',
+        "[1]",
+        "",
+        '{"prompt": "a", "x": NaN}',
+        '{"prompt": "a", "x": 1e999}',
+    ):
+        stdin = ('{"prompt": "a"}\n' + second + "\n").encode()
+        assert "line 2: it is no JSON object" in refusal(
+            "--prompts", "-", "--length", "2", "--json", stdin=stdin
+        )
 
 
 def test_no_prompts_are_no_outputs(run: Path) -> None:
@@ -471,6 +482,7 @@ def test_a_line_does_not_wait_while_other_texts_are_drawn(run: Path) -> None:
         (["--beam", "0"], "--beam 0"),
         (["--beam", "5000"], "--beam 5000"),
         (["--beam", "4", "--count", "5"], "--count 5"),
+        (["--beam", "4", "--length-penalty", "1e300"], "--length-penalty 1e+300"),
         (["--beam", "4", "--diverse", "3"], "--diverse 3"),
         (["--beam", "4", "--diverse", "2", "--stochastic"], "--stochastic and --diverse"),
         (["--beam", "4", "--temperature", "0"], "--temperature 0"),

@@ -145,6 +145,7 @@ def _prompt_of(line: str) -> dict[str, Any] | None:
     """A line as a JSON object with a text for a prompt; None where it is none."""
     try:
         found = json.loads(line)
+        json.dumps(found, allow_nan=False)  # Python reads NaN, which is no JSON
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("prompt"), str) else None

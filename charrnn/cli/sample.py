@@ -507,7 +507,8 @@ def _copied(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, st
     from charrnn.novel import Run, longest_runs
     from charrnn.vocab import code_points
 
-    opened = read_corpus(out, Origin([corpus], byte_level=vocabulary.byte_level), folder, stack, None)
+    origin = Origin([corpus], byte_level=vocabulary.byte_level)
+    opened = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
     theirs = opened.vocabulary.lookup(code_points(vocabulary.symbols))
 
     def copied(texts: Sequence[Text]) -> list[Run]:

@@ -61,17 +61,24 @@ class Origin:
 
 
 def read_corpus(
-    out: Terminal, origin: Origin, folder: Path, stack: ExitStack, begin: Checkpoint | None
+    out: Terminal,
+    origin: Origin,
+    folder: Path,
+    stack: ExitStack,
+    begin: Checkpoint | None = None,
+    advice: str | None = None,
 ) -> Corpus:
     """The text as ids, from files, stdin or the catalogue; with the symbols of the model to begin from.
 
-    Raises CharrnnError.
+    ``advice`` is for whoever gives bytes that are not in the encoding. Raises CharrnnError.
     """
     from charrnn import catalog
     from charrnn.corpus import Reading, open_corpus, sources, spooled
     from charrnn.errors import CorpusError
 
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
+    if advice is not None:
+        reading = replace(reading, advice=advice)
     given = origin.texts or [catalog.DEFAULT]
     if given.count("-") > 1:
         raise CorpusError("TEXT: - stands twice, but there is one standard input")
