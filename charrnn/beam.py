@@ -270,6 +270,10 @@ def _beam(
         logits = found[:, 0]
         position += 1
     best = list(_in_order(groups, distinct=not search.stochastic))[:count]
+    if not best and position:  # all have died, and none of them has come to a leaf
+        for one in flat:
+            one.certain, one.ended = len(one.drawn), "stuck"
+        best = sorted(flat, key=_by_rank)[:count]
     if not best:
         raise ConfigError(NOTHING_LEFT)
     for rank, one in enumerate(best):

@@ -59,7 +59,7 @@ class Choice:
     def __post_init__(self) -> None:
         for value in (self.temperature, self.final_temperature):
             if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(f"--temperature {value:g}: it must be 0 (greedy) or more")
+                raise ConfigError(f"--temperature {value:g}: it must be 0 (greedy) or more, and finite")
         if self.top_k < 0:
             raise ConfigError(f"--top-k {self.top_k}: it must be 0 (all) or more")
         if not 0 < self.top_p <= 1:
@@ -69,7 +69,9 @@ class Choice:
         if not 0 < self.typical <= 1:
             raise ConfigError(f"--typical {self.typical:g}: it must be above 0 and at most 1")
         if not 0 < self.repeat_penalty < math.inf:
-            raise ConfigError(f"--repeat-penalty {self.repeat_penalty:g}: it must be above 0; 1 is off")
+            raise ConfigError(
+                f"--repeat-penalty {self.repeat_penalty:g}: it must be above 0, and finite; 1 is off"
+            )
 
     @cached_property
     def _plain(self) -> bool:

@@ -17,6 +17,9 @@ from charrnn.vocab import Vocabulary, code_points
 
 Mask = NDArray[np.bool_]
 
+LONGEST = 1_000_000
+"""Characters from which on a length is not followed: the automaton would be larger than the text."""
+
 
 class _Units:
     """A vocabulary as the library wants one: a row of tokens, here the units, and an end of text."""
@@ -63,20 +66,29 @@ class Pattern:
         if not len(known):
             raise ConfigError(f"--match {self.expression}: no character may come")
         characters = "".join(_ranges(known))
-        if most and vocabulary.byte_level:
-            most = max(1, most // len(chr(known[-1]).encode()))
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Units(vocabulary)), slices=[])
+        widest = len(chr(known[-1]).encode()) if vocabulary.byte_level else 1
+        room = most // widest if most <= LONGEST else 0
+        if most and most < widest:
+            raise ConfigError(
+                f"--match {self.expression}: --length {most} is short: a character has up to {widest} bytes"
+            )
+        least = min(least, room or LONGEST)
         # Both at once: so nothing is begun that these characters, or this length, cannot finish.
-        length = f"{{{least},{most or ''}}}"
+        length = f"{{{least},{room or ''}}}"
         self._grammar = f"start: MATCH\nMATCH: /{_literal(expression)}/ & /[{characters}]{length}/\n"
         alone = LLMatcher(self._tokenizer, f"start: /{_literal(expression)}/\n", log_level=0)
         if alone.is_error() and "NoExtension" not in alone.get_error():
             raise ConfigError(f"--match {self.expression}: not an expression: {_reason(alone.get_error())}")
         first = self.start()
         if not first.whole and not first.may.any():
-            limits = f", at most {most} of them (--length)," if most else ""
+            limits = [f"at least {least} of them (--min-length)"] if least else []
+            if room:
+                each = f", of {widest} bytes each" if widest > 1 else ""
+                limits.append(f"at most {room} of them (--length {most}{each})")
+            which = f", {' and '.join(limits)}," if limits else ""
             raise ConfigError(
-                f"--match {self.expression}: no text of the characters that may come{limits} matches"
+                f"--match {self.expression}: no text of the characters that may come{which} matches"
             )
 
     def start(self) -> Match:
@@ -106,7 +118,8 @@ class Match:
             # A language without a text is an error to the library; what else goes wrong is its limits.
             if "NoExtension" not in (message := self._matcher.get_error()):
                 raise ConfigError(
-                    f"--match {self._pattern.expression}: too much to follow: {_reason(message)}"
+                    f"--match {self._pattern.expression}: too much to follow ({_reason(message)}):"
+                    " a plainer expression or a shorter --length may do"
                 )
             return
         self.may = np.unpackbits(bits, count=size, bitorder="little").astype(bool)

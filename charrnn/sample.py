@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     row      which of the starts it goes on from
     ids      characters that are certain to belong to it
     scores   log-probability of each, in nats, under the model itself; empty unless asked for
-    ended    None, or why it ends here: "length", "stop", "match"
+    ended    None, or why it ends here: "length", "stop", "match", or "stuck": no character may come
     then     where it stands, once it has ended
     rank     what it is ranked by, where a search has found it
     """
@@ -93,6 +93,16 @@ def sample(
     scores, position = None, 0
     while which:
         may = None if free else np.stack([courses[k].may() for k in which])
+        if may is not None and position:
+            goes_on = (may & (streams.logits != -np.inf)).any(-1)
+            if not goes_on.all():
+                for at in np.flatnonzero(~goes_on).tolist():
+                    yield Piece(which[at], *pending[which[at]], "stuck", ahead[which[at]])
+                stay = np.flatnonzero(goes_on).tolist()
+                if not stay:
+                    return
+                which, may = [which[at] for at in stay], may[stay]
+                streams.keep(stay)
         recent = np.stack([courses[k].recent() for k in which]) if penalised else None
         temperature = choice.temperature_at(position, rules.length)
         noise = gumbel([generators[k] for k in which], streams.logits.shape[-1])
@@ -118,7 +128,7 @@ def sample(
                 del drawn[:certain], its_scores[:certain]
         if not stay:
             return
-        if rules.pattern is not None:
+        if not free:
             for at in stay:
                 ahead[which[at]] = streams.where(at, int(ids[at]))
         if len(stay) < len(which):

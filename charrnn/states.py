@@ -48,6 +48,25 @@ def joined(states: Sequence[State]) -> State:
     )
 
 
+def may_save(path: Path) -> None:
+    """Raises CheckpointError where ``save_state`` would harm what is there: only a state is written over."""
+    try:
+        if not path.parent.is_dir():
+            raise CheckpointError(f"--save-state {path}: there is no folder {path.parent}")
+        if not path.exists():
+            return
+        ours = path.is_file() and not path.stat().st_size  # as mktemp makes one
+        if path.is_file() and not ours:
+            with safe_open(path, framework="numpy") as file:
+                ours = "charrnn-state" in (file.metadata() or {})
+    except OSError as error:
+        raise CheckpointError(f"--save-state {path}: {error.strerror or error}") from error
+    except SafetensorError:
+        ours = False
+    if not ours:
+        raise CheckpointError(f"--save-state {path}: what is there is no state, and is not written over")
+
+
 def save_state(path: Path, start: Start, model: dict[str, str]) -> None:
     """Write where a text stands, whole or not at all. ``model``: what the state is of, by name.
 

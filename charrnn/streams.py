@@ -98,7 +98,7 @@ class Streams:
 
     def keep(self, which: Sequence[int]) -> None:
         """Go on with these rows alone."""
-        self.state = rows(self.state, which)
+        self.logits, self.state = self.logits[which], rows(self.state, which)
         if self._alone:
             self._alone = [self._alone[at] for at in which]
 

@@ -54,13 +54,15 @@ class Replacement:
     def __call__(self, text: str) -> str:
         """The text as the model can read it.
 
-        The nearest is found by composed form, compatibility form, likeness, accents and case, in
+        The nearest is found by composed form, compatibility form, likeness, case and accents, in
         this order. Raises UnknownCharacterError for a character that nothing known is near to.
         """
         if self.knows(text):
             return text
         if not self._skip:
             text = unicodedata.normalize("NFC", text)
+            if not self.knows("\r"):
+                text = text.replace("\r\n", "\n")
         return "".join(map(self._one, text))
 
     def _one(self, character: str) -> str:
@@ -79,9 +81,12 @@ class Replacement:
 
 def _near(character: str) -> Iterator[str]:
     """What could stand for a character, the nearest first; nothing that is empty."""
-    forms = [character, unicodedata.normalize("NFKC", character), character.translate(ALIKE)]
-    forms.append(unicodedata.normalize("NFKC", character).translate(ALIKE))
+    compatible = unicodedata.normalize("NFKC", character)
     bare = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
-    forms += [bare, bare.translate(ALIKE)]
-    for form in forms:
-        yield from filter(None, (form, form.swapcase(), form.lower(), form.upper(), form.casefold()))
+    for forms in (
+        [character, compatible, character.translate(ALIKE), compatible.translate(ALIKE)],
+        [bare, bare.translate(ALIKE)],
+    ):
+        yield from filter(None, forms)
+        for form in forms:
+            yield from filter(None, (form.swapcase(), form.lower(), form.upper(), form.casefold()))

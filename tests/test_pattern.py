@@ -214,6 +214,20 @@ def test_where_nothing_is_allowed_nothing_matches() -> None:
         Pattern("aaa", VOCABULARY, None, 0, 2)
 
 
+def test_a_length_that_is_sure_to_hold_no_character_is_told() -> None:
+    vocabulary = Vocabulary("".join(sorted(set("☃a".encode().decode("latin-1")))), byte_level=True)
+    with pytest.raises(ConfigError, match="--length 2 is short: a character has up to 3 bytes"):
+        Pattern("☃", vocabulary, most=2)
+    with pytest.raises(ConfigError, match=r"at most 1 of them \(--length 5, of 3 bytes each\)"):
+        Pattern("a{5}", vocabulary, most=5)
+    assert Pattern("a", vocabulary, least=3, most=5).start().may.any()
+
+
+def test_a_length_beyond_any_is_none() -> None:
+    for least, most in ((0, 10**12), (0, 2**32), (3, 10**7)):
+        assert Pattern("a+", Vocabulary("ab"), None, least, most).start().may.tolist() == [True, False]
+
+
 def test_bytes_are_counted_so_that_what_is_begun_fits() -> None:
     vocabulary = Vocabulary("".join(sorted(set("é☃a".encode().decode("latin-1")))), byte_level=True)
     rules = Rules(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, most=10))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -398,12 +398,35 @@ def test_what_is_drawn_keeps_the_rules(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 9])
+def test_a_text_to_which_nothing_is_left_ends_there_and_the_others_go_on(batch: int) -> None:
+    rules = Rules(V, 30, no_repeat=2, stops=((0, 0, 0),))
+    pieces = list(
+        sample(
+            UNIFORM,
+            [Start(np.array([0]), UNIFORM.start(1))] * batch,
+            Choice(),
+            rules,
+            [generator(3, index) for index in range(batch)],
+        )
+    )
+    texts = [[id for piece in pieces if piece.row == row for id in piece.ids] for row in range(batch)]
+    ends = [next(piece for piece in pieces if piece.row == row and piece.ended) for row in range(batch)]
+    assert {end.ended for end in ends} == {"stuck"}  # there are no more than V * V pairs
+    for text, end in zip(texts, ends, strict=True):
+        assert {(text[-1], id) for id in range(V)} <= set(pairwise(text))
+        assert end.then is not None
+        assert end.then.unread.tolist() == text[-1:]
+    alone = sample(
+        UNIFORM, [Start(np.array([0]), UNIFORM.start(1))], Choice(), rules, [generator(3, batch - 1)]
+    )
+    assert [id for piece in alone for id in piece.ids] == texts[-1]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 9])
 def test_damage_and_dead_ends_are_told(batch: int) -> None:
     damaged = Bigram(np.full((V, V), np.nan))
     with pytest.raises(CheckpointError, match="not finite"):
         drawn(damaged, [Start(np.array([0]), damaged.start(1))] * batch)
-    with pytest.raises(ConfigError, match="no character is left"):
-        drawn(UNIFORM, [Start(np.array([0]), UNIFORM.start(1))] * batch, rules=Rules(V, 6, no_repeat=1))
     with pytest.raises(ConfigError, match="no character is left"):
         drawn(
             NEXT,

@@ -111,7 +111,6 @@ def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
         '{"id": 2}',
         '{"prompt": 2}',
         "[1]",
-        "",
         '{"prompt": "a", "x": NaN}',
         '{"prompt": "a", "x": 1e999}',
     ):
@@ -119,6 +118,13 @@ def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
         assert "line 2: it is no JSON object" in refusal(
             "--prompts", "-", "--length", "2", "--json", stdin=stdin
         )
+    blank = lines("--prompts", "-", "--length", "2", stdin=b'{"prompt": "a"}\n\n{"prompt": "t"}\n\n')
+    assert [line["prompt"] for line in blank] == ["a", "t"]
+
+
+def test_a_file_without_lines_is_not_read_into_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.cli.prompts.LONGEST_LINE", 1000)
+    assert "line 2: it has more than 1,000 bytes" in refusal("--prompts", "-", stdin=b"t\n" + b"a" * 5000)
 
 
 def test_no_prompts_are_no_outputs(run: Path) -> None:
@@ -145,7 +151,7 @@ def test_unknown_characters_are_an_error_or_left_out_or_read_as_the_nearest(run:
     assert "☃" in refusal("--prompt", "☃", "--unknown", "nearest")
 
 
-def test_the_nearest_is_composed_then_compatible_then_alike_then_bare_of_accents_then_of_another_case() -> (
+def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case_then_bare_of_accents() -> (
     None
 ):
     near = Replacement(Vocabulary("".join(sorted("abceéfinoxACE'\"-. 1"))))
@@ -159,6 +165,8 @@ def test_the_nearest_is_composed_then_compatible_then_alike_then_bare_of_accents
     assert near("É") == "é"
     assert near("①\u00a0") == "1 "
     assert near.replaced["à"] == "a"
+    few = Replacement(Vocabulary("\nFISafis"))
+    assert few("ﬁßıa\r\n") == "fissia\n"
 
 
 @given(st.text(max_size=20))
@@ -195,6 +203,20 @@ def test_what_matches_is_written_and_nothing_else(run: Path) -> None:
     for line in lines("--count", "6", "--match", r"(the|a) [a-d]+\.", "--length", "20"):
         assert re.fullmatch(r"(the|a) [a-d]+\.", line["text"])
         assert line["ended"] == "match"
+
+
+@pytest.mark.parametrize("options", [(), ("--beam", "4"), ("--count", "3")], ids=" ".join)
+def test_a_text_to_which_nothing_is_left_ends_and_is_told(run: Path, options: tuple[str, ...]) -> None:
+    arguments = ("--no-repeat", "1", "--length", "100", *options)
+    found = lines(*arguments)
+    assert {line["ended"] for line in found} == {"stuck"}
+    assert all(len(set(line["text"])) == len(line["text"]) > 1 for line in found)
+    assert sample(*arguments).err.count("ends early: no character is left that may come") == len(found)
+
+
+def test_characters_may_be_banned_and_allowed_in_several_options(run: Path) -> None:
+    assert not set("abe") & set(sample("--ban", "a", "--ban", "be", "--length", "300").text)
+    assert set(sample("--allow", "a", "--allow", "t", "--length", "100").text) == set("at")
 
 
 # --- beams ---
@@ -235,7 +257,7 @@ def test_texts_without_replacement_follow_their_seed(run: Path) -> None:
 def test_fewer_texts_than_asked_for_are_told(run: Path) -> None:
     done = sample("--beam", "9", "--count", "5", "--allow", "ac", "--length", "2")
     assert done.text.count("\n") == 4
-    assert done.err == "4 texts of 5 are found: there are no more\n"
+    assert done.err == "found 4 of 5 texts: there are no more\n"
 
 
 # --- between calls ---
@@ -269,6 +291,36 @@ def test_a_state_of_another_model_is_refused_with_the_reason(run: Path) -> None:
         in refusal("tiny", "--save-state", "nowhere/s", "--length", "2")
         or True
     )
+
+
+def test_a_state_is_written_over_nothing_but_a_state(run: Path) -> None:
+    Path("novel.txt").write_text(TEXT)
+    os.mkfifo("pipe")
+    os.symlink("kept", "link")
+    Path("empty").touch()
+    model_file = "checkpoints/tiny/model.safetensors"
+    before = Path(model_file).read_bytes()
+    for path in ("novel.txt", "pipe", model_file, "checkpoints", ".", ""):
+        done = charrnn("sample", "--save-state", path, "--length", "2")
+        assert (done.status, done.out) == (1, b"")
+        assert "is no state, and is not written over" in done.err
+    assert Path(model_file).read_bytes() == before
+    for path in ("kept", "kept", "empty", "link"):
+        sample("--save-state", path, "--length", "2")
+        sample("--load-state", path, "--length", "2")
+    assert Path("link").is_symlink()
+
+
+def test_a_state_is_kept_though_nobody_reads_the_text(run: Path) -> None:
+    pipeline = (
+        f"{sys.executable} -m charrnn sample --seed 1 --length 30000 --save-state s | head -c 10;"
+        " echo ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(["bash", "-c", pipeline], capture_output=True, check=True)
+    assert done.stdout.endswith(b"0\n")
+    whole = sample("--length", "30000", "--save-state", "whole")
+    assert whole.status == 0
+    assert Path("s").read_bytes() == Path("whole").read_bytes()
 
 
 def test_a_state_that_cannot_be_kept_is_told_before_anything_is_drawn(run: Path) -> None:
@@ -486,7 +538,6 @@ def test_a_line_does_not_wait_while_other_texts_are_drawn(run: Path) -> None:
         (["--beam", "4", "--diverse", "3"], "--diverse 3"),
         (["--beam", "4", "--diverse", "2", "--stochastic"], "--stochastic and --diverse"),
         (["--beam", "4", "--temperature", "0"], "--temperature 0"),
-        (["--beam", "4", "--no-repeat", "1", "--length", "100"], "no character is left"),
         (["--novel", "missing"], "missing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -497,7 +548,15 @@ def test_a_mistake_is_one_line_that_names_the_option(run: Path, arguments: list[
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--count", "0"), ("--batch", "0"), ("--repeat-window", "0"), ("--unknown", "guess"), ("--index", "-1")],
+    [
+        ("--count", "0"),
+        ("--batch", "0"),
+        ("--batch", str(2**63)),
+        ("--repeat-window", str(2**63)),
+        ("--repeat-window", "0"),
+        ("--unknown", "guess"),
+        ("--index", "-1"),
+    ],
 )
 def test_a_value_that_is_none_is_exit_2(run: Path, option: str, value: str) -> None:
     assert option in refusal(option, value, status=2)

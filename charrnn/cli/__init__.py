@@ -67,6 +67,9 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         return stopped.status
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        terminal.note("charrnn: not enough memory")
+        return 1
     except CharrnnError as error:
         if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":
             return 1  # under torchrun all processes were told the same; the first one speaks

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONG_PROMPT = 100_000
 """Characters from which on reading a prompt is told, and has a bar."""
+LONGEST_LINE = 1 << 26
+"""Bytes of a line from which on it is taken for a file without lines."""
 
 
 class Unknown(StrEnum):
@@ -97,11 +99,15 @@ class Prompts:
         from charrnn.errors import CharrnnError, CorpusError
 
         as_json = False
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
             try:
+                if len(line) == LONGEST_LINE:
+                    raise CorpusError(f"it has more than {LONGEST_LINE:,} bytes")
                 text = self._decoded(line if number > 1 else line.removeprefix(b"\xef\xbb\xbf"))
                 if number == 1:
                     as_json = _prompt_of(text) is not None
+                if as_json and not text.strip():
+                    continue
                 if as_json:
                     found = _prompt_of(text)
                     if found is None:
@@ -220,6 +226,6 @@ def keep_state(path: Path, then: Start | None, loaded: Sequence[Checkpoint]) -> 
 
     assert then is not None
     try:
-        states.save_state(path, then, identity(loaded))
+        states.save_state(path.resolve(), then, identity(loaded))
     except OSError as error:
         raise CheckpointError(f"--save-state {path}: {error.strerror or error}") from error

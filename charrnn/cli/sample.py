@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -92,15 +93,16 @@ def sample(
     unknown: Annotated[
         Unknown,
         typer.Option(
-            help="Characters of a prompt that the model does not know: nearest reads é as e, and tells.",
+            help="Characters of a prompt that the model does not know: nearest reads an accented e as e,"
+            " and tells.",
             rich_help_panel=TEXTS,
         ),
     ] = Unknown.error,
     ban: Annotated[
-        str | None, typer.Option(metavar="CHARS", help="None of these.", rich_help_panel=CHOICE)
+        list[str] | None, typer.Option(metavar="CHARS", help="None of these.", rich_help_panel=CHOICE)
     ] = None,
     allow: Annotated[
-        str | None, typer.Option(metavar="CHARS", help="Only these.", rich_help_panel=CHOICE)
+        list[str] | None, typer.Option(metavar="CHARS", help="Only these.", rich_help_panel=CHOICE)
     ] = None,
     match: Annotated[
         str | None,
@@ -125,7 +127,9 @@ def sample(
     ] = 1.0,
     repeat_window: Annotated[
         int,
-        typer.Option(min=1, help="How many characters have just been written.", rich_help_panel=CHOICE),
+        typer.Option(
+            min=1, max=1_000_000, help="How many characters have just been written.", rich_help_panel=CHOICE
+        ),
     ] = 64,
     temperature: Annotated[
         str,
@@ -203,7 +207,12 @@ def sample(
     ] = 0,
     batch: Annotated[
         int,
-        typer.Option(min=1, help="Texts drawn side by side at most; changes no text.", rich_help_panel=MUCH),
+        typer.Option(
+            min=1,
+            max=65_536,
+            help="Texts drawn side by side at most, and prompts read at a time; changes no text.",
+            rich_help_panel=MUCH,
+        ),
     ] = 64,
     beam: Annotated[
         int | None,
@@ -318,6 +327,7 @@ def sample(
     from charrnn.checkpoint import find, load
     from charrnn.choice import Choice
     from charrnn.errors import ConfigError
+    from charrnn.states import may_save
 
     out = terminal(context)
     if sum(given is not None for given in (prompt, prompt_file, prompts)) > 1:
@@ -342,15 +352,16 @@ def sample(
         "--count": count > 1,
         "--prompts": prompts,
         "--json": as_json or scores,
-        "--novel": novel,
+        "--novel": novel is not None,
         "--save-state": save_state,
     }.items():
         if given and not rules.ends:
             raise ConfigError(f"{option}: with --length 0 no text ends; give a --length, --stop or --match")
     if save_state and several:
         raise ConfigError("--save-state: it keeps one text; leave out --prompts and --count")
-    if save_state and not save_state.parent.is_dir():
-        raise ConfigError(f"--save-state {save_state}: there is no folder {save_state.parent}")
+    if save_state:
+        may_save(save_state)
+        out.outlives_reader = True  # the state is where the text ends, however much of it is read
 
     starts = Starts(out, vocabulary, predictor, load_state, loaded)
     reader = Prompts(out, vocabulary, unknown)
@@ -370,7 +381,9 @@ def sample(
     )
     scored = as_json or scores or colour
     with ExitStack() as stack:
-        copied = _copied(out, vocabulary, novel, corpora_folder(corpora), stack) if novel else None
+        copied = (
+            _copied(out, vocabulary, novel, corpora_folder(corpora), stack) if novel is not None else None
+        )
         writer: Writer
         if as_json or scores:
             writer = Lines(out, vocabulary, scores, copied)
@@ -390,7 +403,7 @@ def sample(
                 pieces = sampling.sample(predictor, begin, choice, rules, generators, scored)
             found = deliver(texts, pieces, writer)
             if found < len(texts):
-                out.note(f"{found} texts of {count} are found: there are no more")
+                out.note(f"found {found} of {count} texts: there are no more")
             if save_state:
                 keep_state(save_state, texts[0].then, loaded)
 
@@ -453,8 +466,8 @@ def _rules(
     out: Terminal,
     vocabulary: Vocabulary,
     limits: Limits,
-    allow: str | None,
-    ban: str | None,
+    allow: list[str] | None,
+    ban: list[str] | None,
     match: str | None,
 ) -> Rules:
     """Raises ConfigError."""
@@ -469,9 +482,9 @@ def _rules(
             continue
         if allowed is None:
             allowed = np.ones(len(vocabulary), bool)
-        characters = literal(given)
+        characters = literal("".join(given))
         if vocabulary.byte_level and not characters.isascii():
-            raise ConfigError(f"{option} {given}: the model knows bytes; give ASCII characters alone")
+            raise ConfigError(f"{option} {characters}: the model knows bytes; give ASCII characters alone")
         if strange := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
             out.note(f"{option}: {strange!r} would never come: the model does not know it")
         named = np.array([symbol in characters for symbol in vocabulary.symbols])
@@ -482,12 +495,7 @@ def _rules(
             stops.append(tuple(vocabulary.encode(text).tolist()))
         except UnknownCharacterError as error:
             raise ConfigError(f"--stop {text!r} would never come: {error}") from error
-    pattern = None
-    if match is not None:
-        from charrnn.pattern import Pattern
-
-        pattern = Pattern(literal(match), vocabulary, allowed, limits.least, limits.length)
-    return Rules(
+    rules = Rules(
         len(vocabulary),
         limits.length,
         limits.least,
@@ -496,8 +504,12 @@ def _rules(
         limits.keep_stop,
         limits.no_repeat,
         limits.window,
-        pattern,
     )
+    if match is None:
+        return rules
+    from charrnn.pattern import Pattern
+
+    return replace(rules, pattern=Pattern(literal(match), vocabulary, allowed, limits.least, limits.length))
 
 
 def _copied(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, stack: ExitStack) -> Copied:

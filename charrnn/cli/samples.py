@@ -73,6 +73,8 @@ def deliver(texts: Sequence[Text], pieces: Iterable[Piece], writer: Writer) -> i
             if text.ended is None:
                 break
             writer.end(text)
+            if text.ended == "stuck":
+                writer.out.note(f"text {text.index} ends early: no character is left that may come")
             current += 1
     writer.finish(texts[:current])
     writer.out.flush()
@@ -207,7 +209,7 @@ class Lines:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no infinity; and what differs between batches of other sizes is not told."""
+    """JSON knows no infinity; and the digits in which batches of other sizes differ are of no use."""
     return round(value, 4) if math.isfinite(value) else None
 
 

@@ -97,6 +97,7 @@ class Terminal:
     stdout_tty: bool = False
     stderr_tty: bool = False
     clock: Callable[[], float] = time.monotonic
+    outlives_reader: bool = False  # whether the work goes on when stdout's reader has gone
     _flushed: float = field(default=0.0, init=False)
     _last: bytes = field(default=b"", init=False)
     _bars: list[tqdm[Any]] = field(default_factory=list, init=False)
@@ -121,7 +122,7 @@ class Terminal:
         try:
             self.stdout.write(data)
         except OSError as error:
-            raise self._lost(error) from error
+            self._lost(error)
         self._last = data[-1:] or self._last
         self.keep_up()
 
@@ -135,7 +136,7 @@ class Terminal:
         try:
             self.stdout.flush()
         except OSError as error:
-            raise self._lost(error) from error
+            self._lost(error)
         self._flushed = self.clock()
 
     def finish(self) -> None:
@@ -144,12 +145,13 @@ class Terminal:
             self.write(b"\n")
         self.flush()
 
-    def _lost(self, error: OSError) -> Exception:
-        """What to raise when stdout takes no more."""
+    def _lost(self, error: OSError) -> None:
+        """stdout takes no more. Raises what it amounts to."""
         self.forget_stdout()
-        if isinstance(error, BrokenPipeError):
-            return OutputClosed()
-        return CharrnnError(f"cannot write to standard output: {error.strerror or error}")
+        if not isinstance(error, BrokenPipeError):
+            raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
+        if not self.outlives_reader:
+            raise OutputClosed from error
 
     def forget_stdout(self) -> None:
         """What stdout still holds goes nowhere."""
