@@ -126,11 +126,15 @@ def sample(
         ),
     ] = 1.0,
     repeat_window: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, max=1_000_000, help="How many characters have just been written.", rich_help_panel=CHOICE
+            min=1,
+            max=1_000_000,
+            help="How many characters have just been written. Default: 64.",
+            show_default=False,
+            rich_help_panel=CHOICE,
         ),
-    ] = 64,
+    ] = None,
     temperature: Annotated[
         str,
         typer.Option(
@@ -335,6 +339,16 @@ def sample(
     first, last = _ramp(temperature, length)
     choice = Choice(first, top_k, top_p, min_p, typical, repeat_penalty, last)
     search = _search(beam, length_penalty, diverse, diversity, stochastic)
+    window = (repeat_window or 64) if repeat_penalty != 1 else 0
+    as_json = as_json or scores
+    for option, idle, to in (
+        ("--keep-stop", keep_stop and not (stop or stop_at_newline), "--stop or --stop-at-newline"),
+        ("--repeat-window", repeat_window is not None and not window, "--repeat-penalty"),
+        ("--colour", colour and as_json, "text, not to --json"),
+        ("--delimiter", delimiter != r"\n" and as_json, "text, not to --json"),
+    ):
+        if idle:
+            raise ConfigError(f"{option}: it belongs to {to}")
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
     vocabulary = loaded[0].header.vocabulary
@@ -343,7 +357,7 @@ def sample(
     rules = _rules(
         out,
         vocabulary,
-        Limits(length, min_length, stops, keep_stop, no_repeat, repeat_window if repeat_penalty != 1 else 0),
+        Limits(length, min_length, stops, keep_stop, no_repeat, window),
         allow,
         ban,
         match,
@@ -351,7 +365,7 @@ def sample(
     for option, given in {
         "--count": count > 1,
         "--prompts": prompts,
-        "--json": as_json or scores,
+        "--json": as_json,
         "--novel": novel is not None,
         "--save-state": save_state,
     }.items():
@@ -379,13 +393,13 @@ def sample(
         Text(each, number, seed if draws or not search else None)
         for number, each in enumerate((each for each in given_prompts for _ in range(count)), index)
     )
-    scored = as_json or scores or colour
+    scored = as_json or colour
     with ExitStack() as stack:
         copied = (
             _copied(out, vocabulary, novel, corpora_folder(corpora), stack) if novel is not None else None
         )
         writer: Writer
-        if as_json or scores:
+        if as_json:
             writer = Lines(out, vocabulary, scores, copied)
         else:
             shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
@@ -438,6 +452,8 @@ def _search(
             option = "diverse" if name == "groups" else name.replace("_", "-")
             raise ConfigError(f"--{option}: it belongs to --beam WIDTH")
         return None
+    if stochastic and length_penalty is not None:
+        raise ConfigError("--length-penalty: --stochastic draws texts, and compares no lengths")
     if diversity is not None and groups is None:
         raise ConfigError("--diversity: it belongs to --diverse GROUPS")
     from charrnn.beam import Search
