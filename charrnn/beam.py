@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.choice import NOTHING_LEFT, Choice, Scores, gumbel, normalised
+from charrnn.choice import NOTHING_LEFT, Choice, Scores, gumbel, normalised, possible
 from charrnn.errors import ConfigError
 from charrnn.inference import Ids, Logits, Predictor, State
 from charrnn.rules import Course, Rules
@@ -286,8 +286,7 @@ def _scores(beams: Sequence[_Beam], logits: Logits, choice: Choice, temperature:
     A beam that cannot go on has -inf alone.
     """
     may = None if beams[0].course.free else np.stack([one.course.may() for one in beams])
-    left = logits if may is None else np.where(may, logits, -np.inf)
-    alive = (left > -np.inf).any(-1) | ~np.isfinite(logits.max(-1))  # damage is for ``Choice`` to tell
+    alive = possible(logits, may)
     recent = np.stack([one.course.recent() for one in beams]) if choice.repeat_penalty != 1 else None
     scores = np.full((len(beams), logits.shape[1] + 1), -np.inf)
     if alive.any():

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import Logits
+from charrnn.rules import Mask
 
 Scores = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 NOTHING_LEFT = (
     "no character is left that may come here: what --ban, --allow, --no-repeat and the like rule out is all"
@@ -177,6 +177,13 @@ def gumbel(generators: Sequence[np.random.Generator], size: int) -> Scores:
         drawn = np.stack([generator.standard_exponential(size) for generator in generators])
     np.log(drawn, out=drawn)
     return np.negative(drawn, out=drawn)
+
+
+def possible(logits: Logits, may: Mask | None) -> Mask:
+    """(B, V) logits -> (B,) whether any may come; true of damaged logits, which ``Choice`` tells."""
+    left = logits != -np.inf
+    found: Mask = (left if may is None else left & may).any(-1) | ~np.isfinite(logits.max(-1))
+    return found
 
 
 def normalised(scores: Scores) -> Scores:

@@ -13,9 +13,8 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
+from charrnn.rules import Mask
 from charrnn.vocab import Vocabulary, code_points
-
-Mask = NDArray[np.bool_]
 
 LONGEST = 1_000_000
 """Characters from which on a length is not followed: the automaton would be larger than the text."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.choice import Choice, gumbel, normalised
+from charrnn.choice import Choice, gumbel, normalised, possible
 from charrnn.inference import Ids, Predictor
 from charrnn.rules import Rules
 from charrnn.states import Start
@@ -23,7 +23,7 @@ class Piece(NamedTuple):
 
     row      which of the starts it goes on from
     ids      characters that are certain to belong to it
-    scores   log-probability of each, in nats, under the model itself; empty unless asked for
+    scores   log-probability of each, in nats, under the model itself; of a draw, only if asked for
     ended    None, or why it ends here: "length", "stop", "match", or "stuck": no character may come
     then     where it stands, once it has ended
     rank     what it is ranked by, where a search has found it
@@ -83,7 +83,6 @@ def sample(
     # What is drawn and not yet certain, and its scores.
     pending: list[tuple[list[int], list[float]]] = [([], []) for _ in starts]
     streams = Streams(predictor, starts, choice)
-    ahead = list(starts)  # where each stood before the character it has read last
     for k, course in enumerate(courses):
         if course.ended:  # all have, or none: the rules are the same
             yield Piece(k, [], [], course.ended, starts[k])
@@ -94,10 +93,10 @@ def sample(
     while which:
         may = None if free else np.stack([courses[k].may() for k in which])
         if may is not None and position:
-            goes_on = (may & (streams.logits != -np.inf)).any(-1)
+            goes_on = possible(streams.logits, may)
             if not goes_on.all():
                 for at in np.flatnonzero(~goes_on).tolist():
-                    yield Piece(which[at], *pending[which[at]], "stuck", ahead[which[at]])
+                    yield Piece(which[at], *pending[which[at]], "stuck", streams.stood(at))
                 stay = np.flatnonzero(goes_on).tolist()
                 if not stay:
                     return
@@ -120,7 +119,7 @@ def sample(
             then = None
             if course.ended:
                 # A character that shows a match to be over is not part of the text, and is not read.
-                then = streams.where(at, id) if course.count > count else ahead[k]
+                then = streams.where(at, id) if course.count > count else streams.stood(at)
             else:
                 stay.append(at)
             if certain or then:
@@ -128,9 +127,6 @@ def sample(
                 del drawn[:certain], its_scores[:certain]
         if not stay:
             return
-        if not free:
-            for at in stay:
-                ahead[which[at]] = streams.where(at, int(ids[at]))
         if len(stay) < len(which):
             which, ids = [which[at] for at in stay], ids[stay]
             streams.keep(stay)

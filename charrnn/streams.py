@@ -8,12 +8,14 @@ B: texts   V: vocabulary   N: characters of a prompt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.choice import Choice, Mask, Scores, gumbel
+from charrnn.choice import Choice, Scores, gumbel
 from charrnn.inference import CHUNK, Ids, Logits, Predictor, State, Trace, read
+from charrnn.rules import Mask
 from charrnn.states import Start, joined, row, rows
 
 
@@ -61,11 +63,13 @@ class Streams:
 
     def __init__(self, predictor: Predictor, starts: Sequence[Start], choice: Choice) -> None:
         self._predictor, self._choice = predictor, choice
+        self._starts = starts
+        self._read: tuple[Ids, State] | None = None  # what has been read last, and after which state
         self._alone: list[_Alone] = []
         self.logits, self.state = after_all(predictor, starts)
         if len(starts) == 1:
             return
-        if _forgets(predictor, choice, self.logits[:1], row(self.state, 0)):
+        if _forgets(predictor, choice):  # type: ignore[arg-type]  # as any object it is hashed by identity
             # A start that all share has been read alone.
             shared = all(start is starts[0] for start in starts)
             self._alone = [
@@ -96,8 +100,19 @@ class Streams:
         """Where the text of a row stands when ``id`` is its next character."""
         return Start(np.array([id]), row(self.state, at))
 
+    def stood(self, at: int) -> Start:
+        """Where the text of a row stood before the character that it has read last."""
+        if self._read is None:
+            return self._starts[at]
+        ids, state = self._read
+        return Start(ids[at : at + 1], row(state, at))
+
     def keep(self, which: Sequence[int]) -> None:
         """Go on with these rows alone."""
+        if self._read is None:
+            self._starts = [self._starts[at] for at in which]
+        else:
+            self._read = self._read[0][which], rows(self._read[1], which)
         self.logits, self.state = self.logits[which], rows(self.state, which)
         if self._alone:
             self._alone = [self._alone[at] for at in which]
@@ -106,6 +121,7 @@ class Streams:
         """(B,) the next character of each."""
         for alone, id in zip(self._alone, ids.tolist(), strict=False):  # there may be none
             alone.unread.append(id)
+        self._read = ids, self.state
         found, self.state = self._predictor(ids[:, None], self.state)
         self.logits = found[:, 0]
 
@@ -146,14 +162,16 @@ def _side_by_side(answers: Sequence[tuple[Logits, State]]) -> tuple[Logits, Stat
 NUDGE, LATER, GROWN = 1e-3, 128, 10
 
 
-def _forgets(predictor: Predictor, choice: Choice, logits: Logits, state: State) -> bool:
-    """Whether a nudge to the state (1, H) has not grown tenfold ``LATER`` characters on.
+@lru_cache(maxsize=1)
+def _forgets(predictor: Predictor, choice: Choice) -> bool:
+    """Whether a nudge to the state has not grown tenfold ``LATER`` characters on.
 
     Then what rounding does to a state stays small too, as in networks that have learnt, where a nudge
     shrinks a thousandfold or is at most remembered. Many networks with random weights are chaotic:
-    there it grows by hundreds, and two texts soon have nothing in common.
+    there it grows by hundreds, and two texts soon have nothing in common. Asked once for all batches.
     """
     generator = np.random.default_rng(0)
+    logits, state = after(predictor, Start(np.zeros(LATER, int), predictor.start(1)))
     nudged = tuple(
         tuple(part + (NUDGE * generator.standard_normal(part.shape)).astype(part.dtype) for part in carry)
         for carry in state

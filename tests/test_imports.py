@@ -98,6 +98,7 @@ def test_every_command_is_two_files_of_one_name() -> None:
         "common",
         "prompts",
         "samples",
+        "settings",
         "shades",
         "texts",
         "watch",

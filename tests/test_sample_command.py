@@ -171,8 +171,8 @@ def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case
 
 @given(st.text(max_size=20))
 def test_what_is_left_after_skipping_is_known_and_in_order(text: str) -> None:
-    skip = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
-    assert skip(text) == "".join(c for c in text if c in "abc é")
+    known = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
+    assert known(text) == "".join(c for c in text if c in "abc é")
 
 
 @given(st.text(max_size=8))
@@ -335,7 +335,11 @@ def test_a_long_prompt_is_told_and_read_as_any_other(run: Path, monkeypatch: pyt
     monkeypatch.setattr("charrnn.cli.prompts.LONG_PROMPT", 1000)
     long = sample(*arguments)
     assert long.out == short.out
-    assert long.err == "the prompt has 1,920 characters; --save-state keeps where a text ends\n"
+    told = "the prompt has 1,920 characters; --save-state keeps where a text ends\n"
+    assert long.err == told
+    several = sample(*arguments, "--count", "3", "--batch", "1", "--no-echo")
+    assert several.err == told, "it is read once for all batches"
+    assert several.out == 3 * (short.out.removeprefix(TEXT.encode()) + b"\n")
 
 
 # --- several models ---

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,7 +36,7 @@ class Unknown(StrEnum):
     nearest = "nearest"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompt:
     """A prompt: as it was given, as ids (N,), and the other fields of its JSON line."""
 
@@ -158,74 +159,80 @@ def _prompt_of(line: str) -> dict[str, Any] | None:
 
 
 class Starts:
-    """Where texts begin: a saved state, or nothing, and then a prompt."""
+    """Where texts begin: a saved state, or nothing, and then a prompt; and where one ended."""
 
     def __init__(
-        self,
-        out: Terminal,
-        vocabulary: Vocabulary,
-        predictor: Predictor,
-        saved: Path | None,
-        loaded: Sequence[Checkpoint],
+        self, out: Terminal, loaded: Sequence[Checkpoint], predictor: Predictor, saved: Path | None
     ) -> None:
         """``saved`` is the file of a state. Raises CheckpointError when it is of another model."""
         from charrnn.states import load_state
 
-        self.out, self.vocabulary, self.predictor = out, vocabulary, predictor
+        self.out, self.loaded, self.predictor = out, loaded, predictor
+        self.vocabulary = loaded[0].header.vocabulary
         self._begin: Start | None = None
+        self._long: tuple[Prompt, Start] | None = None  # the long prompt that was read last
         if saved is not None:
-            self._begin = load_state(saved, identity(loaded), predictor, len(vocabulary))
+            self._begin = load_state(saved, self._identity, predictor, len(self.vocabulary))
 
     def of(self, prompts: Sequence[Prompt]) -> list[Start]:
         """One for each; the same where the prompt is the same, so that it is read once."""
-        found = {id(prompt): self._one(prompt.ids) for prompt in {id(p): p for p in prompts}.values()}
-        return [found[id(prompt)] for prompt in prompts]
+        found = {prompt: self._one(prompt) for prompt in dict.fromkeys(prompts)}
+        return [found[prompt] for prompt in prompts]
 
-    def _one(self, ids: Ids) -> Start:
+    def _one(self, prompt: Prompt) -> Start:
         import numpy as np
 
-        from charrnn.inference import read
         from charrnn.sample import opening
         from charrnn.states import Start
 
+        if self._long and self._long[0] is prompt:
+            return self._long[1]
+        ids = prompt.ids
         if self._begin is not None:
             start = Start(np.concatenate([self._begin.unread, ids]), self._begin.state)
         else:
             start = Start(ids if len(ids) else opening(self.vocabulary), self.predictor.start(1))
-        if len(start.unread) < LONG_PROMPT:
-            return start
-        self.out.note(f"the prompt has {len(ids):,} characters; --save-state keeps where a text ends")
-        last = start.unread[-1:]
-        with self.out.bar(desc="reading the prompt", unit="char", unit_scale=True, total=len(ids)) as bar:
-            for piece, _, state in read(self.predictor, start.unread[:-1], start.state):
-                bar.update(len(piece))
-                start = Start(last, state)
+        if len(start.unread) >= LONG_PROMPT:
+            start = self._read(start)
+            self._long = prompt, start
         return start
 
+    def _read(self, start: Start) -> Start:
+        """All but the last character read, with a bar."""
+        from charrnn.inference import read
+        from charrnn.states import Start
 
-def identity(loaded: Sequence[Checkpoint]) -> dict[str, str]:
-    """What tells models apart whose states do not fit each other."""
-    symbols, digest = hashlib.sha256(), hashlib.sha256()
-    for each in loaded:
-        vocabulary = each.header.vocabulary
-        symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
-        for name in sorted(each.weights):
-            digest.update(each.weights[name].tobytes())
-    models = [each.header.model for each in loaded]
-    return {
-        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
-        "symbols": symbols.hexdigest()[:16],
-        "weights": digest.hexdigest()[:16],
-    }
+        unread, state = start.unread, start.state
+        self.out.note(f"the prompt has {len(unread):,} characters; --save-state keeps where a text ends")
+        with self.out.bar(desc="reading the prompt", unit="char", unit_scale=True, total=len(unread)) as bar:
+            for piece, _, now in read(self.predictor, unread[:-1], state):
+                bar.update(len(piece))
+                state = now
+        return Start(unread[-1:], state)
 
+    def keep(self, path: Path, then: Start | None) -> None:
+        """Keep where a text ended. Raises CheckpointError."""
+        from charrnn.errors import CheckpointError
+        from charrnn.states import save_state
 
-def keep_state(path: Path, then: Start | None, loaded: Sequence[Checkpoint]) -> None:
-    """Keep where a text ended. Raises CheckpointError."""
-    from charrnn import states
-    from charrnn.errors import CheckpointError
+        assert then is not None
+        try:
+            save_state(path.resolve(), then, self._identity)
+        except OSError as error:
+            raise CheckpointError(f"--save-state {path}: {error.strerror or error}") from error
 
-    assert then is not None
-    try:
-        states.save_state(path.resolve(), then, identity(loaded))
-    except OSError as error:
-        raise CheckpointError(f"--save-state {path}: {error.strerror or error}") from error
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        """What tells models apart whose states do not fit each other."""
+        symbols, digest = hashlib.sha256(), hashlib.sha256()
+        for each in self.loaded:
+            vocabulary = each.header.vocabulary
+            symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
+            for name in sorted(each.weights):
+                digest.update(each.weights[name].tobytes())
+        models = [each.header.model for each in self.loaded]
+        return {
+            "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
+            "symbols": symbols.hexdigest()[:16],
+            "weights": digest.hexdigest()[:16],
+        }

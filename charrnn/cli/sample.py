@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli import shades
+from charrnn.cli import settings, shades
 from charrnn.cli.common import (
     CheckpointsOption,
     CorporaOption,
@@ -21,28 +21,11 @@ from charrnn.cli.common import (
     one_thread,
     terminal,
 )
-from charrnn.cli.prompts import Prompt, Prompts, Starts, Unknown, keep_state, literal
-from charrnn.cli.samples import Copied, Lines, Plain, Text, Writer, deliver
-from charrnn.cli.texts import Origin, read_corpus
+from charrnn.cli.prompts import Prompt, Prompts, Starts, Unknown, literal
+from charrnn.cli.samples import Lines, Plain, Text, Writer, deliver
 
 if TYPE_CHECKING:
-    from charrnn.beam import Search
-    from charrnn.checkpoint import Checkpoint
-    from charrnn.cli.terminal import Terminal
-    from charrnn.inference import Predictor
-    from charrnn.rules import Rules
-    from charrnn.vocab import Vocabulary
-
-
-class Limits(NamedTuple):
-    """Where texts end, and what they remember; see ``charrnn.rules.Rules``."""
-
-    length: int
-    least: int
-    stops: list[str]
-    keep_stop: bool
-    no_repeat: int
-    window: int
+    pass
 
 
 TEXTS, CHOICE, MUCH, BEAM, STATE, OUTPUT = (
@@ -331,14 +314,15 @@ def sample(
     from charrnn.checkpoint import find, load
     from charrnn.choice import Choice
     from charrnn.errors import ConfigError
+    from charrnn.rules import Rules
     from charrnn.states import may_save
 
     out = terminal(context)
     if sum(given is not None for given in (prompt, prompt_file, prompts)) > 1:
         raise ConfigError("--prompt, --prompt-file, --prompts: give one of the three")
-    first, last = _ramp(temperature, length)
+    first, last = settings.ramp(temperature, length)
     choice = Choice(first, top_k, top_p, min_p, typical, repeat_penalty, last)
-    search = _search(beam, length_penalty, diverse, diversity, stochastic)
+    search = settings.search(beam, length_penalty, diverse, diversity, stochastic)
     window = (repeat_window or 64) if repeat_penalty != 1 else 0
     as_json = as_json or scores
     for option, idle, to in (
@@ -352,16 +336,21 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    predictor = _predictor(loaded, weights)
-    stops = [*map(literal, stop or ()), *(["\n"] if stop_at_newline else [])]
-    rules = _rules(
-        out,
-        vocabulary,
-        Limits(length, min_length, stops, keep_stop, no_repeat, window),
-        allow,
-        ban,
-        match,
+    predictor = settings.predictor(loaded, weights)
+    rules = Rules(
+        len(vocabulary),
+        length,
+        min_length,
+        settings.allowed(out, vocabulary, allow, ban),
+        settings.stops(vocabulary, [*(stop or ()), *(["\n"] if stop_at_newline else [])]),
+        keep_stop,
+        no_repeat,
+        window,
     )
+    if match is not None:
+        from charrnn.pattern import Pattern
+
+        rules = replace(rules, pattern=Pattern(literal(match), vocabulary, rules.allowed, min_length, length))
     for option, given in {
         "--count": count > 1,
         "--prompts": prompts,
@@ -377,7 +366,7 @@ def sample(
         may_save(save_state)
         out.outlives_reader = True  # the state is where the text ends, however much of it is read
 
-    starts = Starts(out, vocabulary, predictor, load_state, loaded)
+    starts = Starts(out, loaded, predictor, load_state)
     reader = Prompts(out, vocabulary, unknown)
     given_prompts: Iterable[Prompt]
     if prompts is not None:
@@ -396,14 +385,16 @@ def sample(
     scored = as_json or colour
     with ExitStack() as stack:
         copied = (
-            _copied(out, vocabulary, novel, corpora_folder(corpora), stack) if novel is not None else None
+            settings.copied(out, vocabulary, novel, corpora_folder(corpora), stack)
+            if novel is not None
+            else None
         )
         writer: Writer
         if as_json:
             writer = Lines(out, vocabulary, scores, copied)
         else:
             shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
-            after = _unescaped(delimiter) if several else None
+            after = settings.unescaped(delimiter) if several else None
             writer = Plain(out, vocabulary, after, not no_echo, shaded, copied)
         while texts := list(islice(jobs, count if search else batch)):
             reader.tell()
@@ -419,135 +410,4 @@ def sample(
             if found < len(texts):
                 out.note(f"found {found} of {count} texts: there are no more")
             if save_state:
-                keep_state(save_state, texts[0].then, loaded)
-
-
-def _ramp(temperature: str, length: int) -> tuple[float, float | None]:
-    """ "0.7" -> 0.7, None; "0.3:1.2" -> 0.3, 1.2. Raises ConfigError."""
-    from charrnn.errors import ConfigError
-
-    first, colon, last = temperature.partition(":")
-    try:
-        ramp = float(first), float(last) if colon else None
-    except ValueError as error:
-        raise ConfigError(f"--temperature {temperature}: it must be a number, or two as 0.3:1.2") from error
-    if colon and not length:
-        raise ConfigError(f"--temperature {temperature}: it goes from one to the other over a --length")
-    return ramp
-
-
-def _search(
-    width: int | None,
-    length_penalty: float | None,
-    groups: int | None,
-    diversity: float | None,
-    stochastic: bool,
-) -> Search | None:
-    from charrnn.errors import ConfigError
-
-    given = {"length_penalty": length_penalty, "groups": groups, "diversity": diversity}
-    given = {name: value for name, value in given.items() if value is not None}
-    if width is None:
-        for name in (*given, *(["stochastic"] if stochastic else [])):
-            option = "diverse" if name == "groups" else name.replace("_", "-")
-            raise ConfigError(f"--{option}: it belongs to --beam WIDTH")
-        return None
-    if stochastic and length_penalty is not None:
-        raise ConfigError("--length-penalty: --stochastic draws texts, and compares no lengths")
-    if diversity is not None and groups is None:
-        raise ConfigError("--diversity: it belongs to --diverse GROUPS")
-    from charrnn.beam import Search
-
-    return Search(width, stochastic=stochastic, **given)  # type: ignore[arg-type]
-
-
-def _predictor(loaded: Sequence[Checkpoint], weights: str | None) -> Predictor:
-    """The network of a checkpoint, or the mixture of several. Raises ConfigError."""
-    from charrnn.errors import ConfigError
-    from charrnn.inference import Inference
-    from charrnn.mixture import Mixture, agree
-
-    predictors = [Inference(each.header.model, each.weights) for each in loaded]
-    if len(loaded) == 1 and weights is None:
-        return predictors[0]
-    try:
-        shares = [1.0] * len(loaded) if weights is None else [float(each) for each in weights.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--weights {weights}: it must be numbers, as 0.7,0.3") from error
-    agree([each.path.parent.name for each in loaded], [each.header.vocabulary for each in loaded])
-    return Mixture(predictors, shares)
-
-
-def _rules(
-    out: Terminal,
-    vocabulary: Vocabulary,
-    limits: Limits,
-    allow: list[str] | None,
-    ban: list[str] | None,
-    match: str | None,
-) -> Rules:
-    """Raises ConfigError."""
-    import numpy as np
-
-    from charrnn.errors import ConfigError, UnknownCharacterError
-    from charrnn.rules import Rules
-
-    allowed = None
-    for option, given in (("--allow", allow), ("--ban", ban)):
-        if given is None:
-            continue
-        if allowed is None:
-            allowed = np.ones(len(vocabulary), bool)
-        characters = literal("".join(given))
-        if vocabulary.byte_level and not characters.isascii():
-            raise ConfigError(f"{option} {characters}: the model knows bytes; give ASCII characters alone")
-        if strange := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
-            out.note(f"{option}: {strange!r} would never come: the model does not know it")
-        named = np.array([symbol in characters for symbol in vocabulary.symbols])
-        allowed &= named if option == "--allow" else ~named
-    stops = []
-    for text in limits.stops:
-        try:
-            stops.append(tuple(vocabulary.encode(text).tolist()))
-        except UnknownCharacterError as error:
-            raise ConfigError(f"--stop {text!r} would never come: {error}") from error
-    rules = Rules(
-        len(vocabulary),
-        limits.length,
-        limits.least,
-        allowed,
-        tuple(stops),
-        limits.keep_stop,
-        limits.no_repeat,
-        limits.window,
-    )
-    if match is None:
-        return rules
-    from charrnn.pattern import Pattern
-
-    return replace(rules, pattern=Pattern(literal(match), vocabulary, allowed, limits.least, limits.length))
-
-
-def _copied(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, stack: ExitStack) -> Copied:
-    """Looks for runs of texts in a corpus. Raises CharrnnError when it cannot be read."""
-    import numpy as np
-
-    from charrnn.novel import Run, longest_runs
-    from charrnn.vocab import code_points
-
-    origin = Origin([corpus], byte_level=vocabulary.byte_level)
-    opened = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
-    theirs = opened.vocabulary.lookup(code_points(vocabulary.symbols))
-
-    def copied(texts: Sequence[Text]) -> list[Run]:
-        with out.bar(desc="looking for copies", unit="char", unit_scale=True, total=len(opened.ids)) as bar:
-            return longest_runs([theirs[np.array(text.ids, int)] for text in texts], opened.ids, bar.update)
-
-    return copied
-
-
-def _unescaped(delimiter: str) -> bytes:
-    """An argument cannot hold a zero, and hardly a newline."""
-    for escape, meant in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
-        delimiter = delimiter.replace(escape, meant)
-    return os.fsencode(delimiter)
+                starts.keep(save_state, texts[0].then)
