@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import re
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from charrnn import beam as beams
 from charrnn.beam import Search, beam
-from charrnn.choice import NOTHING_LEFT, Choice
+from charrnn.choice import NOTHING_LEFT, Choice, possible
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import Inference
@@ -220,9 +219,12 @@ def exact(predictor, rules: Rules, choice: Choice = PLAIN, expression=None, alph
     start = at(predictor)
     expected = Brute(predictor, start, rules, choice, expression).best(alpha)
     if not expected:
-        with contextlib.suppress(ConfigError):  # nothing may come at all
-            found = gathered(beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count))
-            assert {one.ended for one in found} == {"stuck"}
+        search = beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count)
+        if possible(after(predictor, start)[0], rules.start(start.unread).may()).any():
+            assert {one.ended for one in gathered(search)} == {"stuck"}
+        else:
+            with pytest.raises(ConfigError, match="no character is left"):
+                gathered(search)
         return
     found = gathered(beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count))
     same(found, expected[:count], alpha)

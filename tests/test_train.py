@@ -177,7 +177,16 @@ def test_minutes_become_a_number_of_steps_and_the_rehearsal_leaves_no_trace(tmp_
 def test_a_handful_of_characters_trains(tmp_path: Path, text: str) -> None:
     training, events = trained(tmp_path, text=text)
     assert training.step == CONFIG.steps
-    assert reports(events)[-1].best in (True, False)
+    told = reports(events)
+    assert [report.best for report in told] == [
+        report.train_nats < min((before.train_nats for before in told[:k]), default=math.inf)
+        if report.validation_nats is None
+        else report.validation_nats < min((before.validation_nats for before in told[:k]), default=math.inf)
+        for k, report in enumerate(told)
+    ]
+    assert told[0].best
+    loaded = checkpoint.load(tmp_path / "run" / BEST)
+    assert loaded.header.results["step"] == max(report.step for report in told if report.best)
     assert (tmp_path / "run" / BEST).exists()
 
 
