@@ -16,8 +16,9 @@ import common
 import torch
 from train import BPTT, PLAIN, STREAMS, V, bare, ours
 
-from charrnn import cells, network
+from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.runs import parameters
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     rows: list[list[object]] = [[name] for name in names]
     if chosen.params:
         recipe = replace(TrainConfig(), dropout=0.1, weight_drop=0, steps=1)
-        models = [network.sized(ModelConfig(name), V, chosen.params) for name in ("lstm", *names)]
+        models = [parameters.sized(ModelConfig(name), V, chosen.params) for name in ("lstm", *names)]
         contestants = [bare(models[0]), *(ours(model, recipe) for model in models[1:])]
         lstm, *seconds = common.turns(contestants, chosen.rounds, chosen.calls)
         for row, model, kind in zip(rows, models[1:], seconds, strict=True):

@@ -18,12 +18,14 @@ from pathlib import Path
 import common
 import numpy as np
 
-from charrnn import devices, network
-from charrnn.checkpoint import BEST, load
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import open_corpus, sources
-from charrnn.inference import Inference, read
-from charrnn.train import Training
+from charrnn.inference.network import Inference, read
+from charrnn.runs import parameters
+from charrnn.runs.checkpoint import BEST, load
+from charrnn.text.corpus import open_corpus
+from charrnn.text.sources import sources
+from charrnn.training import devices
+from charrnn.training.train import Training
 
 WIDTHS = (64, 128, 256, 512)
 THEIRS = TrainConfig(
@@ -70,16 +72,16 @@ def main() -> None:
         "| cell | layers | budget | hidden | parameters | validation | test |\n|---|---|---|---|---|---|---|"
     )
     for width in map(int, chosen.widths.split(",")):
-        budget = network.parameters(ModelConfig("lstm", 1, width, 0), symbols)
+        budget = parameters.count(ModelConfig("lstm", 1, width, 0), symbols)
         for cell in chosen.cells.split(","):
             for layers in map(int, chosen.layers.split(",")):
-                model = network.sized(ModelConfig(cell, layers, 1, 0), symbols, budget)
+                model = parameters.sized(ModelConfig(cell, layers, 1, 0), symbols, budget)
                 with tempfile.TemporaryDirectory() as folder:
                     training = Training(corpus, model, config, Path(folder) / "run", devices.join())
                     for _ in training.run():
                         pass
                     loss = tested(Path(folder) / "run" / BEST, corpus.ids, test)
-                count = network.parameters(model, symbols)
+                count = parameters.count(model, symbols)
                 print(
                     f"| {cell} | {layers} | {budget:,} | {model.hidden} | {count:,}"
                     f" | {training.best:.3f} | {loss:.3f} |",

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from charrnn.checkpoint import load
-from charrnn.corpus import open_corpus, sources
-from charrnn.evaluate import evaluate
-from charrnn.model import CharRNN, load_weights
+from charrnn.runs.checkpoint import load
+from charrnn.text.corpus import open_corpus
+from charrnn.text.sources import sources
+from charrnn.training.evaluate import evaluate
+from charrnn.training.network import CharRNN, load_weights
 
 
 @torch.no_grad()

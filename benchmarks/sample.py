@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from step import V, bare, drawn
 
-from charrnn.beam import Search, beam
-from charrnn.choice import Choice
-from charrnn.inference import Inference
-from charrnn.rules import Rules
-from charrnn.sample import generator, sample
-from charrnn.states import Start
+from charrnn.inference.beam import Search, beam
+from charrnn.inference.choice import Choice
+from charrnn.inference.constraints import Rules
+from charrnn.inference.network import Inference
+from charrnn.inference.sample import generator, sample
+from charrnn.inference.states import Start
 
 ROUNDS, CHARACTERS = 15, 200
 STREAMS, WIDTH = 64, 16

@@ -12,10 +12,10 @@ from pathlib import Path
 import common
 import numpy as np
 
-from charrnn import network
-from charrnn.checkpoint import BEST, Header, save_checkpoint
 from charrnn.config import ModelConfig
-from charrnn.vocab import Vocabulary
+from charrnn.runs import parameters
+from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 ROUNDS = 15
 
@@ -44,7 +44,7 @@ def main() -> None:
     drawn = np.random.default_rng(0)
     weights = {
         name: drawn.normal(0, 0.05, shape).astype(np.float32)
-        for name, shape in network.shapes(config, len(vocabulary)).items()
+        for name, shape in parameters.shapes(config, len(vocabulary)).items()
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / BEST

@@ -12,9 +12,9 @@ import common
 import numpy as np
 import torch
 
-from charrnn import network
 from charrnn.config import ModelConfig
-from charrnn.inference import Inference
+from charrnn.inference.network import Inference
+from charrnn.runs import parameters
 
 V, ROUNDS, CALLS = 65, 15, 200
 STREAMS = (1, 2, 4, 6, 8, 16)
@@ -24,7 +24,7 @@ def drawn(cell: str, layers: int, hidden: int) -> Inference:
     """A network of random weights."""
     config = ModelConfig(cell=cell, layers=layers, hidden=hidden)
     generator = np.random.default_rng(0)
-    shapes = network.shapes(config, V)
+    shapes = parameters.shapes(config, V)
     return Inference(
         config, {name: generator.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
     )

@@ -14,12 +14,12 @@ import common
 import numpy as np
 import torch
 
-from charrnn import network
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus
-from charrnn.devices import Place
-from charrnn.learner import Learner
-from charrnn.vocab import Vocabulary
+from charrnn.runs import parameters
+from charrnn.text.corpus import Corpus
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.devices import Place
+from charrnn.training.learner import Learner
 
 V, STREAMS, BPTT = 65, 32, 64
 BARE = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -91,7 +91,7 @@ def main() -> None:
                 contestants.append(bare(config))
             seconds = common.turns(contestants, chosen.rounds, chosen.calls)
             characters = [STREAMS * BPTT / statistics.median(kind) for kind in seconds]
-            share = 6 * network.parameters(config, V) * characters[0] / peak
+            share = 6 * parameters.count(config, V) * characters[0] / peak
             beside = (
                 (f"{characters[2]:,.0f}", *(f"{common.ratio(seconds[2], s):.2f}" for s in seconds[:2]))
                 if cell in BARE

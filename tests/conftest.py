@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-from charrnn import network
-from charrnn.checkpoint import BEST, Header, save_checkpoint
 from charrnn.cli import main
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
-from charrnn.vocab import Vocabulary
+from charrnn.runs import parameters
+from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 # These sizes are so small that more threads only wait for each other.
 torch.set_num_threads(1)
@@ -42,7 +42,7 @@ def random_weights(config: ModelConfig, symbols: int, seed: int = 0) -> dict[str
     generator = np.random.default_rng(seed)
     return {
         name: generator.normal(0, 0.5, shape).astype(np.float32)
-        for name, shape in network.shapes(config, symbols).items()
+        for name, shape in parameters.shapes(config, symbols).items()
     }
 
 

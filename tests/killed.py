@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from charrnn import checkpoint
-from charrnn.checkpoint import LAST
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import file_source, open_corpus
-from charrnn.train import Training
+from charrnn.runs import checkpoint
+from charrnn.runs.checkpoint import LAST
+from charrnn.text.corpus import open_corpus
+from charrnn.text.sources import file_source
+from charrnn.training.train import Training
 
 CONFIG = TrainConfig(streams=3, bptt=8, steps=12, save_every=4)
 

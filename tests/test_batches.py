@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.batches import Batches
+from charrnn.training.batches import Batches
 
 
 @st.composite

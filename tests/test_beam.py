@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn import beam as beams
-from charrnn.beam import Search, beam
-from charrnn.choice import NOTHING_LEFT, Choice, possible
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference import Inference
-from charrnn.pattern import Pattern
-from charrnn.rules import Rules
-from charrnn.sample import sample
-from charrnn.states import Start
-from charrnn.streams import after
-from charrnn.vocab import Vocabulary
+from charrnn.inference import beam as beams
+from charrnn.inference.beam import Search, beam
+from charrnn.inference.choice import NOTHING_LEFT, Choice, possible
+from charrnn.inference.constraints import Rules
+from charrnn.inference.network import Inference
+from charrnn.inference.pattern import Pattern
+from charrnn.inference.sample import sample
+from charrnn.inference.states import Start
+from charrnn.inference.streams import after
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
 V, LONG = 3, 6

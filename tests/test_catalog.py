@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import catalog
-from charrnn.catalog import Entry
-from charrnn.corpus import file_source, open_corpus
 from charrnn.errors import CorpusError, DownloadError
+from charrnn.text import catalog
+from charrnn.text.catalog import Entry
+from charrnn.text.corpus import open_corpus
+from charrnn.text.sources import file_source
 
 TEXT = b"To be, or not to be\r\n" * 5000
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from charrnn import cells
-from charrnn import network as parameters
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference import FEW, Inference, NumpyOps
-from charrnn.model import FUSED, CharRNN, TorchOps, detached, product, weights
+from charrnn.inference.network import FEW, Inference, NumpyOps
+from charrnn.runs import parameters
+from charrnn.training.network import FUSED, CharRNN, TorchOps, detached, product, weights
 
 every_cell = pytest.mark.parametrize("name", cells.names())
 every_input = pytest.mark.parametrize("embedding", [0, 3])
@@ -144,7 +144,7 @@ def by_plain_autograd(model: CharRNN, text: torch.Tensor) -> tuple[torch.Tensor,
 def test_gradients_over_time_are_those_of_plain_autograd(
     name: str, weight_drop: float, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.model.LARGE", large)
+    monkeypatch.setattr("charrnn.training.network.LARGE", large)
     text = torch.from_numpy(ids())
     found = []
     for plain in (True, False):

@@ -20,11 +20,12 @@ from safetensors import safe_open
 from safetensors.numpy import save, save_file
 
 import charrnn
-from charrnn import cells, checkpoint, network
-from charrnn.checkpoint import BEST, FORMAT, LAST, Header, find, load, read_header, save_checkpoint
+from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
-from charrnn.vocab import Vocabulary
+from charrnn.runs import checkpoint, parameters
+from charrnn.runs.checkpoint import BEST, FORMAT, LAST, Header, find, load, read_header, save_checkpoint
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
 CONFIG = ModelConfig("gru", layers=1, hidden=2, embedding=2)
@@ -155,7 +156,7 @@ def test_versions_are_those_that_run() -> None:
 @given(headers.map(lambda header: header.model), st.integers(1, 9))
 def test_parameters_are_counted_by_their_shapes(config: ModelConfig, symbols: int) -> None:
     weights = random_weights(config, symbols)
-    assert network.parameters(config, symbols) == sum(weight.size for weight in weights.values())
+    assert parameters.count(config, symbols) == sum(weight.size for weight in weights.values())
     assert ("embedding.weight" in weights) == (config.embedding > 0)
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn.choice import ROUNDING, Choice, gumbel, normalised
 from charrnn.errors import CheckpointError, ConfigError
+from charrnn.inference.choice import ROUNDING, Choice, gumbel, normalised
 
 logit_rows = st.lists(st.floats(-50, 50), min_size=1, max_size=12).map(np.array)
 few_levels = st.lists(st.integers(-3, 3), min_size=1, max_size=12).map(lambda row: np.array(row, float))

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from charrnn import checkpoint
 from charrnn.cli import main
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.watch import claimed
+from charrnn.cli.train_progress import claimed
 from charrnn.errors import ConfigError
+from charrnn.runs import checkpoint
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]

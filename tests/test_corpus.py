@@ -21,19 +21,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn import corpus as reader
-from charrnn.corpus import (
-    Corpus,
-    Reading,
-    Source,
-    characters,
-    file_source,
-    open_corpus,
-    sources,
-    spooled,
-)
 from charrnn.errors import CorpusError
-from charrnn.vocab import Vocabulary
+from charrnn.text import cache as reader
+from charrnn.text import sources as sources_module
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.sources import Reading, Source, characters, file_source, sources, spooled
+from charrnn.text.vocabulary import Vocabulary
 
 pieces = st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "\0", "a", "é", "€", "😀"])
 tricky_text = st.lists(pieces | pieces | st.characters(codec="utf-8"), max_size=20).map("".join)
@@ -102,7 +95,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
     expected = "".join(settled(text.removeprefix("\ufeff")) for text in texts)
     symbols = sorted(set(expected))
     given_texts = [memory(text.encode(encoding)) for text in texts]
-    with TemporaryDirectory(dir=".") as cache, patch.object(reader, "CHUNK", chunk):
+    with TemporaryDirectory(dir=".") as cache, patch.object(sources_module, "CHUNK", chunk):
         corpus = open_corpus(given_texts, "text", Reading(encoding, newlines=newlines), Path(cache))
         assert corpus.vocabulary == Vocabulary("".join(symbols))
         assert corpus.ids.tolist() == [symbols.index(character) for character in expected]
@@ -114,7 +107,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
 @given(data=tricky_bytes.filter(bool), newlines=st.sampled_from(["lf", "keep"]), chunk=chunks)
 def test_learning_bytes_reads_any_file_byte_for_byte(data: bytes, newlines: str, chunk: int) -> None:
     expected = data if newlines == "keep" else data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    with TemporaryDirectory(dir=".") as cache, patch.object(reader, "CHUNK", chunk):
+    with TemporaryDirectory(dir=".") as cache, patch.object(sources_module, "CHUNK", chunk):
         corpus = open_corpus([memory(data)], "text", Reading(byte_level=True, newlines=newlines), Path(cache))
         assert corpus.vocabulary.byte_level
         assert corpus.vocabulary.decode_bytes(corpus.ids) == expected
@@ -131,7 +124,7 @@ def test_a_byte_that_is_not_text_is_named_with_its_offset(data: bytes, encoding:
         expected = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         expected = f"a.txt: byte 0x{data[error.start]:02X} at offset {error.start} is not {encoding};"
-    with patch.object(reader, "CHUNK", chunk):
+    with patch.object(sources_module, "CHUNK", chunk):
         try:
             found = "".join(characters([memory(data, "a.txt")], Reading(encoding, newlines="keep")))
         except CorpusError as error:

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from charrnn import cells
-from charrnn import evaluate as module
 from charrnn.config import ModelConfig
-from charrnn.evaluate import evaluate
-from charrnn.inference import Inference, read
-from charrnn.model import CharRNN, weights
+from charrnn.inference.network import Inference, read
+from charrnn.training import evaluate as module
+from charrnn.training.evaluate import evaluate
+from charrnn.training.network import CharRNN, weights
 
 V = 6
 

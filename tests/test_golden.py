@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import checkpoint
-from charrnn.checkpoint import BEST
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import file_source, open_corpus
-from charrnn.history import Report
-from charrnn.inference import Inference
-from charrnn.model import CharRNN, load_weights
-from charrnn.train import Training
+from charrnn.inference.network import Inference
+from charrnn.runs import checkpoint
+from charrnn.runs.checkpoint import BEST
+from charrnn.runs.history import Report
+from charrnn.text.corpus import open_corpus
+from charrnn.text.sources import file_source
+from charrnn.training.network import CharRNN, load_weights
+from charrnn.training.train import Training
 from tests.conftest import TEXT
 
 FOLDER = Path(__file__).parent / "golden"

@@ -15,7 +15,7 @@ import torch
 
 from charrnn import cells
 from charrnn.errors import ConfigError
-from charrnn.gradient_flow import flow, fresh, singular, texts
+from charrnn.training.gradient_flow import flow, fresh, singular, texts
 from tests.conftest import TEXT, charrnn
 
 V, T = 9, 60

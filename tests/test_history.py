@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import history
+from charrnn.runs import history
 
 
 def reports(*rows: tuple[float, float | None, float]) -> list[dict]:

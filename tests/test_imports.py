@@ -1,111 +1,92 @@
-"""The architecture's picture: imports point down, and torch lives where learning does."""
+"""The architecture: the package's folders are its rooms, and imports point down."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import typer
+
+from charrnn.cli import app
 
 PACKAGE = Path(__file__).parent.parent / "charrnn"
-LEVELS = [
-    {"errors", "files"},
-    {"config", "vocab", "history"},
-    {"cells", "network", "corpus", "batches", "catalog", "checkpoint", "sizing"},
-    {"inference", "model", "devices", "muon", "rules", "pattern", "unknown"},
-    {"choice", "states", "mixture", "streams"},
-    {"sample", "beam", "inspect_cell", "novel", "evaluate", "gradient_flow"},
-    {"learner"},
-    {"budget"},
-    {"train"},
-    {"cli"},
-]
-LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-LEARNS = {"budget", "model", "devices", "evaluate", "gradient_flow", "learner", "muon", "train"}
-QUESTIONS = {"sample", "inspect_cell", "novel"}
+FLOORS = ("", "cells text", "runs", "inference", "training", "cli")
+"""The rooms (folders of the package), lowest floor first; "" holds the modules outside every folder."""
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split() or [""]}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
 
-def modules() -> dict[Path, str]:
-    """Every file of the package, and the wall it stands behind."""
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] not in ("__init__", "__main__"):
-            found[path] = parts[0]
-    return found
+def module_of(path: Path) -> str:
+    """The dotted name by which a file of the package is imported."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(path: Path, everywhere: bool = True) -> set[str]:
-    """Dotted names a file imports; with ``everywhere`` also inside functions, never for types alone."""
+NAMES = {module_of(path) for path in MODULES}
+
+
+def room_of(module: str) -> str:
+    """The folder that a module of the package is in, "" where it is in none."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else ""
+
+
+def imported(path: Path, at_the_top: bool = False) -> set[str]:
+    """The modules a file imports, also for type checking and inside functions unless ``at_the_top``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
     names = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    for node in tree.body if at_the_top else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in NAMES else node.module for name in whole}
     return names
 
 
-def own(names: set[str]) -> set[str]:
-    return {
-        name.split(".")[1] for name in names if name.startswith("charrnn.") and name.split(".")[1] in LEVEL
-    }
+def libraries(names: set[str]) -> set[str]:
+    """The top-level packages of some modules."""
+    return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", modules(), ids=str)
-def test_imports_point_down(path: Path) -> None:
-    here = modules()[path]
-    assert here in LEVEL, f"{here} has no place in the picture"
-    for name in own(imports(path)) - {here}:
-        assert LEVEL[name] <= LEVEL[here], f"{here} imports {name}, which stands above it"
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_a_room_imports_only_from_itself_and_from_lower_floors(path: Path) -> None:
+    here = room_of(module_of(path))
+    for name in imported(path) & NAMES:
+        assert room_of(name) == here or FLOOR[room_of(name)] < FLOOR[here], f"{path} imports {name}"
 
 
-def test_no_question_asks_another_but_by_sampling() -> None:
-    for name in QUESTIONS:
-        assert not own(imports(PACKAGE / f"{name}.py")) & QUESTIONS
+def test_no_imports_form_a_circle() -> None:
+    graph = {module_of(path): (imported(path) & NAMES) - {module_of(path)} for path in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-def test_only_what_learns_imports_torch() -> None:
-    users = {
-        wall
-        for path, wall in modules().items()
-        if any(n.split(".")[0] == "torch" for n in imports(path)) and path.name != "watch.py"
-    }  # cli/watch.py asks torch for TensorBoard, within the one function that writes to it
-    assert users == LEARNS
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_only_training_imports_torch(path: Path) -> None:
+    assert "torch" not in libraries(imported(path)) or room_of(module_of(path)) == "training"
 
 
 def test_the_cells_import_no_array_library() -> None:
     for path in (PACKAGE / "cells").glob("*.py"):
-        assert not {name.split(".")[0] for name in imports(path)} & {"torch", "numpy"}
+        assert not libraries(imported(path)) & {"torch", "numpy"}
 
 
 def test_the_command_line_imports_no_array_library_at_its_top() -> None:
     for path in (PACKAGE / "cli").glob("*.py"):
-        assert not {name.split(".")[0] for name in imports(path, everywhere=False)} & {"torch", "numpy"}
-        assert own(imports(path, everywhere=False)) <= {"cli", "config", "errors"}
+        names = imported(path, at_the_top=True)
+        assert not libraries(names) & {"torch", "numpy"}
+        assert {room_of(name) for name in names & NAMES} <= {"cli", ""}
 
 
 def test_every_command_is_two_files_of_one_name() -> None:
-    commands = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {
-        "__init__",
-        "terminal",
-        "common",
-        "prompts",
-        "samples",
-        "settings",
-        "shades",
-        "texts",
-        "watch",
-    }
-    without = {"info": "checkpoint"}
-    for name in commands:
-        assert (PACKAGE / f"{without.get(name, name)}.py").exists()
+    computing = {path.stem for path in MODULES if room_of(module_of(path)) != "cli"}
+    for command in typer.main.get_command(app).commands:
+        name = command.replace("-", "_")
+        assert (PACKAGE / "cli" / f"{name}.py").exists()
+        assert name in computing
 
 
 BLOCKED = """

@@ -8,8 +8,8 @@ import pytest
 from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference import Inference
-from charrnn.inspect_cell import default_signal, watch
+from charrnn.inference.inspect_cell import default_signal, watch
+from charrnn.inference.network import Inference
 from tests.conftest import random_weights
 
 V = 9

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import checkpoint
-from charrnn.checkpoint import BEST, LAST
-from charrnn.history import LOG
+from charrnn.runs import checkpoint
+from charrnn.runs.checkpoint import BEST, LAST
+from charrnn.runs.history import LOG
 from tests import killed
 from tests.conftest import TEXT
 

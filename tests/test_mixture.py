@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.choice import Choice
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference import Inference
-from charrnn.mixture import Mixture, agree
-from charrnn.rules import Rules
-from charrnn.sample import generator, sample
-from charrnn.states import Start
-from charrnn.vocab import Vocabulary
+from charrnn.inference.choice import Choice
+from charrnn.inference.constraints import Rules
+from charrnn.inference.mixture import Mixture, agree
+from charrnn.inference.network import Inference
+from charrnn.inference.sample import generator, sample
+from charrnn.inference.states import Start
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
 V = 6

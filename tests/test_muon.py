@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charrnn.muon import Muon, orthogonalised
+from charrnn.training.muon import Muon, orthogonalised
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn import novel
-from charrnn.corpus import file_source, open_corpus
-from charrnn.novel import Run, longest_runs
-from charrnn.vocab import UNKNOWN, Vocabulary, code_points
+from charrnn.text import novel
+from charrnn.text.corpus import open_corpus
+from charrnn.text.novel import Run, longest_runs
+from charrnn.text.sources import file_source
+from charrnn.text.vocabulary import UNKNOWN, Vocabulary, code_points
 
 NONE = Run(0, 0, 0)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from charrnn import checkpoint
-from charrnn.checkpoint import BEST
-from charrnn.devices import Place
 from charrnn.errors import ConfigError
-from charrnn.history import LOG
+from charrnn.runs import checkpoint
+from charrnn.runs.checkpoint import BEST
+from charrnn.runs.history import LOG
+from charrnn.training.devices import Place
 from tests.conftest import TEXT
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from charrnn.errors import ConfigError
-from charrnn.pattern import Match, Pattern
-from charrnn.rules import Rules
-from charrnn.vocab import Vocabulary
+from charrnn.inference.constraints import Rules
+from charrnn.inference.pattern import Match, Pattern
+from charrnn.text.vocabulary import Vocabulary
 
 EXPRESSIONS = [
     "a*",

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.choice import Choice, normalised
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference import CHUNK, Inference, Predictor
-from charrnn.pattern import Pattern
-from charrnn.rules import Rules
-from charrnn.sample import fresh, generator, opening, sample, seeded
-from charrnn.states import Start
-from charrnn.streams import after, after_all
-from charrnn.vocab import Vocabulary
+from charrnn.inference.choice import Choice, normalised
+from charrnn.inference.constraints import Rules
+from charrnn.inference.network import CHUNK, Inference, Predictor
+from charrnn.inference.pattern import Pattern
+from charrnn.inference.sample import fresh, generator, opening, sample, seeded
+from charrnn.inference.states import Start
+from charrnn.inference.streams import after, after_all
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
 

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.checkpoint import BEST, Header, save_checkpoint
 from charrnn.cli import main
-from charrnn.cli.samples import unfinished
+from charrnn.cli.sample_output import unfinished
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
-from charrnn.unknown import Replacement
-from charrnn.vocab import Vocabulary
+from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
+from charrnn.text.unknown import Replacement
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Ran, charrnn, random_weights
 
 
@@ -123,7 +123,7 @@ def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
 
 
 def test_a_file_without_lines_is_not_read_into_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cli.prompts.LONGEST_LINE", 1000)
+    monkeypatch.setattr("charrnn.cli.sample_prompts.LONGEST_LINE", 1000)
     assert "line 2: it has more than 1,000 bytes" in refusal("--prompts", "-", stdin=b"t\n" + b"a" * 5000)
 
 
@@ -330,7 +330,7 @@ def test_a_state_that_cannot_be_kept_is_told_before_anything_is_drawn(run: Path)
 def test_a_long_prompt_is_told_and_read_as_any_other(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("--prompt", TEXT, "--length", "20", "--temperature", "0")
     short = sample(*arguments)
-    monkeypatch.setattr("charrnn.cli.prompts.LONG_PROMPT", 1000)
+    monkeypatch.setattr("charrnn.cli.sample_prompts.LONG_PROMPT", 1000)
     long = sample(*arguments)
     assert long.out == short.out
     told = "the prompt has 1,920 characters; --save-state keeps where a text ends\n"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.sizing import CHOSEN, choose
+from charrnn.training.sizing import CHOSEN, choose
 
 lengths = st.integers(2, 10**9)
 budgets = st.floats(1, 1e10)

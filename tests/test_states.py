@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
-from charrnn.inference import Inference
-from charrnn.states import Start, joined, load_state, row, rows, save_state
+from charrnn.inference.network import Inference
+from charrnn.inference.states import Start, joined, load_state, row, rows, save_state
 from tests.conftest import random_weights
 
 V = 5

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import cells, checkpoint
-from charrnn.budget import rate
-from charrnn.checkpoint import BEST, LAST
+from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus, file_source, open_corpus
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError
-from charrnn.history import LOG, Report
-from charrnn.train import LOCK, Notice, Progress, Training
+from charrnn.runs import checkpoint
+from charrnn.runs.checkpoint import BEST, LAST
+from charrnn.runs.history import LOG, Report
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.sources import file_source
+from charrnn.training.budget import rate
+from charrnn.training.train import LOCK, Notice, Progress, Training
 from tests.conftest import TEXT
 
 MODEL = ModelConfig(hidden=12, embedding=6)

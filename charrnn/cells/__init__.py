@@ -2,8 +2,8 @@
 
 B: batch   D: inputs   H: hidden units   G: gates, each H rows of the weights
 
-A cell knows one step; the loops over time are in ``charrnn.model`` (torch) and
-``charrnn.inference`` (NumPy), and both run the ``step`` written here. So no array library
+A cell knows one step; the loops over time are in ``charrnn.training.network`` (torch) and
+``charrnn.inference.network`` (NumPy), and both run the ``step`` written here. So no array library
 is imported in this package: a step uses ``+ - * /``, slices, and the functions of
 ``Ops``. A new cell is one new file; every command and every law of
 ``tests/test_cells.py`` picks it up by its name.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.common import CorporaOption, corpora_folder, fetch_corpus, terminal
+from charrnn.cli.options import CorporaOption, corpora_folder, fetch_corpus, terminal
 
 app = typer.Typer(help="The texts known by name: list them, get one.", no_args_is_help=True)
 
@@ -15,7 +15,7 @@ app = typer.Typer(help="The texts known by name: list them, get one.", no_args_i
 @app.command("list")
 def list_(context: typer.Context, corpora: CorporaOption = None) -> None:
     """List the catalogue: name, size, whether it is here, what it is."""
-    from charrnn import catalog
+    from charrnn.text import catalog
 
     folder = corpora_folder(corpora)
     rows = [("NAME", "BYTES", "HERE", "LICENCE", "ABOUT")]
@@ -38,7 +38,7 @@ def get(
     corpora: CorporaOption = None,
 ) -> None:
     """Fetch a text, check it, and print its path."""
-    from charrnn import catalog
+    from charrnn.text import catalog
 
     out = terminal(context)
     path = fetch_corpus(out, catalog.entry(name), corpora_folder(corpora))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.common import (
+from charrnn.cli.options import (
     CheckpointArgument,
     CheckpointsOption,
     checkpoints_folder,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from charrnn.cli.terminal import Terminal
-    from charrnn.gradient_flow import Flow
+    from charrnn.training.gradient_flow import Flow
 
 SYMBOLS = 65
 """The vocabulary of fresh cells, which read characters drawn at random."""
@@ -76,9 +76,9 @@ def gradient_flow(
 
       charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
     """
-    from charrnn import gradient_flow as flowing
     from charrnn.errors import ConfigError
     from charrnn.files import json_line
+    from charrnn.training import gradient_flow as flowing
 
     out = terminal(context)
     if not 1 <= length <= flowing.LONGEST:
@@ -119,7 +119,7 @@ def _of_fresh(
     import numpy as np
 
     from charrnn import cells
-    from charrnn import gradient_flow as flowing
+    from charrnn.training import gradient_flow as flowing
 
     for name in names:
         cells.get(name)
@@ -140,11 +140,11 @@ def _of_checkpoint(
 ) -> list[Flow]:
     import numpy as np
 
-    from charrnn import gradient_flow as flowing
-    from charrnn import sample
-    from charrnn.checkpoint import find, load
-    from charrnn.inference import Inference
-    from charrnn.model import CharRNN, load_weights
+    from charrnn.inference import sample
+    from charrnn.inference.network import Inference
+    from charrnn.runs.checkpoint import find, load
+    from charrnn.training import gradient_flow as flowing
+    from charrnn.training.network import CharRNN, load_weights
 
     loaded = load(find(given, checkpoints_folder(folder)))
     vocabulary = loaded.header.vocabulary

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from charrnn.cli.common import CheckpointArgument, CheckpointsOption, checkpoints_folder, lines, terminal
+from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, lines, terminal
 from charrnn.cli.terminal import printable
 
 
@@ -27,44 +27,19 @@ def info(
 
       charrnn info shakespeare --json | jq .validation_bpc
     """
-    from charrnn.checkpoint import find, read_header
     from charrnn.files import json_line
-    from charrnn.network import parameters
+    from charrnn.runs.checkpoint import find
+    from charrnn.runs.info import describe
 
     path = find(checkpoint, checkpoints_folder(checkpoints))
-    header = read_header(path)
-    model, results, corpus = header.model, header.results, header.corpus
-    facts: dict[str, Any] = {
-        "path": str(path),
-        "cell": model.cell,
-        "layers": model.layers,
-        "hidden": model.hidden,
-        "embedding": model.embedding,
-        "parameters": parameters(model, len(header.vocabulary)),
-        "vocabulary": len(header.vocabulary),
-        "bytes": header.vocabulary.byte_level,
-        "symbols": header.vocabulary.symbols,
-        "corpus": corpus.get("name"),
-        "corpus_sha256": corpus.get("sha256"),
-        "corpus_characters": corpus.get("characters"),
-        "steps": results.get("step"),
-        "steps_planned": results.get("steps"),
-        "epochs": results.get("epoch"),
-        "characters": results.get("characters"),
-        "seconds": results.get("seconds"),
-        "train_nats": results.get("train_nats"),
-        "validation_nats": results.get("validation_nats"),
-        "validation_bpc": results.get("validation_bpc"),
-        "resumable": header.resume is not None,
-        "training": header.training.to_dict(),
-        "versions": header.versions,
-    }
+    facts = describe(path)
     out = terminal(context)
     if as_json:
         out.write(json_line(facts))
         return
     facts["symbols"] = json.dumps(facts["symbols"], ensure_ascii=False)
-    training = facts["training"] | {"split": ",".join(f"{share:g}" for share in header.training.split)}
+    training = facts["training"]
+    training |= {"split": ",".join(f"{share:g}" for share in training["split"])}
     facts["training"] = ", ".join(f"{k} {v}" for k, v in training.items() if v is not None)
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     out.write(lines((name.replace("_", " "), _shown(value)) for name, value in facts.items()))
@@ -74,7 +49,7 @@ def info(
 
 def _curve(run: Path) -> bytes:
     """The losses of a run's log over its epochs, drawn in characters; nothing where there is no curve."""
-    from charrnn import history
+    from charrnn.runs import history
 
     reports = history.read(run)
     kinds = {"training": "train_nats", "validation": "validation_nats"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli import shades
-from charrnn.cli.common import (
+from charrnn.cli.options import (
     CheckpointArgument,
     CheckpointsOption,
     checkpoints_folder,
@@ -21,8 +21,8 @@ from charrnn.cli.common import (
 from charrnn.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from charrnn.inference import Ids, Inference
-    from charrnn.vocab import Vocabulary
+    from charrnn.inference.network import Ids, Inference
+    from charrnn.text.vocabulary import Vocabulary
 
 
 class Colour(StrEnum):
@@ -81,11 +81,11 @@ def inspect_cell(
       charrnn inspect-cell --of forget --json < out.txt | jq -r 'select(.value > 0.9).char'
     """
     one_thread()
-    from charrnn.checkpoint import find, load
     from charrnn.errors import ConfigError
     from charrnn.files import json_line
-    from charrnn.inference import Inference
-    from charrnn.inspect_cell import default_signal, watch
+    from charrnn.inference.inspect_cell import default_signal, watch
+    from charrnn.inference.network import Inference
+    from charrnn.runs.checkpoint import find, load
 
     out = terminal(context)
     if text is not None and sample is not None:
@@ -124,7 +124,7 @@ def _fresh(
     out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None
 ) -> Iterator[Ids]:
     """(length,) ids of a fresh sample, drawn when they are asked for."""
-    from charrnn import sample as sampling
+    from charrnn.inference import sample as sampling
 
     seed = sampling.seeded(seed)
     out.note(f"seed {seed}")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli import settings, shades
-from charrnn.cli.common import (
+from charrnn.cli import sample_options, shades
+from charrnn.cli.options import (
     CheckpointsOption,
     CorporaOption,
     checkpoints_folder,
@@ -21,8 +21,8 @@ from charrnn.cli.common import (
     one_thread,
     terminal,
 )
-from charrnn.cli.prompts import Prompt, Prompts, Starts, Unknown, literal
-from charrnn.cli.samples import Lines, Plain, Text, Writer, deliver
+from charrnn.cli.sample_output import Lines, Plain, Text, Writer, deliver
+from charrnn.cli.sample_prompts import Prompt, Prompts, Starts, Unknown, literal
 
 if TYPE_CHECKING:
     pass
@@ -310,19 +310,19 @@ def sample(
     several = prompts is not None or count > 1
     if not several and beam is None:
         one_thread()
-    from charrnn import sample as sampling
-    from charrnn.checkpoint import find, load
-    from charrnn.choice import Choice
     from charrnn.errors import ConfigError
-    from charrnn.rules import Rules
-    from charrnn.states import may_save
+    from charrnn.inference import sample as sampling
+    from charrnn.inference.choice import Choice
+    from charrnn.inference.constraints import Rules
+    from charrnn.inference.states import may_save
+    from charrnn.runs.checkpoint import find, load
 
     out = terminal(context)
     if sum(given is not None for given in (prompt, prompt_file, prompts)) > 1:
         raise ConfigError("--prompt, --prompt-file, --prompts: give one of the three")
-    first, last = settings.ramp(temperature, length)
+    first, last = sample_options.ramp(temperature, length)
     choice = Choice(first, top_k, top_p, min_p, typical, repeat_penalty, last)
-    search = settings.search(beam, length_penalty, diverse, diversity, stochastic)
+    search = sample_options.search(beam, length_penalty, diverse, diversity, stochastic)
     window = (repeat_window or 64) if repeat_penalty != 1 else 0
     as_json = as_json or scores
     for option, idle, to in (
@@ -336,19 +336,19 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    predictor = settings.predictor(loaded, weights)
+    predictor = sample_options.predictor(loaded, weights)
     rules = Rules(
         len(vocabulary),
         length,
         min_length,
-        settings.allowed(out, vocabulary, allow, ban),
-        settings.stops(vocabulary, [*(stop or ()), *(["\n"] if stop_at_newline else [])]),
+        sample_options.allowed(out, vocabulary, allow, ban),
+        sample_options.stops(vocabulary, [*(stop or ()), *(["\n"] if stop_at_newline else [])]),
         keep_stop,
         no_repeat,
         window,
     )
     if match is not None:
-        from charrnn.pattern import Pattern
+        from charrnn.inference.pattern import Pattern
 
         rules = replace(rules, pattern=Pattern(literal(match), vocabulary, rules.allowed, min_length, length))
     for option, given in {
@@ -385,7 +385,7 @@ def sample(
     scored = as_json or colour
     with ExitStack() as stack:
         copied = (
-            settings.copied(out, vocabulary, novel, corpora_folder(corpora), stack)
+            sample_options.copied(out, vocabulary, novel, corpora_folder(corpora), stack)
             if novel is not None
             else None
         )
@@ -394,14 +394,14 @@ def sample(
             writer = Lines(out, vocabulary, scores, copied)
         else:
             shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
-            after = settings.unescaped(delimiter) if several else None
+            after = sample_options.unescaped(delimiter) if several else None
             writer = Plain(out, vocabulary, after, not no_echo, shaded, copied)
         while texts := list(islice(jobs, count if search else batch)):
             reader.tell()
             begin = starts.of([text.prompt for text in texts])
             generators = [sampling.generator(seed, text.index) for text in texts]
             if search:
-                from charrnn.beam import beam as searching
+                from charrnn.inference.beam import beam as searching
 
                 pieces = searching(predictor, begin[0], choice, rules, search, count, generators[0])
             else:

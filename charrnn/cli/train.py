@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.common import (
+from charrnn.cli.options import (
     CheckpointsOption,
     CorporaOption,
     checkpoints_folder,
@@ -20,14 +20,23 @@ from charrnn.cli.common import (
     terminal,
 )
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.texts import Origin, read_corpus
-from charrnn.cli.watch import BAR, advance, announce, claimed, polite, stopped, taken, tell, tensorboard
+from charrnn.cli.text_source import Origin, read_corpus
+from charrnn.cli.train_progress import (
+    BAR,
+    advance,
+    announce,
+    claimed,
+    polite,
+    stopped,
+    taken,
+    tell,
+)
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
-    from charrnn.corpus import Corpus
-    from charrnn.devices import Place
+    from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.text.corpus import Corpus
+    from charrnn.training.devices import Place
 
 MODEL, RECIPE, BUDGET, TEXTS = "Model", "Training", "Budget: the first to be spent ends the run", "Texts"
 CHOSEN_BY_DEFAULT = "Default: chosen from text and budget."
@@ -268,8 +277,8 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def _model_of(context: typer.Context, start: str, runs: Path, as_bytes: bool) -> Checkpoint:
     """The model to begin from. Raises ConfigError where the command line contradicts it."""
-    from charrnn.checkpoint import find, load
     from charrnn.errors import ConfigError
+    from charrnn.runs.checkpoint import find, load
 
     for name in ARCHITECTURE:
         if _given(context, name):
@@ -291,8 +300,8 @@ def _gentler(out: Terminal, context: typer.Context, config: TrainConfig) -> Trai
 
 
 def _resumed(resume: str, runs: Path, text: list[str] | None) -> Plan:
-    from charrnn.checkpoint import LAST, find, load
     from charrnn.errors import CheckpointError
+    from charrnn.runs.checkpoint import LAST, find, load
 
     last = load(find(resume, runs, LAST), resume=True)
     if last.header.resume is None:
@@ -357,12 +366,13 @@ def _check_name(runs: Path, name: str | None) -> None:
 
 def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
     """The plan with what it leaves open settled, and said."""
-    from charrnn import network, sizing
-    from charrnn.budget import characters
+    from charrnn.runs import parameters
+    from charrnn.training import sizing
+    from charrnn.training.budget import characters
 
     model, config = plan.model, plan.config
     if plan.parameters is not None:
-        model = network.sized(model, len(corpus.vocabulary), plan.parameters)
+        model = parameters.sized(model, len(corpus.vocabulary), plan.parameters)
     if plan.free:
         part = corpus.splits(config.split)[0]
         learnt = characters(config, len(part), place)
@@ -388,9 +398,11 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
     # the cores that makes training many times slower; this is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The slow import, of torch, comes after everything that can be wrong without it.
-    from charrnn import devices, history
-    from charrnn.checkpoint import BEST
-    from charrnn.train import Notice, Progress, Training
+    from charrnn.runs import history
+    from charrnn.runs.checkpoint import BEST
+    from charrnn.training import devices
+    from charrnn.training.tensorboard import event_writer
+    from charrnn.training.train import Notice, Progress, Training
 
     place = devices.join(device)
     if not place.leads:
@@ -407,7 +419,7 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
             announce(out, training, devices.describe(place))
             if training.done:
                 out.note(f"the run had come to its end at step {training.step}")
-            record = stack.enter_context(tensorboard(events and place.leads, training))
+            record = stack.enter_context(event_writer(run)) if events and place.leads else None
             caught = stack.enter_context(polite(training))
             bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
             for event in training.run():
@@ -417,7 +429,8 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
                     out.note(event.text)
                 else:
                     tell(out, event)
-                    record(event)
+                    if record is not None:
+                        record(event)
             out.end_bars()
             devices.meet()
     except RuntimeError as error:  # torch says so of memory in words alone

@@ -1,0 +1,1 @@
+"""A trained model at work, in NumPy: logits, samples, beam search, the values of single units."""

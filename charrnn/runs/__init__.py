@@ -1,0 +1,1 @@
+"""What a training leaves behind: checkpoints, the parameters they hold, and the log of a run."""
