@@ -1,9 +1,9 @@
-# make demo: train for about a minute, then look at what came out.   make test: what CI runs.
+# make demo: train for a minute, then sample and inspect.   make test: what CI runs.   make quick: under a minute.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test quick lint types unit bench clean
 
 demo: .venv/installed
 	$(BIN)/charrnn train --name demo-$$(date +%Y%m%d-%H%M%S) --minutes 1
@@ -12,9 +12,13 @@ demo: .venv/installed
 
 test: lint types unit
 
+quick: lint .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 
 types: .venv/installed-dev
 	$(BIN)/mypy

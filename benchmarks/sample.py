@@ -19,26 +19,26 @@ from step import V, bare, drawn
 
 from charrnn.inference.beam import Search, beam
 from charrnn.inference.choice import Choice
-from charrnn.inference.constraints import Rules
+from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference
 from charrnn.inference.sample import generator, sample
-from charrnn.inference.states import Start
+from charrnn.inference.states import Cursor
 
 ROUNDS, CHARACTERS = 15, 200
 STREAMS, WIDTH = 64, 16
-RULES = Rules(V, CHARACTERS)
+RULES = Constraints(V, CHARACTERS)
 
 
 def drawing(inference: Inference, streams: int) -> common.Contestant:
     """CHARACTERS of each stream, drawn as one batch."""
-    start = Start(np.array([3]), inference.start(1))
+    start = Cursor(np.array([3]), inference.start(1))
     generators = [generator(0, index) for index in range(streams)]
     return lambda: deque(sample(inference, [start] * streams, Choice(), RULES, generators), maxlen=0)
 
 
 def searching(inference: Inference) -> common.Contestant:
     """The best text of CHARACTERS."""
-    start = Start(np.array([3]), inference.start(1))
+    start = Cursor(np.array([3]), inference.start(1))
     return lambda: deque(beam(inference, start, Choice(), RULES, Search(WIDTH)), maxlen=0)
 
 

@@ -18,7 +18,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.runs import parameters
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.devices import Place
+from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
 
 V, STREAMS, BPTT = 65, 32, 64
@@ -39,12 +39,12 @@ def ours(config: ModelConfig, settings: TrainConfig) -> common.Contestant:
     """A step of the training loop, on random characters."""
     ids = np.random.default_rng(0).integers(0, V, 2_000_000).astype(np.uint8)
     corpus = Corpus(ids, Vocabulary("".join(map(chr, range(V)))), "", "random")
-    learner = Learner(corpus, config, settings, Place(torch.device("cpu")))
+    learner = Learner(corpus, config, settings, ProcessGroup(torch.device("cpu")))
     step = 0
 
     def one() -> None:
         nonlocal step
-        loss, _ = learner.learn(step, 0.1)
+        loss, _ = learner.train_step(step, 0.1)
         float(loss)
         step += 1
 

@@ -5,7 +5,7 @@ import sys
 
 
 def entry() -> None:
-    """Run the command line; Ctrl-C is polite from the first import on."""
+    """Run the command line; Ctrl-C is stop_on_signals from the first import on."""
     try:
         from charrnn.cli import main
 

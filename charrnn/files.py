@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from charrnn.errors import CharrnnError
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that becomes ``path`` when the block ends well, and vanishes when it does not.
 
     A temporary name in the same folder, fsynced, then renamed: ``path`` is always the old file
@@ -33,6 +35,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def write_errors(path: Path, error_type: type[CharrnnError], advice: str = "") -> Iterator[None]:
+    """A block that writes ``path``: an OSError inside it becomes ``error_type``, "cannot write PATH: ..."."""
+    try:
+        yield
+    except OSError as error:
+        raise error_type(f"cannot write {path}: {error.strerror or error}{advice}") from error
 
 
 def json_line(value: object) -> bytes:

@@ -19,11 +19,11 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import beam as beams
 from charrnn.inference.beam import Search, beam
 from charrnn.inference.choice import NOTHING_LEFT, Choice, possible
-from charrnn.inference.constraints import Rules
+from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference
 from charrnn.inference.pattern import Pattern
 from charrnn.inference.sample import sample
-from charrnn.inference.states import Start
+from charrnn.inference.states import Cursor
 from charrnn.inference.streams import after
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
@@ -73,8 +73,8 @@ def net(seed: int = 0) -> Inference:
     return Inference(config, {name: 2 * value.astype(np.float64) for name, value in weights.items()})
 
 
-def at(predictor, *unread: int) -> Start:
-    return Start(np.array(unread or (0,)), predictor.start(1))
+def at(predictor, *unread: int) -> Cursor:
+    return Cursor(np.array(unread or (0,)), predictor.start(1))
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Told:
     scores: tuple[float, ...] = ()
     pieces: int = 0
     ended: str | None = None
-    then: Start | None = None
+    then: Cursor | None = None
     rank: float | None = None
 
 
@@ -98,8 +98,8 @@ def gathered(pieces) -> list[Told]:
         one = found[piece.row]
         assert one.ended is None
         one.text, one.scores = one.text + tuple(piece.ids), one.scores + tuple(piece.scores)
-        one.ended, one.then, one.rank, one.pieces = piece.ended, piece.then, piece.rank, one.pieces + 1
-    assert all(one.ended and one.then is not None for one in found)
+        one.ended, one.end, one.rank, one.pieces = piece.ended, piece.end, piece.rank, one.pieces + 1
+    assert all(one.ended and one.end is not None for one in found)
     return found
 
 
@@ -129,8 +129,8 @@ class Brute:
     """The distribution of texts, each computed from its whole string."""
 
     predictor: object
-    start: Start
-    rules: Rules
+    start: Cursor
+    rules: Constraints
     choice: Choice = PLAIN
     expression: str | None = None
 
@@ -145,14 +145,14 @@ class Brute:
                         self.texts.add(text)
         self.beginnings = {text[:size] for text in self.texts for size in range(len(text) + 1)}
 
-    def goes_on(self, drawn: tuple[int, ...], id: int) -> bool:
+    def continuation_mask(self, drawn: tuple[int, ...], id: int) -> bool:
         return self.expression is None or in_words((*drawn, id)) in self.beginnings
 
     def may(self, drawn: tuple[int, ...], id: int) -> bool:
         rules, then = self.rules, (*drawn, id)
         if rules.allowed is not None and not rules.allowed[id]:
             return False
-        if in_words(drawn) not in self.texts and not self.goes_on(drawn, id):
+        if in_words(drawn) not in self.texts and not self.continuation_mask(drawn, id):
             return False
         if n := rules.no_repeat:
             grams = [then[k : k + n] for k in range(len(then) - n + 1)]
@@ -182,7 +182,7 @@ class Brute:
         if stop:
             yield Leaf(drawn, drawn if rules.keep_stop else drawn[:-stop], log_probability, "stop")
             return
-        if whole and not any(self.goes_on(drawn, id) and self.may(drawn, id) for id in range(V)):
+        if whole and not any(self.continuation_mask(drawn, id) and self.may(drawn, id) for id in range(V)):
             yield Leaf(drawn, drawn, log_probability, "match")
             return
         if len(drawn) == rules.length:
@@ -190,7 +190,7 @@ class Brute:
             return
         leaves = 0.0
         for id, probability in enumerate(self.probabilities(drawn)):
-            if probability and not self.goes_on(drawn, id):
+            if probability and not self.continuation_mask(drawn, id):
                 leaves += probability
             elif probability:
                 yield from self.leaves((*drawn, id), log_probability + math.log(probability))
@@ -214,13 +214,15 @@ def same(found: list[Told], expected: list[Leaf], alpha: float) -> None:
     )
 
 
-def exact(predictor, rules: Rules, choice: Choice = PLAIN, expression=None, alpha=0.6, count=20) -> None:
+def exact(
+    predictor, rules: Constraints, choice: Choice = PLAIN, expression=None, alpha=0.6, count=20
+) -> None:
     """A wide beam finds what brute force finds, in the same order."""
     start = at(predictor)
     expected = Brute(predictor, start, rules, choice, expression).best(alpha)
     if not expected:
         search = beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count)
-        if possible(after(predictor, start)[0], rules.start(start.unread).may()).any():
+        if possible(after(predictor, start)[0], rules.start(start.unread).allowed_mask()).any():
             assert {one.ended for one in gathered(search)} == {"stuck"}
         else:
             with pytest.raises(ConfigError, match="no character is left"):
@@ -245,7 +247,7 @@ EXPRESSIONS = ["a(b|c)*a", "(ab|b)*c?", "[abc]*", "a?", "(a|bb)+", "abcabc", ".*
 @predictors
 @pytest.mark.parametrize("length", range(1, LONG + 1))
 def test_of_one_length_it_is_brute_force(predictor, length: int) -> None:
-    exact(predictor, Rules(V, length), count=V**length)
+    exact(predictor, Constraints(V, length), count=V**length)
 
 
 @predictors
@@ -253,8 +255,8 @@ def test_of_one_length_it_is_brute_force(predictor, length: int) -> None:
 @pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
 def test_with_stop_strings_it_is_brute_force(predictor, stops, alpha: float) -> None:
     for keep in (False, True):
-        exact(predictor, Rules(V, LONG, stops=stops, keep_stop=keep), alpha=alpha)
-        exact(predictor, Rules(V, LONG, 3, stops=stops, keep_stop=keep), alpha=alpha, count=1)
+        exact(predictor, Constraints(V, LONG, stops=stops, keep_stop=keep), alpha=alpha)
+        exact(predictor, Constraints(V, LONG, 3, stops=stops, keep_stop=keep), alpha=alpha, count=1)
 
 
 @predictors
@@ -265,7 +267,7 @@ def test_with_a_match_it_is_brute_force(predictor, expression: str, alpha: float
         if (expression, least) == ("a?", 2) or (expression == "abcabc" and allowed is not None):
             continue  # no text matches
         pattern = Pattern(expression, ABC, allowed, least, LONG)
-        rules = Rules(V, LONG, least, allowed, pattern=pattern)
+        rules = Constraints(V, LONG, least, allowed, pattern=pattern)
         exact(predictor, rules, expression=expression, alpha=alpha)
 
 
@@ -273,7 +275,7 @@ def test_with_a_match_it_is_brute_force(predictor, expression: str, alpha: float
 def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
     choice = Choice(0.7, top_k=2, repeat_penalty=1.5, final_temperature=1.4)
     pattern = Pattern("[ab]*c?[ab]*", ABC, None, 2, LONG)
-    rules = Rules(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
+    rules = Constraints(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
     exact(predictor, rules, choice, "[ab]*c?[ab]*")
 
 
@@ -306,7 +308,7 @@ def test_any_rules_and_any_choice_are_brute_force(
         pattern = expression and Pattern(expression, ABC, allowed, least, length)
     except ConfigError:
         return  # no text matches
-    rules = Rules(V, length, least, allowed, stops, keep_stop, no_repeat, window, pattern or None)
+    rules = Constraints(V, length, least, allowed, stops, keep_stop, no_repeat, window, pattern or None)
     exact(Remembers(seed), rules, choice, expression, alpha, count)
 
 
@@ -315,7 +317,7 @@ def test_any_rules_and_any_choice_are_brute_force(
 def test_among_equals_the_lower_row_comes_first_and_then_the_lower_id(width: int, groups: int) -> None:
     uniform = Table(np.zeros((V, V)))
     search = Search(width * groups, groups, diversity=0)
-    found = gathered(beam(uniform, at(uniform), PLAIN, Rules(V, 5), search, width))
+    found = gathered(beam(uniform, at(uniform), PLAIN, Constraints(V, 5), search, width))
     assert [one.text for one in found] == list(itertools.product(range(V), repeat=5))[:width]
 
 
@@ -335,7 +337,7 @@ GREEDY = {
 @pytest.mark.parametrize("rules", GREEDY.values(), ids=GREEDY)
 def test_a_greedy_run_is_a_beam_of_width_1(predictor, rules: dict) -> None:
     for seed in range(5):
-        start, rule = at(predictor, seed % V, seed // V), Rules(V, 12, **rules)
+        start, rule = at(predictor, seed % V, seed // V), Constraints(V, 12, **rules)
         choices = [Choice(temperature, repeat_penalty=2.0 if rule.window else 1.0) for temperature in (0, 1)]
         drawn = outcome(sample(predictor, [start], choices[0], rule, [np.random.default_rng(0)], scored=True))
         assert outcome(beam(predictor, start, choices[1], rule, Search(1))) == drawn
@@ -354,7 +356,7 @@ def outcome(pieces):
 @pytest.mark.parametrize("expression", ["(a|b)*c", "(ab|c)+bb", "[ac]{3,5}b"])
 def test_a_greedy_match_is_a_beam_of_width_1(predictor, expression: str) -> None:
     for seed in range(5):
-        rules = Rules(V, 9, pattern=Pattern(expression, ABC, None, 0, 9))
+        rules = Constraints(V, 9, pattern=Pattern(expression, ABC, None, 0, 9))
         start = at(predictor, seed % V, seed // V)
         drawn = outcome(sample(predictor, [start], Choice(0), rules, [np.random.default_rng(0)], scored=True))
         assert outcome(beam(predictor, start, PLAIN, rules, Search(1))) == drawn
@@ -362,7 +364,7 @@ def test_a_greedy_match_is_a_beam_of_width_1(predictor, expression: str) -> None
 
 def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None:
     likely = Table(np.log([[0.4, 0.3, 0.3]] * V))
-    rules = Rules(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
+    rules = Constraints(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
     (drawn,) = gathered(sample(likely, [at(likely)], Choice(0), rules, [np.random.default_rng(0)]))
     (found,) = gathered(beam(likely, at(likely), PLAIN, rules, Search(1, length_penalty=0)))
     assert (in_words(drawn.text), in_words(found.text)) == ("aaaaa", "a")
@@ -373,10 +375,11 @@ def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None
 
 
 def diverse(
-    predictor, start: Start, length: int, stops, search: Search, count: int
+    predictor, start: Cursor, length: int, stops, search: Search, count: int
 ) -> list[tuple[tuple[int, ...], float]]:
     """Vijayakumar et al. 2018, algorithm 1, with strings: groups in order, each shy of what those before
-    it took in this step; the best of each group first."""
+    it took in this step; the best of each group first.
+    """
     size = search.width // search.groups
     live = [{(): 0.0} for _ in range(search.groups)]
     leaves: list[dict[tuple[int, ...], tuple[float, float]]] = [{} for _ in range(search.groups)]
@@ -417,7 +420,7 @@ def diverse(
 def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, width_groups) -> None:
     start, search = at(predictor), Search(*width_groups, diversity)
     for length, count in ((4, 1), (5, search.width), (6, search.groups)):
-        found = gathered(beam(predictor, start, PLAIN, Rules(V, length, stops=stops), search, count))
+        found = gathered(beam(predictor, start, PLAIN, Constraints(V, length, stops=stops), search, count))
         expected = diverse(predictor, start, length, stops, search, count)
         assert [one.text for one in found] == [text for text, _ in expected]
         np.testing.assert_allclose([one.rank for one in found], [score for _, score in expected])
@@ -426,7 +429,7 @@ def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, widt
 
 @predictors
 def test_one_group_is_a_plain_beam(predictor) -> None:
-    rules = Rules(V, 8, stops=((2, 2),))
+    rules = Constraints(V, 8, stops=((2, 2),))
     one = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=7), 5))
     plain = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=0), 5))
     assert [(a.text, a.rank) for a in one] == [(b.text, b.rank) for b in plain]
@@ -434,7 +437,7 @@ def test_one_group_is_a_plain_beam(predictor) -> None:
 
 @predictors
 def test_shy_groups_go_different_ways_from_the_first_character_on(predictor) -> None:
-    found = gathered(beam(predictor, at(predictor), PLAIN, Rules(V, 5), Search(3, 3, diversity=100), 3))
+    found = gathered(beam(predictor, at(predictor), PLAIN, Constraints(V, 5), Search(3, 3, diversity=100), 3))
     assert {one.text[0] for one in found} == {0, 1, 2}
 
 
@@ -464,19 +467,19 @@ def far(observed: Counter, expected: dict, total: int) -> float:
     return (square - (len(cells) - 1)) / math.sqrt(2 * (len(cells) - 1))
 
 
-def matched(length: int) -> Rules:
-    return Rules(V, length, pattern=Pattern("a*(b|cc)?a*", ABC, None, 0, length))
+def matched(length: int) -> Constraints:
+    return Constraints(V, length, pattern=Pattern("a*(b|cc)?a*", ABC, None, 0, length))
 
 
 WITHOUT = {
-    "2 of 9": (2, Rules(V, 2), None),
-    "3 of 9": (3, Rules(V, 2), None),
-    "2 of 27": (2, Rules(V, 3), None),
-    "5 of 3": (5, Rules(V, 1), None),
-    "stops": (3, Rules(V, 3, stops=((2,), (0, 1))), None),
-    "stops of one text": (2, Rules(V, 3, stops=((1,), (2,))), None),
+    "2 of 9": (2, Constraints(V, 2), None),
+    "3 of 9": (3, Constraints(V, 2), None),
+    "2 of 27": (2, Constraints(V, 3), None),
+    "5 of 3": (5, Constraints(V, 1), None),
+    "stops": (3, Constraints(V, 3, stops=((2,), (0, 1))), None),
+    "stops of one text": (2, Constraints(V, 3, stops=((1,), (2,))), None),
     "match": (2, matched(3), "a*(b|cc)?a*"),
-    "no repeat": (2, Rules(V, 3, no_repeat=1), None),
+    "no repeat": (2, Constraints(V, 3, no_repeat=1), None),
 }
 
 
@@ -516,17 +519,17 @@ def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, rules,
         assert abs(seen[k] - total * probability) <= 4.5 * deviation + 1e-6
 
 
-def drawn(one: Told, rules: Rules) -> tuple[int, ...]:
+def drawn(one: Told, rules: Constraints) -> tuple[int, ...]:
     """The characters of a text and those of its stop, as ``then`` tells them."""
     if one.ended != "stop":
         return one.text
-    last = int(one.then.unread[-1])
+    last = int(one.end.unread[-1])
     return next((*one.text, *stop) for stop in rules.stops if stop[-1] == last)
 
 
 @predictors
 def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
-    rules = Rules(V, 4, stops=((2, 2),), keep_stop=True)
+    rules = Constraints(V, 4, stops=((2, 2),), keep_stop=True)
     search = Search(100, stochastic=True)
     found = gathered(beam(predictor, at(predictor), PLAIN, rules, search, 100, np.random.default_rng(0)))
     expected = {leaf.text for leaf in Brute(predictor, at(predictor), rules).leaves()}
@@ -538,7 +541,7 @@ def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
 def test_a_stochastic_beam_is_its_generator_s(predictor) -> None:
     def drawn(seed: int, count: int = 4) -> list[tuple[int, ...]]:
         generator, search = np.random.default_rng(seed), Search(4, stochastic=True)
-        rules = Rules(V, 9, stops=((1, 1),))
+        rules = Constraints(V, 9, stops=((1, 1),))
         return [
             one.text
             for one in gathered(beam(predictor, at(predictor), PLAIN, rules, search, count, generator))
@@ -559,36 +562,36 @@ SEARCHES = {
     "alpha 0": Search(6, length_penalty=0),
 }
 RULES = {
-    "length": Rules(V, 14),
-    "stops": Rules(V, 14, stops=((1, 2), (0, 0, 1))),
-    "stops of one letter": Rules(V, 14, stops=((1,), (2,))),
-    "no repeat": Rules(V, 14, no_repeat=3),
-    "match": Rules(V, 14, pattern=Pattern("(a|bc?)*(cc)?", ABC, None, 0, 14)),
+    "length": Constraints(V, 14),
+    "stops": Constraints(V, 14, stops=((1, 2), (0, 0, 1))),
+    "stops of one letter": Constraints(V, 14, stops=((1,), (2,))),
+    "no repeat": Constraints(V, 14, no_repeat=3),
+    "match": Constraints(V, 14, pattern=Pattern("(a|bc?)*(cc)?", ABC, None, 0, 14)),
 }
 searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 rulings = pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 
 
-def told(predictor, rules: Rules, search: Search, count: int, seed: int = 0) -> list[Told]:
+def told(predictor, rules: Constraints, search: Search, count: int, seed: int = 0) -> list[Told]:
     start, generator = at(predictor), np.random.default_rng(seed)
     return gathered(beam(predictor, start, PLAIN, rules, search, count, generator))
 
 
 @searches
 @rulings
-def test_one_text_streamed_is_the_best_of_several(rules: Rules, search: Search) -> None:
+def test_one_text_streamed_is_the_best_of_several(rules: Constraints, search: Search) -> None:
     for seed in range(12):
         predictor = Remembers(seed)
         (one,) = told(predictor, rules, search, 1, seed)
         best = told(predictor, rules, search, 2, seed)[0]
         assert (one.text, one.ended, one.rank) == (best.text, best.ended, pytest.approx(best.rank))
         assert one.scores == pytest.approx(best.scores)
-        np.testing.assert_equal(one.then, best.then)
+        np.testing.assert_equal(one.end, best.end)
 
 
 @searches
 @rulings
-def test_to_stop_early_changes_nothing(rules: Rules, search: Search, monkeypatch) -> None:
+def test_to_stop_early_changes_nothing(rules: Constraints, search: Search, monkeypatch) -> None:
     for seed in range(12):
         predictor = Remembers(seed)
         for count in (1, 2, 6):
@@ -604,7 +607,7 @@ def test_to_stop_early_changes_nothing(rules: Rules, search: Search, monkeypatch
 def test_a_search_with_stops_stops_early() -> None:
     certain = Table(np.log([[0.01, 0.98, 0.01], [0.01, 0.01, 0.98], [0.98, 0.01, 0.01]]))
     calls = Counting(certain)
-    (found,) = told(calls, Rules(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
+    (found,) = told(calls, Constraints(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
     assert (in_words(found.text), calls.calls) == ("", 2)
 
 
@@ -636,7 +639,7 @@ class Path:
 @pytest.mark.parametrize("search", [Search(8), Search(8, 2, 0.1)])
 def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
     predictor, text = Counting(Path()), ""
-    for piece in beam(predictor, at(predictor, 1), PLAIN, Rules(V, 200), search):
+    for piece in beam(predictor, at(predictor, 1), PLAIN, Constraints(V, 200), search):
         text += in_words(piece.ids)
         assert predictor.calls - len(text) <= 8
     assert text == ("cab" * 67)[:200]
@@ -646,7 +649,7 @@ def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
 def test_an_endless_search_tells_its_text_at_bounded_memory(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(beams, "LONGEST_PENDING", 10)
     predictor, count = Remembers(5), 0
-    for piece in beam(predictor, at(predictor), PLAIN, Rules(V), search):
+    for piece in beam(predictor, at(predictor), PLAIN, Constraints(V), search):
         count += len(piece.ids)
         assert predictor.calls - count <= 10 + 2
         if count > 2000:
@@ -658,7 +661,7 @@ def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
     lasting = Table(np.log([[0.5, 0.2, 0.3], [1e-9, 1, 1e-9], [1e-9, 1e-9, 1]]))
     lasting.table[0, 0] = -np.inf  # from a to b or to c, and there it stays
     calls, text = Counting(lasting), []
-    for piece in beam(calls, at(calls), PLAIN, Rules(V), Search(2)):
+    for piece in beam(calls, at(calls), PLAIN, Constraints(V), Search(2)):
         text += piece.ids
         if len(text) > 50:
             break
@@ -668,20 +671,22 @@ def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
 
 def test_what_may_be_a_stop_is_not_told_before_it_is_none() -> None:
     always = Table(np.where(np.roll(np.eye(V), 1, 1) > 0, 0.0, -np.inf))  # bcabca...
-    pieces = beam(always, at(always), PLAIN, Rules(V, 8, stops=((1, 2, 1),)), Search(2))
+    pieces = beam(always, at(always), PLAIN, Constraints(V, 8, stops=((1, 2, 1),)), Search(2))
     assert [piece.ids for piece in pieces] == [[1, 2, 0], [1, 2, 0], [1, 2]]
 
 
 def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
     predictor = Remembers(2)
     start, stops = at(predictor), ((0,), (1, 1))
-    expected = Brute(predictor, start, Rules(V, 9, stops=stops)).best()
+    expected = Brute(predictor, start, Constraints(V, 9, stops=stops)).best()
     short = [leaf for leaf in expected if leaf.ended == "stop"]
     longest = max(leaf.log_probability for leaf in expected if leaf.ended == "length")
     count = sum(leaf.log_probability > longest for leaf in short)
     assert count > 3
     search = Search(WIDE, length_penalty=0)
-    same(gathered(beam(predictor, start, PLAIN, Rules(V, stops=stops), search, count)), short[:count], 0)
+    same(
+        gathered(beam(predictor, start, PLAIN, Constraints(V, stops=stops), search, count)), short[:count], 0
+    )
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -690,7 +695,7 @@ def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
 )
 def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
     predictor = Remembers(2)
-    found = told(predictor, Rules(V, stops=((0, 1), (2, 2))), search, count)
+    found = told(predictor, Constraints(V, stops=((0, 1), (2, 2))), search, count)
     assert len({one.text for one in found}) == len(found)
     assert 1 <= len(found) <= count  # groups may find the same
     assert search.groups > 1 or len(found) == count
@@ -700,17 +705,17 @@ def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
 # --- what is told of a text
 
 
-def is_the_models(found: list[Told], predictor, start: Start, rules: Rules) -> None:
+def is_the_models(found: list[Told], predictor, start: Cursor, rules: Constraints) -> None:
     """The scores are those of the text read at once, and ``then`` is where it leads."""
     read = start.unread.tolist()
     for one in found:
         logits = predictor(np.array([[*read, *one.text]]), start.state)[0][0, len(read) - 1 :]
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         assert one.scores == pytest.approx([logs[k, id] for k, id in enumerate(one.text)], abs=1e-9)
-        assert len(one.then.unread) == 1
-        assert all(part.shape[0] == 1 for carry in one.then.state for part in carry)
+        assert len(one.end.unread) == 1
+        assert all(part.shape[0] == 1 for carry in one.end.state for part in carry)
         expected = predictor(np.array([[*read, *drawn(one, rules)]]), start.state)[0][:, -1]
-        np.testing.assert_allclose(after(predictor, one.then)[0], expected, atol=1e-9)
+        np.testing.assert_allclose(after(predictor, one.end)[0], expected, atol=1e-9)
 
 
 @predictors
@@ -728,7 +733,7 @@ def test_each_score_is_the_models_own_and_then_is_where_the_text_stands(
 @pytest.mark.parametrize("search", [*SEARCHES.values(), Search(20)], ids=[*SEARCHES, "20"])
 def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(beams, "LONGEST_PENDING", 3)
-    rules = Rules(V, stops=((0, 0), (1, 2)))
+    rules = Constraints(V, stops=((0, 0), (1, 2)))
     for seed in range(60):
         predictor = Remembers(seed, sharpness=0.7)
         found = told(predictor, rules, search, 1, seed)
@@ -738,17 +743,17 @@ def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch
 
 @predictors
 def test_an_unread_prompt_is_read_and_is_no_part_of_the_text(predictor) -> None:
-    rules, prompt = Rules(V, 5), (1, 2, 0, 1)
+    rules, prompt = Constraints(V, 5), (1, 2, 0, 1)
     _, state = after(predictor, at(predictor, *prompt[:-1]))
     whole = gathered(beam(predictor, at(predictor, *prompt), PLAIN, rules, Search(4), 4))
-    later = gathered(beam(predictor, Start(np.array(prompt[-1:]), state), PLAIN, rules, Search(4), 4))
+    later = gathered(beam(predictor, Cursor(np.array(prompt[-1:]), state), PLAIN, rules, Search(4), 4))
     assert [one.text for one in whole] == [one.text for one in later]
     assert [one.rank for one in whole] == pytest.approx([one.rank for one in later])
 
 
 def test_nothing_is_the_only_text_that_matches_nothing() -> None:
     predictor = Remembers()
-    rules = Rules(V, 5, pattern=Pattern("", ABC, None, 0, 5))
+    rules = Constraints(V, 5, pattern=Pattern("", ABC, None, 0, 5))
     (found,) = told(predictor, rules, Search(3), 3)
     assert (found.text, found.ended, found.rank, predictor.calls) == ((), "match", 0.0, 0)
 
@@ -759,18 +764,18 @@ def test_nothing_is_the_only_text_that_matches_nothing() -> None:
 def test_fewer_texts_come_where_there_are_no_more() -> None:
     predictor = Remembers()
     for search in (Search(50), Search(50, 2), Search(50, stochastic=True)):
-        assert len(told(predictor, Rules(V, 2), search, 50)) == 9
+        assert len(told(predictor, Constraints(V, 2), search, 50)) == 9
 
 
 def test_texts_that_differ_by_their_stop_alone_are_one() -> None:
     uniform = Table(np.zeros((V, V)))
-    found = told(uniform, Rules(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
+    found = told(uniform, Constraints(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
     assert [in_words(one.text) for one in found] == ["", "aa", "a"]
 
 
 def test_beams_with_nothing_left_die_and_the_others_go_on() -> None:
     """Of three letters and no pair twice, some texts of 9 are stuck before their end."""
-    rules, predictor = Rules(V, 9, no_repeat=2), Remembers(1)
+    rules, predictor = Constraints(V, 9, no_repeat=2), Remembers(1)
     expected = Brute(predictor, at(predictor), rules).best()
     assert 0 < len(expected) < V**9
     for search in (Search(3**7), Search(40), Search(20, 4), Search(20, stochastic=True)):
@@ -782,7 +787,7 @@ def test_beams_with_nothing_left_die_and_the_others_go_on() -> None:
 @searches
 def test_where_nothing_is_left_to_any_beam_the_best_are_told_as_they_are(search: Search) -> None:
     for count in (1, 2):
-        for one in told(Remembers(), Rules(V, 6, no_repeat=1), search, count):
+        for one in told(Remembers(), Constraints(V, 6, no_repeat=1), search, count):
             assert (sorted(one.text), one.ended) == ([0, 1, 2], "stuck")
 
 
@@ -790,12 +795,12 @@ def test_where_nothing_is_left_to_any_beam_the_best_are_told_as_they_are(search:
 def test_where_nothing_may_come_at_all_it_says_so(search: Search) -> None:
     nothing = Table([[-np.inf, 0, 0]] * V)
     with pytest.raises(ConfigError, match=re.escape(NOTHING_LEFT)):
-        told(nothing, Rules(V, 6, allowed=np.array([True, False, False])), search, 1)
+        told(nothing, Constraints(V, 6, allowed=np.array([True, False, False])), search, 1)
 
 
 def test_a_beam_wider_than_all_texts_asks_for_no_more_than_there_are() -> None:
     calls = Counting(Remembers())
-    told(calls, Rules(V, 3), Search(4096), 4096)
+    told(calls, Constraints(V, 3), Search(4096), 4096)
     assert (calls.calls, calls.widest) == (3, 9)
 
 
@@ -823,11 +828,11 @@ def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: s
 @pytest.mark.parametrize(
     ("choice", "rules", "count", "option"),
     [
-        (Choice(0), Rules(V, 5), 1, "--temperature 0"),
-        (Choice(0.5, final_temperature=0), Rules(V, 5), 1, "--temperature 0"),
-        (PLAIN, Rules(V, 5), 0, "--count 0"),
-        (PLAIN, Rules(V, 5), 7, "--count 7"),
-        (PLAIN, Rules(V), 2, "--length 0"),
+        (Choice(0), Constraints(V, 5), 1, "--temperature 0"),
+        (Choice(0.5, final_temperature=0), Constraints(V, 5), 1, "--temperature 0"),
+        (PLAIN, Constraints(V, 5), 0, "--count 0"),
+        (PLAIN, Constraints(V, 5), 7, "--count 7"),
+        (PLAIN, Constraints(V), 2, "--length 0"),
     ],
 )
 def test_what_a_search_cannot_do_names_its_option_before_anything_is_read(
@@ -846,7 +851,7 @@ def test_an_endless_stochastic_search_is_refused() -> None:
             predictor,
             at(predictor),
             PLAIN,
-            Rules(V),
+            Constraints(V),
             Search(2, stochastic=True),
             1,
             np.random.default_rng(),
@@ -859,4 +864,4 @@ def test_damaged_weights_are_an_error(damage: float) -> None:
     table[1] = damage
     predictor = Table(table)
     with pytest.raises(CheckpointError, match="damaged"):
-        told(predictor, Rules(V, 6), Search(2), 1)
+        told(predictor, Constraints(V, 6), Search(2), 1)

@@ -27,8 +27,8 @@ TEXT = b"To be, or not to be\r\n" * 5000
 
 def reply(body: bytes, length: int | None = None, status: str = "200 OK", *headers: str) -> bytes:
     """An answer as it goes over the wire; ``length`` is the one it claims."""
-    claimed = len(body) if length is None else length
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {claimed}", "Connection: close", *headers, "", ""]
+    new_run_folder = len(body) if length is None else length
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {new_run_folder}", "Connection: close", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 

@@ -48,7 +48,7 @@ def flat(state: tuple) -> list[np.ndarray]:
 def rows_of(cell: cells.Cell, w: SimpleNamespace, inputs):
     """What a step is given for these inputs, by the definition of ``Cell.step``."""
     rows = inputs @ w.weight_ih.T + w.bias
-    if not cell.bare:
+    if not cell.raw_input:
         return rows
     join = torch.cat if isinstance(rows, torch.Tensor) else np.concatenate
     return join([rows, inputs @ w.projection.T if hasattr(w, "projection") else inputs], -1)
@@ -60,12 +60,12 @@ def test_a_step_gives_the_shapes_it_names(name: str) -> None:
     drawn = np.random.default_rng(0)
     w = SimpleNamespace(**{key: drawn.normal(size=shape) for key, shape in cell.shapes(4, H).items()})
     x = rows_of(cell, w, drawn.normal(size=(B, 4)))
-    carry, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.carries), NumpyOps)
-    assert [part.shape for part in carry] == [(B, H)] * len(cell.carries)
+    carry, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.state_names), NumpyOps)
+    assert [part.shape for part in carry] == [(B, H)] * len(cell.state_names)
     assert [gate.shape for gate in gates] == [(B, H)] * len(cell.gates)
-    assert len(cell.kinds) == len(cell.gates)
+    assert len(cell.activations) == len(cell.gates)
     assert len(set(cell.signals)) == len(cell.signals)
-    for gate, kind in zip(gates, cell.kinds, strict=True):
+    for gate, kind in zip(gates, cell.activations, strict=True):
         low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "linear": (-np.inf, np.inf)}[kind]
         assert (low < gate).all()
         assert (gate < high).all()
@@ -100,7 +100,11 @@ def test_torch_and_numpy_compute_the_same(name: str, embedding: int) -> None:
         np.testing.assert_allclose(left, right, atol=1e-12)
 
 
-IN_PARALLEL = [name for name in cells.names() if type(cells.get(name)).linear is not cells.Cell.linear]
+IN_PARALLEL = [
+    name
+    for name in cells.names()
+    if type(cells.get(name)).scan_coefficients is not cells.Cell.scan_coefficients
+]
 
 
 @pytest.mark.parametrize("name", [*FUSED, *IN_PARALLEL])
@@ -309,7 +313,7 @@ def test_gradients_match_finite_differences(name: str) -> None:
         return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
 
     parameters = [drawn(*shape) for shape in shapes.values()]
-    inputs, carry = drawn(2, B, 4), [drawn(B, H) for _ in cell.carries]
+    inputs, carry = drawn(2, B, 4), [drawn(B, H) for _ in cell.state_names]
 
     def two_steps(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
         w = SimpleNamespace(**dict(zip(shapes, rest[: len(shapes)], strict=True)))

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from charrnn.cli import main
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.train_progress import claimed
+from charrnn.cli.train_progress import new_run_folder
 from charrnn.errors import ConfigError
 from charrnn.runs import checkpoint
 from tests.conftest import TEXT, Ran, charrnn
@@ -556,10 +556,13 @@ def test_a_folder_with_a_part_that_cannot_be_read_is_not_read_in_part(text: Path
 def test_two_runs_started_together_get_a_folder_each(text: Path) -> None:
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
     runs = Path("checkpoints")
-    with claimed(terminal, runs, None, "notes") as one, claimed(terminal, runs, None, "notes") as two:
+    with (
+        new_run_folder(terminal, runs, None, "notes") as one,
+        new_run_folder(terminal, runs, None, "notes") as two,
+    ):
         assert (one.name, two.name) == ("notes", "notes-2")
         with pytest.raises(ConfigError, match="a run called notes is in checkpoints"):
-            claimed(terminal, runs, "notes", "notes").__enter__()
+            new_run_folder(terminal, runs, "notes", "notes").__enter__()
         (two / "model.safetensors").touch()
     assert not one.exists()  # nothing was saved in it
     assert two.exists()

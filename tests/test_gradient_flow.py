@@ -62,7 +62,7 @@ def test_norms_are_the_gradients_of_finite_differences(cell: str) -> None:
         return float(torch.nn.functional.cross_entropy(logits[:, -1], rest[:, -1]))
 
     for layer in range(2):
-        for index, name in enumerate(model.stack[layer].cell.carries):
+        for index, name in enumerate(model.stack[layer].cell.state_names):
             gradient = []
             for unit in range(5):
                 ends = []

@@ -32,7 +32,7 @@ def watched(inference: Inference, ids: np.ndarray, *where, pieces: int = 1) -> n
 @pytest.mark.parametrize("layer", [0, 1])
 def test_each_value_is_the_units_after_its_character(cell: str, layer: int) -> None:
     inference, ids = network(cell), text()
-    for index, carry in enumerate(inference.cell.carries):
+    for index, carry in enumerate(inference.cell.state_names):
         values = watched(inference, ids, layer, 3, carry)
         for position in (0, 1, 511, 512, 699):
             _, state = inference(ids[None, : position + 1], inference.start(1))
@@ -47,8 +47,8 @@ def test_every_signal_lies_within_its_range(cell: str) -> None:
     for signal in inference.cell.signals:
         values = watched(inference, text(), 1, 2, signal)
         assert len(values) == 700
-        kind = dict(zip(inference.cell.gates, inference.cell.kinds, strict=True)).get(signal)
-        if kind != "linear" and "linear" not in inference.cell.kinds:
+        kind = dict(zip(inference.cell.gates, inference.cell.activations, strict=True)).get(signal)
+        if kind != "linear" and "linear" not in inference.cell.activations:
             assert (np.abs(values) <= 1).all()
         if kind == "sigmoid":
             assert ((values >= 0) & (values <= 1)).all()

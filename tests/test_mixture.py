@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference.choice import Choice
-from charrnn.inference.constraints import Rules
-from charrnn.inference.mixture import Mixture, agree
+from charrnn.inference.constraints import Constraints
+from charrnn.inference.mixture import Mixture, check_vocabularies
 from charrnn.inference.network import Inference
 from charrnn.inference.sample import generator, sample
-from charrnn.inference.states import Start
+from charrnn.inference.states import Cursor
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
@@ -94,17 +94,19 @@ def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
     damaged = Inference(config, {k: w * np.float32(np.nan) for k, w in random_weights(config, V).items()})
     mixture = Mixture([PARTS[0], damaged], [1, 1])
     with pytest.raises(CheckpointError, match="not finite"):
-        list(sample(mixture, [Start(TEXT[0], mixture.start(1))], Choice(), Rules(V, 3), [generator(0)]))
+        list(
+            sample(mixture, [Cursor(TEXT[0], mixture.start(1))], Choice(), Constraints(V, 3), [generator(0)])
+        )
 
 
 def test_a_mixture_draws_in_a_batch_what_it_draws_alone() -> None:
     mixture = Mixture(PARTS, [1, 2, 5])
-    starts = [Start(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
+    starts = [Cursor(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
 
     def drawn(which: list[int]) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {k: [] for k in which}
         generators = [generator(1, k) for k in which]
-        for piece in sample(mixture, [starts[k] for k in which], Choice(), Rules(V, 40), generators):
+        for piece in sample(mixture, [starts[k] for k in which], Choice(), Constraints(V, 40), generators):
             found[which[piece.row]] += piece.ids
         return found
 
@@ -126,8 +128,8 @@ BYTES = Vocabulary("abc", byte_level=True)
 
 
 def test_models_of_one_vocabulary_agree() -> None:
-    agree(["one", "two", "three"], [Vocabulary("abc")] * 3)
-    agree(["one"], [BYTES])
+    check_vocabularies(["one", "two", "three"], [Vocabulary("abc")] * 3)
+    check_vocabularies(["one"], [BYTES])
 
 
 @pytest.mark.parametrize(
@@ -142,5 +144,5 @@ def test_models_of_one_vocabulary_agree() -> None:
 )
 def test_what_differs_is_said_in_one_line(one: Vocabulary, other: Vocabulary, message: str) -> None:
     with pytest.raises(ConfigError, match="^first and two do not mix.*" + message) as caught:
-        agree(["first", "same", "two"], [one, one, other])
+        check_vocabularies(["first", "same", "two"], [one, one, other])
     assert str(caught.value).isprintable()

@@ -15,7 +15,7 @@ from charrnn.errors import ConfigError
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST
 from charrnn.runs.history import LOG
-from charrnn.training.devices import Place
+from charrnn.training.devices import ProcessGroup
 from tests.conftest import TEXT
 
 
@@ -65,11 +65,11 @@ def test_a_mistake_among_several_processes_ends_all_and_is_told_once() -> None:
 
 
 def test_streams_are_shared_out_in_order() -> None:
-    places = [Place(torch.device("cpu"), rank, 3) for rank in range(3)]
-    assert [list(range(12))[place.rows(12)] for place in places] == [
+    places = [ProcessGroup(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert [list(range(12))[place.local_streams(12)] for place in places] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
         [8, 9, 10, 11],
     ]
     with pytest.raises(ConfigError, match="--streams 10"):
-        places[0].rows(10)
+        places[0].local_streams(10)

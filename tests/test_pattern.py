@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import ConfigError
-from charrnn.inference.constraints import Rules
+from charrnn.inference.constraints import Constraints
 from charrnn.inference.pattern import Match, Pattern
 from charrnn.text.vocabulary import Vocabulary
 
@@ -47,9 +47,9 @@ def texts(symbols: str, longest: int) -> list[str]:
 
 def walk(match: Match, vocabulary: Vocabulary, longest: int, text: str = "") -> dict[str, tuple[str, bool]]:
     """Every text that can be begun -> what may come after it, and whether it matches."""
-    found = {text: (vocabulary.decode(np.flatnonzero(match.may)), match.whole)}
+    found = {text: (vocabulary.decode(np.flatnonzero(match.allowed)), match.matches)}
     if len(text) < longest:
-        for id in np.flatnonzero(match.may).tolist():
+        for id in np.flatnonzero(match.allowed).tolist():
             twin = match.fork()
             twin.add(id)
             found |= walk(twin, vocabulary, longest, text + vocabulary.symbols[id])
@@ -106,17 +106,17 @@ def test_every_character_can_be_matched(character: str) -> None:
     vocabulary = Vocabulary(ODD)
     for expression in (re.escape(character), f"[{re.escape(character)}]", f"\\x{{{ord(character):x}}}"):
         match = Pattern(f"{expression}{{2}}", vocabulary).start()
-        assert vocabulary.decode(np.flatnonzero(match.may)) == character
+        assert vocabulary.decode(np.flatnonzero(match.allowed)) == character
     anything = Pattern("(?s).", vocabulary).start()
-    assert anything.may.all()
+    assert anything.allowed.all()
     others = Pattern(f"[^{re.escape(character)}]", vocabulary).start()
-    assert vocabulary.decode(np.flatnonzero(~others.may)) == character
+    assert vocabulary.decode(np.flatnonzero(~others.allowed)) == character
 
 
 @pytest.mark.parametrize("expression", ["/", "\\/", "\n", "\\\n", "\r", "\\\r", "\t", "'", '"', "#", "\x1b"])
 def test_every_character_can_stand_in_an_expression_as_it_is(expression: str) -> None:
     match = Pattern(expression, Vocabulary(ODD)).start()
-    assert Vocabulary(ODD).decode(np.flatnonzero(match.may)) == expression[-1]
+    assert Vocabulary(ODD).decode(np.flatnonzero(match.allowed)) == expression[-1]
 
 
 BYTES = Vocabulary("".join(map(chr, range(256))), byte_level=True)
@@ -124,27 +124,29 @@ BYTES = Vocabulary("".join(map(chr, range(256))), byte_level=True)
 
 def test_at_byte_level_a_character_is_its_bytes() -> None:
     match = Pattern("[é€]", BYTES).start()
-    assert np.flatnonzero(match.may).tolist() == [0xC3, 0xE2]
+    assert np.flatnonzero(match.allowed).tolist() == [0xC3, 0xE2]
     match.add(0xE2)
-    assert np.flatnonzero(match.may).tolist() == [0x82]
+    assert np.flatnonzero(match.allowed).tolist() == [0x82]
     match.add(0x82)
-    assert (match.whole, np.flatnonzero(match.may).tolist()) == (False, [0xAC])
+    assert (match.matches, np.flatnonzero(match.allowed).tolist()) == (False, [0xAC])
     match.add(0xAC)
-    assert match.whole
+    assert match.matches
 
 
 def test_at_byte_level_only_characters_of_known_bytes_come() -> None:
     known = Vocabulary("".join(map(chr, sorted("aé€".encode()))), byte_level=True)
     match = Pattern(".", known).start()
-    assert known.decode_bytes(np.flatnonzero(match.may)) == b"a\xc3\xe2"  # without a byte that goes on: none
+    assert (
+        known.decode_bytes(np.flatnonzero(match.allowed)) == b"a\xc3\xe2"
+    )  # without a byte that goes on: none
     match.add(known.symbols.index("\xc3"))
-    assert known.decode_bytes(np.flatnonzero(match.may)) == b"\x82\xa9\xac"
+    assert known.decode_bytes(np.flatnonzero(match.allowed)) == b"\x82\xa9\xac"
 
 
 def test_what_is_no_text_is_never_matched() -> None:
-    assert np.flatnonzero(Pattern("(?s).", BYTES).start().may).max() == 0xF4
+    assert np.flatnonzero(Pattern("(?s).", BYTES).start().allowed).max() == 0xF4
     lone = Vocabulary("a\ud800")
-    assert Pattern(".", lone).start().may.tolist() == [True, False]
+    assert Pattern(".", lone).start().allowed.tolist() == [True, False]
 
 
 def test_forks_know_nothing_of_each_other() -> None:
@@ -152,12 +154,12 @@ def test_forks_know_nothing_of_each_other() -> None:
     match.add(0)
     twin = match.fork()
     match.add(1)
-    assert VOCABULARY.decode(np.flatnonzero(match.may)) == "bd"
-    assert VOCABULARY.decode(np.flatnonzero(twin.may)) == "bc"
+    assert VOCABULARY.decode(np.flatnonzero(match.allowed)) == "bd"
+    assert VOCABULARY.decode(np.flatnonzero(twin.allowed)) == "bc"
     twin.add(2)
-    assert VOCABULARY.decode(np.flatnonzero(twin.may)) == "d"
+    assert VOCABULARY.decode(np.flatnonzero(twin.allowed)) == "d"
     match.add(3)
-    assert (match.whole, twin.whole) == (True, False)
+    assert (match.matches, twin.matches) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_forks_know_nothing_of_each_other() -> None:
 def test_what_makes_others_hang_does_not(expression: str) -> None:
     match = Pattern(expression, VOCABULARY).start()
     for at in range(300):
-        may = np.flatnonzero(match.may)
+        may = np.flatnonzero(match.allowed)
         if not len(may):
             break
         match.add(int(may[at % len(may)]))
@@ -220,22 +222,22 @@ def test_a_length_that_is_sure_to_hold_no_character_is_told() -> None:
         Pattern("☃", vocabulary, most=2)
     with pytest.raises(ConfigError, match=r"at most 1 of them \(--length 5, of 3 bytes each\)"):
         Pattern("a{5}", vocabulary, most=5)
-    assert Pattern("a", vocabulary, least=3, most=5).start().may.any()
+    assert Pattern("a", vocabulary, least=3, most=5).start().allowed.any()
 
 
 def test_a_length_beyond_any_is_none() -> None:
     for least, most in ((0, 10**12), (0, 2**32), (3, 10**7)):
-        assert Pattern("a+", Vocabulary("ab"), None, least, most).start().may.tolist() == [True, False]
+        assert Pattern("a+", Vocabulary("ab"), None, least, most).start().allowed.tolist() == [True, False]
 
 
 def test_bytes_are_counted_so_that_what_is_begun_fits() -> None:
     vocabulary = Vocabulary("".join(sorted(set("é☃a".encode().decode("latin-1")))), byte_level=True)
-    rules = Rules(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, most=10))
+    rules = Constraints(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, most=10))
     generator = np.random.default_rng(0)
     for _ in range(50):
         course, drawn = rules.start(), []
         while not course.ended:
-            drawn.append(int(generator.choice(np.flatnonzero(course.may()))))
+            drawn.append(int(generator.choice(np.flatnonzero(course.allowed_mask()))))
             course.add(drawn[-1])
         assert course.ended == "match"
         assert vocabulary.decode(drawn)[-1] == "a"

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.inference.network import Inference
-from charrnn.inference.states import Start, joined, load_state, row, rows, save_state
+from charrnn.inference.states import Cursor, joined, load_state, row, rows, save_state
 from tests.conftest import random_weights
 
 V = 5
@@ -62,7 +62,7 @@ def test_a_batch_is_its_rows_side_by_side(batch: int, data) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path, cell, layers, hidden, unread, seed) -> None:
     predictor = network(cell, layers, hidden)
-    start = Start(np.array(unread), filled(predictor, 1, seed))
+    start = Cursor(np.array(unread), filled(predictor, 1, seed))
     save_state(tmp_path / "state", start, MODEL)
     found = load_state(tmp_path / "state", MODEL, predictor, V)
     assert found.unread.tolist() == unread
@@ -71,7 +71,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path, cell, layers, hidden, 
 
 def test_a_row_of_a_batch_can_be_saved(tmp_path: Path) -> None:
     state = row(filled(network(), 4), 2)
-    save_state(tmp_path / "state", Start(np.array([1, 2], np.uint8)[::-1], state), MODEL)
+    save_state(tmp_path / "state", Cursor(np.array([1, 2], np.uint8)[::-1], state), MODEL)
     found = load_state(tmp_path / "state", MODEL, network(), V)
     assert found.unread.tolist() == [2, 1]
     assert same(found.state, state)
@@ -80,7 +80,7 @@ def test_a_row_of_a_batch_can_be_saved(tmp_path: Path) -> None:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "state"
-    save_state(path, Start(np.array([1]), filled(network(), 1)), MODEL)
+    save_state(path, Cursor(np.array([1]), filled(network(), 1)), MODEL)
     return path
 
 
@@ -198,7 +198,7 @@ def test_a_file_of_another_kind_is_refused(saved: Path, run: Path) -> None:
 
 
 def test_a_state_is_saved_whole_or_not_at_all(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, start = saved.read_bytes(), Start(np.array([2]), filled(network(), 1, 1))
+    before, start = saved.read_bytes(), Cursor(np.array([2]), filled(network(), 1, 1))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -95,13 +95,13 @@ def test_how_often_one_looks_does_not_move_training(tmp_path: Path) -> None:
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(tmp_path: Path, at: int) -> None:
     trained(tmp_path, "whole")
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "cut")
-    window = training.learner.learn
+    window = training.learner.train_step
 
     def stopping(step: int, share: float):
         training.stop = step == at - 1
         return window(step, share)
 
-    training.learner.learn = stopping
+    training.learner.train_step = stopping
     list(training.run())
     assert training.step == at
     last = checkpoint.load(tmp_path / "cut" / LAST, resume=True)
@@ -200,7 +200,7 @@ def test_a_text_without_a_target_is_an_error(tmp_path: Path, text: str) -> None:
 
 def spoil(training: Training, when) -> None:
     """Make the loss of the steps for which ``when(step, share)`` holds no number, and the weights too."""
-    learn = training.learner.learn
+    learn = training.learner.train_step
 
     def spoilt(step: int, share: float):
         loss, norm = learn(step, share)
@@ -210,7 +210,7 @@ def spoil(training: Training, when) -> None:
             loss = loss * math.nan
         return loss, norm
 
-    training.learner.learn = spoilt
+    training.learner.train_step = spoilt
 
 
 def test_a_lost_loss_goes_back_to_the_last_report_with_half_the_rate_and_on_to_the_end(
@@ -263,13 +263,13 @@ def test_a_loss_far_above_a_guess_counts_as_lost(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_last_save_and_training_goes_on_and_retries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    replacing = os.replace
+    atomic_write = os.replace
     full = [False]
 
     def refusing(source, target) -> None:
         if full[0] and Path(target).name == name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        replacing(source, target)
+        atomic_write(source, target)
 
     monkeypatch.setattr(os, "replace", refusing)
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
@@ -339,8 +339,8 @@ def test_the_last_state_is_saved_by_time_too(tmp_path: Path) -> None:
 def test_state_is_carried_from_window_to_window_and_cut_off(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
     ids = [training.learner.batches.batch(step)[0] for step in (0, 1)]
-    training.learner.learn(0, 0.0)
-    training.learner.learn(1, 0.0)
+    training.learner.train_step(0, 0.0)
+    training.learner.train_step(1, 0.0)
     with torch.no_grad():
         _, expected = training.learner.model(
             torch.from_numpy(np.concatenate(ids, 1)), training.learner.model.start(4)
@@ -356,9 +356,9 @@ def test_at_a_new_epoch_a_stream_goes_on_where_the_one_before_it_ended(tmp_path:
     training.learner.carry = tuple(
         tuple(torch.arange(4.0)[:, None].expand(4, 12) + 1 for _ in carry) for carry in training.learner.carry
     )
-    ((hidden, _),) = training.learner.begun(training.learner.batches.steps_per_epoch)
+    ((hidden, _),) = training.learner.initial_state(training.learner.batches.steps_per_epoch)
     assert hidden[:, 0].tolist() == [0, 1, 2, 3]
-    ((hidden, _),) = training.learner.begun(1)
+    ((hidden, _),) = training.learner.initial_state(1)
     assert hidden[:, 0].tolist() == [1, 2, 3, 4]
 
 
@@ -368,13 +368,13 @@ def test_streams_forget_as_often_as_asked(tmp_path: Path) -> None:
         tuple(torch.ones_like(part) for part in carry) for carry in training.learner.carry
     )
     steps = [step for step in range(2000) if not training.learner.batches.starts_epoch(step)]
-    kept = np.mean([float(training.learner.begun(step)[0][0].mean()) for step in steps])
+    kept = np.mean([float(training.learner.initial_state(step)[0][0].mean()) for step in steps])
     assert kept == pytest.approx(0.75, abs=0.02)
 
 
 def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, clip=0.01), tmp_path / "r")
-    _, norm = training.learner.learn(0, 0.0)
+    _, norm = training.learner.train_step(0, 0.0)
     clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in training.learner.model.parameters()))
     assert norm > 0.01
     assert clipped == pytest.approx(0.01, rel=1e-3)

@@ -8,20 +8,20 @@ import torch
 
 from charrnn import cells
 from charrnn.config import ModelConfig
-from charrnn.training.network import FUSED, CharRNN, Layer, kept
+from charrnn.training.network import FUSED, CharRNN, Layer, dropout_mask
 
 B, T, V, H = 4, 9, 7, 16
 CPU = torch.device("cpu")
 
 
 def network(cell: str = "lstm", **held) -> CharRNN:
-    model = CharRNN(ModelConfig(cell=cell, layers=2, hidden=H, embedding=3), V, seeded())
-    settings = {"dropout": 0.0, "weight_drop": 0.0, "precision": None, "generator": seeded()}
+    model = CharRNN(ModelConfig(cell=cell, layers=2, hidden=H, embedding=3), V, choose_seed())
+    settings = {"dropout": 0.0, "weight_drop": 0.0, "precision": None, "generator": choose_seed()}
     model.regularise(**(settings | held))
     return model
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def choose_seed(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -35,7 +35,7 @@ def logits(model: CharRNN) -> torch.Tensor:
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.99])
 def test_a_mask_drops_its_share_and_keeps_the_mean(share: float) -> None:
-    mask = kept((300, 401), share, seeded(), CPU)
+    mask = dropout_mask((300, 401), share, choose_seed(), CPU)
     assert mask.shape == (300, 401)
     assert float((mask == 0).float().mean()) == pytest.approx(share, abs=0.005)
     assert float(mask.mean()) == pytest.approx(1, abs=0.1)
@@ -44,10 +44,10 @@ def test_a_mask_drops_its_share_and_keeps_the_mean(share: float) -> None:
 
 def test_masks_come_from_the_generator_alone() -> None:
     torch.manual_seed(0)
-    one = kept((50, 50), 0.5, seeded(3), CPU)
+    one = dropout_mask((50, 50), 0.5, choose_seed(3), CPU)
     torch.manual_seed(1)
-    assert (one == kept((50, 50), 0.5, seeded(3), CPU)).all()
-    assert (one != kept((50, 50), 0.5, seeded(4), CPU)).any()
+    assert (one == dropout_mask((50, 50), 0.5, choose_seed(3), CPU)).all()
+    assert (one != dropout_mask((50, 50), 0.5, choose_seed(4), CPU)).any()
 
 
 @pytest.mark.parametrize("cell", cells.names())
@@ -65,7 +65,7 @@ def test_what_is_dropped_changes_training_and_never_answers(cell: str, held: dic
 def test_dropped_weights_take_effect_inside_the_fused_kernel(cell: str) -> None:
     found = []
     for fused in (True, False):
-        model = network(cell, weight_drop=0.5, generator=seeded(5))
+        model = network(cell, weight_drop=0.5, generator=choose_seed(5))
         for layer in model.stack:
             layer.fused = fused
         result = model(ids(), model.start(B))[0]

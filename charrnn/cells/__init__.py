@@ -23,8 +23,11 @@ from charrnn.errors import ConfigError
 Array = Any
 """A torch tensor or a NumPy array, (B, ...)."""
 
-Carry = tuple[Array, ...]
-"""What a cell hands to its next step: one (B, H) array for each name in ``Cell.carries``."""
+LayerState = tuple[Array, ...]
+"""What a cell hands to its next step: one (B, H) array for each name in ``Cell.state_names``."""
+
+State = tuple[LayerState, ...]
+"""The states of all layers, lowest layer first. A value: never changed in place."""
 
 
 class Ops(Protocol):
@@ -43,30 +46,30 @@ class Ops(Protocol):
     def split(self, x: Array, parts: int) -> Sequence[Array]:
         """(B, parts * H) -> parts arrays (B, H)."""
 
-    def gates(self, x: Array, kinds: tuple[str, ...]) -> Sequence[Array]:
-        """(B, n * H) -> n arrays (B, H), the k-th through ``kinds[k]``: "sigmoid" or "tanh"."""
+    def gates(self, x: Array, activations: tuple[str, ...]) -> Sequence[Array]:
+        """(B, n * H) -> n arrays (B, H), the k-th through ``activations[k]``: "sigmoid" or "tanh"."""
 
 
 class Cell(ABC):
     """One recurrent cell.
 
-    carries      what goes from step to step; the first is the layer's output
+    state_names      what goes from step to step; the first is the layer's output
     gates        the names of the gates, in the order of their rows in ``weight_ih``
-    kinds        "sigmoid", "tanh" or "linear" for each gate
-    start_bias   the gates whose bias does not start at 0
+    activations        "sigmoid", "tanh" or "linear" for each gate
+    initial_bias   the gates whose bias does not start at 0
     bare         whether a step sees its input bare too, H wide, after the rows of ``weight_ih``
     """
 
-    carries: ClassVar[tuple[str, ...]] = ("hidden",)
+    state_names: ClassVar[tuple[str, ...]] = ("hidden",)
     gates: ClassVar[tuple[str, ...]]
-    kinds: ClassVar[tuple[str, ...]]
-    start_bias: ClassVar[dict[str, float]] = {}
-    bare: ClassVar[bool] = False
+    activations: ClassVar[tuple[str, ...]]
+    initial_bias: ClassVar[dict[str, float]] = {}
+    raw_input: ClassVar[bool] = False
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """All that can be watched: the carries, then the gates."""
-        return self.carries + self.gates
+        """All that can be watched: the state_names, then the gates."""
+        return self.state_names + self.gates
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         """The parameters of one layer. ``weight_ih`` (G*H, D) and ``bias`` (G*H,) make ``step``'s x."""
@@ -77,15 +80,15 @@ class Cell(ABC):
         """For ``bare`` cells: P (H, D), which makes the input as wide as the cell where it is not."""
         return {} if inputs == hidden else {"projection": (hidden, inputs)}
 
-    def linear(self, x: Array, ops: Ops) -> tuple[Array, Array] | None:
-        """For cells whose only carry moves as h' = a * h + b with a and b of the input alone: (a, b).
+    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array] | None:
+        """For cells whose only state moves as h' = a * h + b with a and b of the input alone: (a, b).
 
         x: (..., G*H) for any number of times at once; such a cell can be read in parallel over time.
         """
         return None
 
     @abstractmethod
-    def step(self, w: Any, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
+    def step(self, w: Any, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         """One character on.
 
         w: the layer's parameters as attributes. ``weight_hh``, whole or ``weight_hh[rows]``, is read by
@@ -93,7 +96,7 @@ class Cell(ABC):
         matrix's, of all times at once), or whole by ``ops.product``.
         x: (B, G*H), ``weight_ih @ input + bias``, done for all times at once (and for ``bare``
         cells the input itself behind it, (B, G*H + H)).
-        carry: a (B, H) each, not changed.  Returns the next carry, and the gates in the order of
+        state: a (B, H) each, not changed.  Returns the next state, and the gates in the order of
         ``gates``, (B, H) each.
         """
 

@@ -9,23 +9,23 @@ Cho et al. 2014 and most textbooks reset h *before* the product: that is the cel
 The two are different functions: weights of one do not fit the other.
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class GRU(Cell):
     """Equal to torch.nn.GRU, rows in the same order; ``bias_hh`` (H,) is the d of the equations."""
 
     gates = ("reset", "update", "candidate")
-    kinds = ("sigmoid", "sigmoid", "tanh")
+    activations = ("sigmoid", "sigmoid", "tanh")
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return super().shapes(inputs, hidden) | {"bias_hh": (hidden,)}
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         two = 2 * h.shape[-1]
         u = ops.product(h, w.weight_hh)
-        r, z = ops.gates(x[:, :two] + u[:, :two], self.kinds[:2])
+        r, z = ops.gates(x[:, :two] + u[:, :two], self.activations[:2])
         n = ops.tanh(x[:, two:] + r * (u[:, two:] + w.bias_hh))
         h = n + z * (h - n)
         return (h,), (r, z, n)

@@ -8,19 +8,19 @@
 The cell ``gru`` (cuDNN, torch.nn.GRU) resets after the product and is faster; it is another function.
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class GRUCho(Cell):
     """The textbook's GRU; z keeps the old state, as in ``gru`` (the paper has z and 1 - z so too)."""
 
     gates = ("reset", "update", "candidate")
-    kinds = ("sigmoid", "sigmoid", "tanh")
+    activations = ("sigmoid", "sigmoid", "tanh")
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         two = 2 * h.shape[-1]
-        r, z = ops.gates(ops.affine(x[:, :two], h, w.weight_hh[:two]), self.kinds[:2])
+        r, z = ops.gates(ops.affine(x[:, :two], h, w.weight_hh[:two]), self.activations[:2])
         n = ops.tanh(ops.affine(x[:, two:], r * h, w.weight_hh[two:]))
         h = n + z * (h - n)
         return (h,), (r, z, n)

@@ -10,20 +10,20 @@ h' = o * tanh(c')                 hidden
 
 from typing import ClassVar
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTM(Cell):
     """Equal to torch.nn.LSTM, rows in the same order. The forget gate starts open (Gers et al. 2000)."""
 
-    carries = ("hidden", "memory")
+    state_names = ("hidden", "memory")
     gates = ("input", "forget", "candidate", "output")
-    kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
-    start_bias: ClassVar = {"forget": 1.0}
+    activations = ("sigmoid", "sigmoid", "tanh", "sigmoid")
+    initial_bias: ClassVar = {"forget": 1.0}
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        h, c = carry
-        i, f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.kinds)
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        h, c = state
+        i, f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.activations)
         c = f * c + i * g
         h = o * ops.tanh(c)
         return (h, c), (i, f, g, o)

@@ -9,20 +9,20 @@ h' = o * tanh(c')                 hidden
 
 from typing import ClassVar
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTMCoupled(Cell):
     """Three quarters of an LSTM's weights; the memory stays between -1 and 1."""
 
-    carries = ("hidden", "memory")
+    state_names = ("hidden", "memory")
     gates = ("forget", "candidate", "output")
-    kinds = ("sigmoid", "tanh", "sigmoid")
-    start_bias: ClassVar = {"forget": 1.0}
+    activations = ("sigmoid", "tanh", "sigmoid")
+    initial_bias: ClassVar = {"forget": 1.0}
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        h, c = carry
-        f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.kinds)
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        h, c = state
+        f, g, o = ops.gates(ops.affine(x, h, w.weight_hh), self.activations)
         c = g + f * (c - g)
         h = o * ops.tanh(c)
         return (h, c), (f, g, o)

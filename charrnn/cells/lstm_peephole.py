@@ -12,23 +12,23 @@ Input and forget gates see the memory as it was, the output gate as it has becom
 
 from typing import ClassVar
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTMPeephole(Cell):
     """``peephole_i``, ``_f``, ``_o`` (H,) are pi, pf, po: a unit's gates see that unit's memory alone."""
 
-    carries = ("hidden", "memory")
+    state_names = ("hidden", "memory")
     gates = ("input", "forget", "candidate", "output")
-    kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
-    start_bias: ClassVar = {"forget": 1.0}
+    activations = ("sigmoid", "sigmoid", "tanh", "sigmoid")
+    initial_bias: ClassVar = {"forget": 1.0}
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         peepholes = {f"peephole_{gate}": (hidden,) for gate in "ifo"}
         return super().shapes(inputs, hidden) | peepholes
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        h, c = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        h, c = state
         zi, zf, zg, zo = ops.split(ops.affine(x, h, w.weight_hh), 4)
         i = ops.sigmoid(zi + w.peephole_i * c)
         f = ops.sigmoid(zf + w.peephole_f * c)

@@ -7,14 +7,14 @@
 Without a product with h, h' is linear in h with factors that are known beforehand: a scan.
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MinGRU(Cell):
     """No recurrent matrix; the hidden state is a running mean of candidates, as far out as they are."""
 
     gates = ("update", "candidate")
-    kinds = ("sigmoid", "linear")
+    activations = ("sigmoid", "linear")
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"weight_ih": (2 * hidden, inputs), "bias": (2 * hidden,)}
@@ -23,12 +23,12 @@ class MinGRU(Cell):
         zx, n = ops.split(x, 2)
         return ops.sigmoid(zx), n
 
-    def linear(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
         z, n = self._gates(x, ops)
         return 1 - z, z * n
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         z, n = self._gates(x, ops)
         h = (1 - z) * h + z * n
         return (h,), (z, n)

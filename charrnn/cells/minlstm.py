@@ -9,15 +9,15 @@ Without a product with h, h' is linear in h with factors that are known beforeha
 
 from typing import ClassVar
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MinLSTM(Cell):
-    """No recurrent matrix and no output gate; what is kept and what is taken sum to 1."""
+    """No recurrent matrix and no output gate; what is dropout_mask and what is taken sum to 1."""
 
     gates = ("forget", "input", "candidate")
-    kinds = ("sigmoid", "sigmoid", "linear")
-    start_bias: ClassVar = {"forget": 1.0}
+    activations = ("sigmoid", "sigmoid", "linear")
+    initial_bias: ClassVar = {"forget": 1.0}
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"weight_ih": (3 * hidden, inputs), "bias": (3 * hidden,)}
@@ -26,12 +26,12 @@ class MinLSTM(Cell):
         fx, ix, n = ops.split(x, 3)
         return ops.sigmoid(fx), ops.sigmoid(ix), n
 
-    def linear(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
         f, i, n = self._gates(x, ops)
         return f / (f + i), i / (f + i) * n
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         f, i, n = self._gates(x, ops)
         h = f / (f + i) * h + i / (f + i) * n
         return (h,), (f, i, n)

@@ -8,15 +8,15 @@
 The bare x assumes an input as wide as the cell; where it is not, it is projected once, P x.
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MUT1(Cell):
     """Its update gate does not see the hidden state; a large z takes the new (in ``gru``, the old)."""
 
     gates = ("update", "reset", "candidate")
-    kinds = ("sigmoid", "sigmoid", "tanh")
-    bare = True
+    activations = ("sigmoid", "sigmoid", "tanh")
+    raw_input = True
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return self.projection(inputs, hidden) | {
@@ -26,12 +26,12 @@ class MUT1(Cell):
             "bias_n": (hidden,),
         }
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         one = h.shape[-1]
-        zx, rx, bare = ops.split(x, 3)
+        zx, rx, raw = ops.split(x, 3)
         z = ops.sigmoid(zx)
         r = ops.sigmoid(ops.affine(rx, h, w.weight_hh[:one]))
-        n = ops.tanh(ops.affine(ops.tanh(bare) + w.bias_n, r * h, w.weight_hh[one:]))
+        n = ops.tanh(ops.affine(ops.tanh(raw) + w.bias_n, r * h, w.weight_hh[one:]))
         h = h + z * (n - h)
         return (h,), (z, r, n)

@@ -8,15 +8,15 @@
 The bare x assumes an input as wide as the cell; where it is not, it is projected once, P x.
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MUT2(Cell):
     """Its reset gate sees the input bare; a large z takes the new (in ``gru`` it keeps the old)."""
 
     gates = ("update", "candidate", "reset")
-    kinds = ("sigmoid", "tanh", "sigmoid")
-    bare = True
+    activations = ("sigmoid", "tanh", "sigmoid")
+    raw_input = True
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return self.projection(inputs, hidden) | {
@@ -26,12 +26,12 @@ class MUT2(Cell):
             "bias_r": (hidden,),
         }
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         one, two = h.shape[-1], 2 * h.shape[-1]
-        zx, nx, bare = ops.split(x, 3)
+        zx, nx, raw = ops.split(x, 3)
         z = ops.sigmoid(ops.affine(zx, h, w.weight_hh[:one]))
-        r = ops.sigmoid(ops.affine(bare + w.bias_r, h, w.weight_hh[one:two]))
+        r = ops.sigmoid(ops.affine(raw + w.bias_r, h, w.weight_hh[one:two]))
         n = ops.tanh(ops.affine(nx, r * h, w.weight_hh[two:]))
         h = h + z * (n - h)
         return (h,), (z, n, r)

@@ -6,17 +6,17 @@ n = tanh(Un (r * h) + Wn x + bn)                   candidate
 h' = z * n + (1 - z) * h
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MUT3(Cell):
     """Its update gate sees tanh of the hidden state; a large z takes the new (in ``gru``, the old)."""
 
     gates = ("update", "reset", "candidate")
-    kinds = ("sigmoid", "sigmoid", "tanh")
+    activations = ("sigmoid", "sigmoid", "tanh")
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         one = h.shape[-1]
         zx, rx, nx = ops.split(x, 3)
         z = ops.sigmoid(ops.affine(zx, ops.tanh(h), w.weight_hh[:one]))

@@ -3,16 +3,16 @@
 h' = tanh(W x + U h + b)
 """
 
-from charrnn.cells import Array, Carry, Cell, Ops
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class RNN(Cell):
     """Equal to torch.nn.RNN; its one gate is the new hidden state itself."""
 
     gates = ("candidate",)
-    kinds = ("tanh",)
+    activations = ("tanh",)
 
-    def step(self, w: Array, x: Array, carry: Carry, ops: Ops) -> tuple[Carry, tuple[Array, ...]]:
-        (h,) = carry
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        (h,) = state
         h = ops.tanh(ops.affine(x, h, w.weight_hh))
         return (h,), (h,)

@@ -67,7 +67,6 @@ def gradient_flow(
     A terminal sees curves over a logarithmic scale, a pipe JSON lines.
 
     Examples:
-
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
 
       charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
@@ -153,7 +152,7 @@ def _of_checkpoint(
     else:
         predictor = Inference(loaded.header.model, loaded.weights)
         count = flowing.TEXTS * (length + 1)
-        ids = sample.fresh(predictor, vocabulary, count, sample.generator(seed))
+        ids = sample.sample_ids(predictor, vocabulary, count, sample.generator(seed))
     model = CharRNN(loaded.header.model, len(vocabulary))
     load_weights(model, loaded.weights)
     return flowing.flow(model.double(), flowing.texts(ids, length), clip)
@@ -188,7 +187,7 @@ def _picture(path: Path, kind: str, found: Sequence[tuple[str, Flow]]) -> None:
     Raises ConfigError where it is not installed.
     """
     from charrnn.errors import ConfigError
-    from charrnn.files import replacing
+    from charrnn.files import atomic_write
 
     try:
         import matplotlib
@@ -216,5 +215,5 @@ def _picture(path: Path, kind: str, found: Sequence[tuple[str, Flow]]) -> None:
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
     # No date, and the same names inside each time: the same curves are the same file.
-    with replacing(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
+    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

@@ -22,7 +22,6 @@ def info(
     """Print what a checkpoint holds: the model, its losses, its text, its symbols; a terminal sees the curve.
 
     Examples:
-
       charrnn info
 
       charrnn info shakespeare --json | jq .validation_bpc

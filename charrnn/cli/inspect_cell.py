@@ -73,7 +73,6 @@ def inspect_cell(
     A memory is shown as its tanh, so every value lies between -1 and 1 (a gate's between 0 and 1).
 
     Examples:
-
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
 
       charrnn inspect-cell shakespeare out.txt --unit 17 --colour always | less -R
@@ -126,9 +125,9 @@ def _fresh(
     """(length,) ids of a fresh sample, drawn when they are asked for."""
     from charrnn.inference import sample as sampling
 
-    seed = sampling.seeded(seed)
+    seed = sampling.choose_seed(seed)
     out.note(f"seed {seed}")
-    yield sampling.fresh(inference, vocabulary, length, sampling.generator(seed), 0.8)
+    yield sampling.sample_ids(inference, vocabulary, length, sampling.generator(seed), 0.8)
 
 
 def _characters(

@@ -294,7 +294,6 @@ def sample(
     r"""Write text, character by character, as it is drawn.
 
     Examples:
-
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
 
       charrnn sample --temperature 0.7 --length 0 | head -n 20
@@ -313,7 +312,7 @@ def sample(
     from charrnn.errors import ConfigError
     from charrnn.inference import sample as sampling
     from charrnn.inference.choice import Choice
-    from charrnn.inference.constraints import Rules
+    from charrnn.inference.constraints import Constraints
     from charrnn.inference.states import may_save
     from charrnn.runs.checkpoint import find, load
 
@@ -337,7 +336,7 @@ def sample(
     loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
     vocabulary = loaded[0].header.vocabulary
     predictor = sample_options.predictor(loaded, weights)
-    rules = Rules(
+    rules = Constraints(
         len(vocabulary),
         length,
         min_length,
@@ -375,7 +374,7 @@ def sample(
         one = reader.of_text(literal(prompt or "")) if prompt_file is None else reader.of_file(prompt_file)
         given_prompts = [one]
     draws = stochastic if search else (first, last) != (0, None)
-    seed = sampling.seeded(seed)
+    seed = sampling.choose_seed(seed)
     if draws:
         out.note(f"seed {seed}")
     jobs = (
@@ -410,4 +409,4 @@ def sample(
             if found < len(texts):
                 out.note(f"found {found} of {count} texts: there are no more")
             if save_state:
-                starts.keep(save_state, texts[0].then)
+                starts.keep(save_state, texts[0].end)

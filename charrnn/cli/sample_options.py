@@ -64,7 +64,7 @@ def search(
 def predictor(loaded: Sequence[Checkpoint], weights: str | None) -> Predictor:
     """The network of a checkpoint, or the mixture of several. Raises ConfigError."""
     from charrnn.errors import ConfigError
-    from charrnn.inference.mixture import Mixture, agree
+    from charrnn.inference.mixture import Mixture, check_vocabularies
     from charrnn.inference.network import Inference
 
     predictors = [Inference(each.header.model, each.weights) for each in loaded]
@@ -74,7 +74,9 @@ def predictor(loaded: Sequence[Checkpoint], weights: str | None) -> Predictor:
         shares = [1.0] * len(loaded) if weights is None else [float(each) for each in weights.split(",")]
     except ValueError as error:
         raise ConfigError(f"--weights {weights}: it must be numbers, as 0.7,0.3") from error
-    agree([each.path.parent.name for each in loaded], [each.header.vocabulary for each in loaded])
+    check_vocabularies(
+        [each.path.parent.name for each in loaded], [each.header.vocabulary for each in loaded]
+    )
     return Mixture(predictors, shares)
 
 

@@ -13,8 +13,8 @@ from charrnn.cli.sample_prompts import Prompt
 from charrnn.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from charrnn.inference.sample import Piece
-    from charrnn.inference.states import Start
+    from charrnn.inference.sample import Chunk
+    from charrnn.inference.states import Cursor
     from charrnn.text.novel import Run
     from charrnn.text.vocabulary import Vocabulary
 
@@ -32,14 +32,14 @@ class Text:
     ids: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     ended: str | None = None
-    then: Start | None = None
+    end: Cursor | None = None
     rank: float | None = None
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Chunk) -> None:
         """What is new of it."""
         self.ids += piece.ids
         self.scores += piece.scores
-        self.ended, self.then, self.rank = piece.ended, piece.then, piece.rank
+        self.ended, self.end, self.rank = piece.ended, piece.end, piece.rank
 
 
 Copied = Callable[[Sequence[Text]], "list[Run]"]
@@ -61,7 +61,7 @@ class Writer(Protocol):
         """All texts of a batch have ended."""
 
 
-def deliver(texts: Sequence[Text], pieces: Iterable[Piece], writer: Writer) -> int:
+def deliver(texts: Sequence[Text], pieces: Iterable[Chunk], writer: Writer) -> int:
     """Texts drawn side by side, written one after the other: how many there were."""
     current = 0
     for piece in pieces:

@@ -18,7 +18,7 @@ from charrnn.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Predictor
-    from charrnn.inference.states import Start
+    from charrnn.inference.states import Cursor
     from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.vocabulary import Vocabulary
 
@@ -169,38 +169,38 @@ class Starts:
 
         self.out, self.loaded, self.predictor = out, loaded, predictor
         self.vocabulary = loaded[0].header.vocabulary
-        self._begin: Start | None = None
-        self._long: tuple[Prompt, Start] | None = None  # the long prompt that was read last
+        self._begin: Cursor | None = None
+        self._long: tuple[Prompt, Cursor] | None = None  # the long prompt that was read last
         if saved is not None:
             self._begin = load_state(saved, self._identity, predictor, len(self.vocabulary))
 
-    def of(self, prompts: Sequence[Prompt]) -> list[Start]:
+    def of(self, prompts: Sequence[Prompt]) -> list[Cursor]:
         """One for each; the same where the prompt is the same, so that it is read once."""
         found = {prompt: self._one(prompt) for prompt in dict.fromkeys(prompts)}
         return [found[prompt] for prompt in prompts]
 
-    def _one(self, prompt: Prompt) -> Start:
+    def _one(self, prompt: Prompt) -> Cursor:
         import numpy as np
 
-        from charrnn.inference.sample import opening
-        from charrnn.inference.states import Start
+        from charrnn.inference.sample import opening_ids
+        from charrnn.inference.states import Cursor
 
         if self._long and self._long[0] is prompt:
             return self._long[1]
         ids = prompt.ids
         if self._begin is not None:
-            start = Start(np.concatenate([self._begin.unread, ids]), self._begin.state)
+            start = Cursor(np.concatenate([self._begin.unread, ids]), self._begin.state)
         else:
-            start = Start(ids if len(ids) else opening(self.vocabulary), self.predictor.start(1))
+            start = Cursor(ids if len(ids) else opening_ids(self.vocabulary), self.predictor.start(1))
         if len(start.unread) >= LONG_PROMPT:
             start = self._read(start)
             self._long = prompt, start
         return start
 
-    def _read(self, start: Start) -> Start:
+    def _read(self, start: Cursor) -> Cursor:
         """All but the last character read, with a bar."""
         from charrnn.inference.network import read
-        from charrnn.inference.states import Start
+        from charrnn.inference.states import Cursor
 
         unread, state = start.unread, start.state
         self.out.note(f"the prompt has {len(unread):,} characters; --save-state keeps where a text ends")
@@ -208,9 +208,9 @@ class Starts:
             for piece, _, now in read(self.predictor, unread[:-1], state):
                 bar.update(len(piece))
                 state = now
-        return Start(unread[-1:], state)
+        return Cursor(unread[-1:], state)
 
-    def keep(self, path: Path, then: Start | None) -> None:
+    def keep(self, path: Path, then: Cursor | None) -> None:
         """Keep where a text ended. Raises CheckpointError."""
         from charrnn.errors import CheckpointError
         from charrnn.inference.states import save_state

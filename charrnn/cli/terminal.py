@@ -57,7 +57,7 @@ class _Closed(io.RawIOBase):
         raise OSError(errno.EBADF, "it is closed")
 
 
-class _Heedless:
+class IgnoringErrors:
     """A standard error that may go away: notes are for eyes, and without eyes the work goes on."""
 
     def __init__(self, stream: IO[str]) -> None:
@@ -92,7 +92,7 @@ class Terminal:
 
     stdin: BinaryIO
     stdout: IO[bytes]
-    stderr: IO[str] | _Heedless
+    stderr: IO[str] | IgnoringErrors
     stdin_tty: bool = False
     stdout_tty: bool = False
     stderr_tty: bool = False
@@ -108,7 +108,7 @@ class Terminal:
         return cls(
             stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
             stdout=cast(IO[bytes], sys.stdout.buffer if sys.stdout else _Closed()),
-            stderr=_Heedless(sys.stderr or io.StringIO()),
+            stderr=IgnoringErrors(sys.stderr or io.StringIO()),
             stdin_tty=bool(sys.stdin) and sys.stdin.isatty(),
             stdout_tty=bool(sys.stdout) and sys.stdout.isatty(),
             stderr_tty=bool(sys.stderr) and sys.stderr.isatty(),
@@ -122,7 +122,7 @@ class Terminal:
         try:
             self.stdout.write(data)
         except OSError as error:
-            self._lost(error)
+            self._write_failed(error)
         self._last = data[-1:] or self._last
         self.keep_up()
 
@@ -136,7 +136,7 @@ class Terminal:
         try:
             self.stdout.flush()
         except OSError as error:
-            self._lost(error)
+            self._write_failed(error)
         self._flushed = self.clock()
 
     def finish(self) -> None:
@@ -145,8 +145,8 @@ class Terminal:
             self.write(b"\n")
         self.flush()
 
-    def _lost(self, error: OSError) -> None:
-        """stdout takes no more. Raises what it amounts to."""
+    def _write_failed(self, error: OSError) -> None:
+        """Stdout takes no more. Raises what it amounts to."""
         self.forget_stdout()
         if not isinstance(error, BrokenPipeError):
             raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error

@@ -25,8 +25,8 @@ from charrnn.cli.train_progress import (
     BAR,
     advance,
     announce,
-    claimed,
-    polite,
+    new_run_folder,
+    stop_on_signals,
     stopped,
     taken,
     tell,
@@ -36,7 +36,7 @@ from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainCo
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.corpus import Corpus
-    from charrnn.training.devices import Place
+    from charrnn.training.devices import ProcessGroup
 
 MODEL, RECIPE, BUDGET, TEXTS = "Model", "Training", "Budget: the first to be spent ends the run", "Texts"
 CHOSEN_BY_DEFAULT = "Default: chosen from text and budget."
@@ -184,7 +184,6 @@ def train(
     """Learn from a text. Prints the path of the checkpoint, and nothing else, on stdout.
 
     Examples:
-
       charrnn train corpora/shakespeare.txt
 
       charrnn sample "$(charrnn train notes.txt --minutes 1)" | head -c 300
@@ -364,7 +363,7 @@ def _check_name(runs: Path, name: str | None) -> None:
         raise ConfigError(taken(runs, name))
 
 
-def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
+def _sized(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
     """The plan with what it leaves open settled, and said."""
     from charrnn.runs import parameters
     from charrnn.training import sizing
@@ -375,7 +374,7 @@ def _sized(out: Terminal, plan: Plan, corpus: Corpus, place: Place) -> Plan:
         model = parameters.sized(model, len(corpus.vocabulary), plan.parameters)
     if plan.free:
         part = corpus.splits(config.split)[0]
-        learnt = characters(config, len(part), place)
+        learnt = characters(config, len(part), group)
         model, config, why = sizing.choose(model, config, plan.free, len(part), learnt)
         out.note(f"chosen {why}")
     return replace(plan, model=model, config=config)
@@ -404,23 +403,23 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Notice, Progress, Training
 
-    place = devices.join(device)
-    if not place.leads:
+    group = devices.join(device)
+    if not group.is_main:
         out = out.muted()
     try:
-        plan = _sized(out, plan, corpus, place)
+        plan = _sized(out, plan, corpus, group)
         with ExitStack() as stack:
             run = plan.runs / (plan.name or "")
-            if plan.last is None and place.leads:
-                run = stack.enter_context(claimed(out, plan.runs, plan.name, plan.origin.run_name))
+            if plan.last is None and group.is_main:
+                run = stack.enter_context(new_run_folder(out, plan.runs, plan.name, plan.origin.run_name))
             training = Training(
-                corpus, plan.model, plan.config, run, place, plan.last, plan.origin.lasting(), plan.begin
+                corpus, plan.model, plan.config, run, group, plan.last, plan.origin.lasting(), plan.begin
             )
-            announce(out, training, devices.describe(place))
+            announce(out, training, devices.describe(group))
             if training.done:
                 out.note(f"the run had come to its end at step {training.step}")
-            record = stack.enter_context(event_writer(run)) if events and place.leads else None
-            caught = stack.enter_context(polite(training))
+            record = stack.enter_context(event_writer(run)) if events and group.is_main else None
+            caught = stack.enter_context(stop_on_signals(training))
             bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
             for event in training.run():
                 if isinstance(event, Progress):
@@ -432,16 +431,16 @@ def _train(out: Terminal, plan: Plan, device: str, corpora: Path, events: bool) 
                     if record is not None:
                         record(event)
             out.end_bars()
-            devices.meet()
+            devices.barrier()
     except RuntimeError as error:  # torch says so of memory in words alone
         if "allocat" not in str(error) and "out of memory" not in str(error):
             raise
         raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
     finally:
-        devices.leave()
+        devices.shutdown()
     if not training.done:
         raise stopped(training, caught[0] if caught else signal.SIGTERM)
-    if place.leads and not (run / BEST).exists():
+    if group.is_main and not (run / BEST).exists():
         raise CharrnnError(f"{run / BEST} is not there: the run was over, but its best model has gone")
     out.note(history.verdict(history.read(run)))
     out.write(os.fsencode(run / BEST) + b"\n")

@@ -90,7 +90,7 @@ def tell(out: Terminal, report: Report) -> None:
 
 
 @contextmanager
-def claimed(out: Terminal, runs: Path, name: str | None, proposed: str) -> Iterator[Path]:
+def new_run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -> Iterator[Path]:
     """A new run's folder, made here and now, so that it is this run's alone; gone again if nothing is saved.
 
     A run is never written over: a ``name`` that is taken is refused, a ``proposed`` one is numbered.
@@ -134,7 +134,7 @@ def _stops() -> list[signal.Signals]:
 
 
 @contextmanager
-def polite(training: Training) -> Iterator[list[int]]:
+def stop_on_signals(training: Training) -> Iterator[list[int]]:
     """The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step in hand; a second ends it at once."""
     caught: list[int] = []
 

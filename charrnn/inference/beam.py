@@ -23,12 +23,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells import State
 from charrnn.errors import ConfigError
 from charrnn.inference.choice import NOTHING_LEFT, Choice, Scores, gumbel, normalised, possible
-from charrnn.inference.constraints import Course, Rules
-from charrnn.inference.network import Ids, Logits, Predictor, State
-from charrnn.inference.sample import Piece
-from charrnn.inference.states import Start, rows
+from charrnn.inference.constraints import ConstrainedText, Constraints
+from charrnn.inference.network import Ids, Logits, Predictor
+from charrnn.inference.sample import Chunk
+from charrnn.inference.states import Cursor, rows
 from charrnn.inference.streams import after_all
 
 WIDEST = 4096
@@ -88,7 +89,7 @@ class _Beam:
                      of a leaf, in a search that is not, ``Search.score``
     """
 
-    course: Course
+    course: ConstrainedText
     unread: Ids
     state: State
     place: int = 0
@@ -199,13 +200,13 @@ def _by_rank(one: _Beam) -> float:
 
 def beam(
     predictor: Predictor,
-    start: Start,
+    start: Cursor,
     choice: Choice,
-    rules: Rules,
+    rules: Constraints,
     search: Search,
     count: int = 1,
     generator: np.random.Generator | None = None,
-) -> Iterator[Piece]:
+) -> Iterator[Chunk]:
     """The ``count`` best texts that go on from ``start``, as pieces whose ``row`` is the rank, best first.
 
     One text is told as soon as all beams agree, several are told when all are found; fewer come
@@ -226,16 +227,16 @@ def beam(
 
 def _beam(
     predictor: Predictor,
-    start: Start,
+    start: Cursor,
     choice: Choice,
-    rules: Rules,
+    rules: Constraints,
     search: Search,
     count: int,
     generator: np.random.Generator,
-) -> Iterator[Piece]:
+) -> Iterator[Chunk]:
     first = _Beam(rules.start(start.unread), start.unread, start.state)
     if first.course.ended:
-        yield Piece(0, [], [], first.course.ended, start, 0.0)
+        yield Chunk(0, [], [], first.course.ended, start, 0.0)
         return
     if search.stochastic:
         first.rank = float(gumbel([generator], 1)[0, 0])
@@ -262,7 +263,7 @@ def _beam(
                 flat = _committed(groups)
             known = [*flat, *(one for group in groups for one in group.leaves[:1])]
             if agreed := _agreed(known):
-                yield Piece(0, known[0].drawn[:agreed], known[0].scores[:agreed])
+                yield Chunk(0, known[0].drawn[:agreed], known[0].scores[:agreed])
                 for one in known:  # the other leaves will not be told
                     one.settle(agreed)
         ids = np.concatenate([one.unread for one in flat])
@@ -277,7 +278,7 @@ def _beam(
     if not best:
         raise ConfigError(NOTHING_LEFT)
     for rank, one in enumerate(best):
-        yield Piece(rank, one.drawn, one.scores, one.ended, Start(one.unread, one.state), one.rank)
+        yield Chunk(rank, one.drawn, one.scores, one.ended, Cursor(one.unread, one.state), one.rank)
 
 
 def _scores(beams: Sequence[_Beam], logits: Logits, choice: Choice, temperature: float) -> Scores:
@@ -285,9 +286,9 @@ def _scores(beams: Sequence[_Beam], logits: Logits, choice: Choice, temperature:
 
     A beam that cannot go on has -inf alone.
     """
-    may = None if beams[0].course.free else np.stack([one.course.may() for one in beams])
+    may = None if beams[0].course.unconstrained else np.stack([one.course.allowed_mask() for one in beams])
     alive = possible(logits, may)
-    recent = np.stack([one.course.recent() for one in beams]) if choice.repeat_penalty != 1 else None
+    recent = np.stack([one.course.recent_mask() for one in beams]) if choice.repeat_penalty != 1 else None
     scores = np.full((len(beams), logits.shape[1] + 1), -np.inf)
     if alive.any():
         scores[alive, :-1], _, _ = choice.scores(
@@ -297,8 +298,8 @@ def _scores(beams: Sequence[_Beam], logits: Logits, choice: Choice, temperature:
             temperature,
         )
     for row_scores, one in zip(scores, beams, strict=True):
-        goes_on = one.course.goes_on
-        if goes_on is not None and one.course.whole:  # to draw what does not go on with it is to end
+        goes_on = one.course.continuation_mask
+        if goes_on is not None and one.course.matches:  # to draw what does not go on with it is to end
             ending = np.append(~goes_on, False)
             row_scores[-1] = np.logaddexp.reduce(row_scores[ending], initial=-np.inf)
             row_scores[ending] = -np.inf

@@ -23,7 +23,7 @@ Stop = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Rules:
+class Constraints:
     """The rules of one text.
 
     symbols    V
@@ -33,7 +33,7 @@ class Rules:
     stops      strings that end it, as ids
     keep_stop  whether the stop that ends it belongs to it
     no_repeat  n: no n characters come twice; 0 is off
-    window     characters that are ``Course.recent``
+    window     characters that are ``ConstrainedText.recent``
     pattern    what it must match as a whole
     """
 
@@ -62,19 +62,19 @@ class Rules:
         """Whether anything can end the text."""
         return bool(self.length or self.stops or self.pattern)
 
-    def start(self, before: Sequence[int] | NDArray[np.integer] = ()) -> Course:
+    def start(self, before: Sequence[int] | NDArray[np.integer] = ()) -> ConstrainedText:
         """A text that begins; ``before`` (N,) is what is read ahead of it."""
-        return Course(self, [int(id) for id in before[-self.window :]] if self.window else ())
+        return ConstrainedText(self, [int(id) for id in before[-self.window :]] if self.window else ())
 
 
-class Course:
+class ConstrainedText:
     """One text as it grows under its rules.
 
     ended    None while it goes on, then "length", "stop" or "match"
     count    characters drawn
     """
 
-    def __init__(self, rules: Rules, before: Iterable[int]) -> None:
+    def __init__(self, rules: Constraints, before: Iterable[int]) -> None:
         self.rules = rules
         self.ended: str | None = None
         self.count = 0
@@ -87,27 +87,27 @@ class Course:
             self.ended = "match"
 
     @property
-    def free(self) -> bool:
+    def unconstrained(self) -> bool:
         """Whether everything may come, whatever was written."""
         rules = self.rules
         return rules.allowed is None and not (rules.no_repeat or self._match or (rules.stops and rules.least))
 
     @property
-    def whole(self) -> bool:
+    def matches(self) -> bool:
         """Whether drawing a character that ``goes_on`` does not hold ends a text that matches."""
-        return self._match is not None and self._match.whole
+        return self._match is not None and self._match.matches
 
     @property
-    def goes_on(self) -> Mask | None:
+    def continuation_mask(self) -> Mask | None:
         """(V,) the characters that go on with the match; None where there is nothing to match."""
-        return None if self._match is None else self._match.may
+        return None if self._match is None else self._match.allowed
 
-    def may(self) -> Mask:
+    def allowed_mask(self) -> Mask:
         """(V,) the characters that may be drawn."""
         rules = self.rules
         found = np.ones(rules.symbols, bool) if rules.allowed is None else rules.allowed.copy()
-        if self._match is not None and not self._match.whole:
-            found &= self._match.may
+        if self._match is not None and not self._match.matches:
+            found &= self._match.allowed
         if rules.no_repeat:
             found[list(self._seen.get(self._last, ()))] = False
         for stop in rules.stops:
@@ -115,7 +115,7 @@ class Course:
                 found[stop[-1]] = False
         return found
 
-    def recent(self) -> Mask:
+    def recent_mask(self) -> Mask:
         """(V,) the characters of the window."""
         found = np.zeros(self.rules.symbols, bool)
         found[list(self._recent or ())] = True
@@ -128,7 +128,7 @@ class Course:
         """
         rules, match = self.rules, self._match
         if match is not None:
-            if not match.may[id]:
+            if not match.allowed[id]:
                 self.ended = "match"
                 return len(self._held)
             match.add(id)
@@ -161,11 +161,11 @@ class Course:
     def _matched(self) -> bool:
         """Whether the text matches, and no rule lets the match go on."""
         match = self._match
-        return match is not None and match.whole and not (match.may & self.may()).any()
+        return match is not None and match.matches and not (match.allowed & self.allowed_mask()).any()
 
-    def fork(self) -> Course:
+    def fork(self) -> ConstrainedText:
         """The same text, to go on in another way."""
-        twin = object.__new__(Course)
+        twin = object.__new__(ConstrainedText)
         twin.__dict__.update(self.__dict__)  # as copy.copy, in a quarter of its time
         if self._recent is not None:
             twin._recent = self._recent.copy()

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import Carry, Cell
+from charrnn.cells import Cell, LayerState
 from charrnn.errors import ConfigError
 from charrnn.inference.network import Ids, Inference, read
 
 
 def default_signal(cell: Cell) -> str:
     """The memory where a cell has one, else its hidden state."""
-    return "memory" if "memory" in cell.carries else cell.carries[0]
+    return "memory" if "memory" in cell.state_names else cell.state_names[0]
 
 
 def watch(
@@ -46,7 +46,7 @@ def _watch(
     which = inference.cell.signals.index(signal)
     values: list[float] = []
 
-    def trace(at: int, carry: Carry, gates: Carry) -> None:
+    def trace(at: int, carry: LayerState, gates: LayerState) -> None:
         if at == layer:
             values.append(float((*carry, *gates)[which][0, unit]))
 

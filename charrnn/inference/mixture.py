@@ -10,8 +10,9 @@ from itertools import accumulate
 
 import numpy as np
 
+from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.network import Ids, Logits, Predictor, State, Trace
+from charrnn.inference.network import Ids, Logits, Predictor, Trace
 from charrnn.text.vocabulary import Vocabulary, describe
 
 
@@ -49,7 +50,7 @@ class Mixture:
             return np.log(total), after
 
 
-def agree(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:
+def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:
     """Raises ConfigError, saying what differs, when two models do not know the same symbols."""
     first = vocabularies[0]
     for name, other in zip(names[1:], vocabularies[1:], strict=True):

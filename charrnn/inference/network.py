@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import cells
-from charrnn.cells import Carry
+from charrnn.cells import LayerState, State
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
 
@@ -25,10 +25,7 @@ Logits = Floats
 Mask = NDArray[np.bool_]
 """(V,) or (B, V): whether each character may come."""
 
-State = tuple[Carry, ...]
-"""One carry per layer, lowest first; a value: never changed in place."""
-
-Trace = Callable[[int, Carry, tuple[Floats, ...]], None]
+Trace = Callable[[int, LayerState, tuple[Floats, ...]], None]
 """Called at every step of every layer with the layer's index, its new carry and its gates.
 
 Layers run one after the other over all T: a watcher of one layer sees its steps in order.
@@ -46,15 +43,15 @@ class Predictor(Protocol):
 
 
 @cache
-def _half_or_one(kinds: tuple[str, ...], width: int, dtype: str) -> tuple[Floats, Floats]:
+def _gate_scale(activations: tuple[str, ...], width: int, dtype: str) -> tuple[Floats, Floats]:
     """(1, width) scale, 1/2 at a sigmoid and 1 at a tanh, and what to add."""
-    each = [0.5 if kind == "sigmoid" else 1.0 for kind in kinds]
-    scale = np.repeat(each, width // len(kinds)).astype(dtype)[None]
+    each = [0.5 if kind == "sigmoid" else 1.0 for kind in activations]
+    scale = np.repeat(each, width // len(activations)).astype(dtype)[None]
     return scale, 1 - scale
 
 
 @cache
-def _places(parts: int, width: int) -> tuple[tuple[EllipsisType, slice], ...]:
+def _slices(parts: int, width: int) -> tuple[tuple[EllipsisType, slice], ...]:
     """Where each of the equal parts of a last axis lies."""
     one = width // parts
     return tuple((..., slice(k * one, (k + 1) * one)) for k in range(parts))
@@ -92,18 +89,18 @@ class NumpyOps:
 
     @staticmethod
     def split(x: Floats, parts: int) -> Sequence[Floats]:
-        return [x[place] for place in _places(parts, x.shape[-1])]
+        return [x[place] for place in _slices(parts, x.shape[-1])]
 
     @staticmethod
-    def gates(x: Floats, kinds: tuple[str, ...]) -> Sequence[Floats]:
+    def gates(x: Floats, activations: tuple[str, ...]) -> Sequence[Floats]:
         # One tanh over all gates: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, which does not overflow,
         # as 1 / (1 + exp(-x)) does.
-        scale, shift = _half_or_one(kinds, x.shape[-1], x.dtype.char)
+        scale, shift = _gate_scale(activations, x.shape[-1], x.dtype.char)
         x = x * scale
         np.tanh(x, x)
         x *= scale
         x += shift
-        return NumpyOps.split(x, len(kinds))
+        return NumpyOps.split(x, len(activations))
 
 
 def _aligned(array: Floats) -> Floats:
@@ -139,31 +136,33 @@ class Inference:
             table = self._rows(first, weights["embedding.weight"])
         else:  # what a one-hot input takes from a matrix is a column
             table = first.weight_ih.T + first.bias
-            if self.cell.bare:
-                bare = first.projection.T if hasattr(first, "projection") else np.eye(len(table))
-                table = np.concatenate([table, bare.astype(table.dtype)], -1)
+            if self.cell.raw_input:
+                raw = first.projection.T if hasattr(first, "projection") else np.eye(len(table))
+                table = np.concatenate([table, raw.astype(table.dtype)], -1)
         self.table = np.ascontiguousarray(table)
         self.readout, self.readout_bias = _aligned(weights["readout.weight"]), weights["readout.bias"][None]
 
     def start(self, batch: int) -> State:
         """Zeros, (B, H) for each carry of each layer."""
         shape = (batch, self.config.hidden)
-        return tuple(tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.carries) for _ in self.layers)
+        return tuple(
+            tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.state_names) for _ in self.layers
+        )
 
     def _rows(self, w: SimpleNamespace, inputs: Floats) -> Floats:
         """(N, D) inputs of a layer -> (N, G*H), what its steps are given."""
         rows = NumpyOps.product(inputs, w.weight_ih)
         rows += w.bias
-        if not self.cell.bare:
+        if not self.cell.raw_input:
             return rows
-        bare = NumpyOps.product(inputs, w.projection) if hasattr(w, "projection") else inputs
-        joined: Floats = np.concatenate([rows, bare], -1)
+        raw = NumpyOps.product(inputs, w.projection) if hasattr(w, "projection") else inputs
+        joined: Floats = np.concatenate([rows, raw], -1)
         return joined
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
         batch, times = ids.shape
-        after: list[Carry] = []
+        after: list[LayerState] = []
         x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), the batch of the first time first
         outputs = x
         for index, (w, carry) in enumerate(zip(self.layers, state, strict=True)):

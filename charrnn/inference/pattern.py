@@ -80,7 +80,7 @@ class Pattern:
         if alone.is_error() and "NoExtension" not in alone.get_error():
             raise ConfigError(f"--match {self.expression}: not an expression: {_reason(alone.get_error())}")
         first = self.start()
-        if not first.whole and not first.may.any():
+        if not first.matches and not first.allowed.any():
             limits = [f"at least {least} of them (--min-length)"] if least else []
             if room:
                 each = f", of {widest} bytes each" if widest > 1 else ""
@@ -98,8 +98,8 @@ class Pattern:
 class Match:
     """How far a text has matched.
 
-    may    (V,) the characters after which it can still match
-    whole  whether it matches as it is
+    allowed (V,) the characters after which it can still match
+    matches whether it matches as it is
     """
 
     def __init__(self, pattern: Pattern, matcher: LLMatcher) -> None:
@@ -108,8 +108,8 @@ class Match:
 
     def _look(self) -> None:
         size = self._pattern.size
-        self.whole = self._matcher.is_accepting()
-        self.may: Mask = np.zeros(size, bool)
+        self.matches = self._matcher.is_accepting()
+        self.allowed: Mask = np.zeros(size, bool)
         if self._matcher.is_stopped() and not self._matcher.is_error():
             return
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
@@ -121,7 +121,7 @@ class Match:
                     " a plainer expression or a shorter --length may do"
                 )
             return
-        self.may = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
+        self.allowed = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
 
     def add(self, id: int) -> None:
         """One character more, one that may come."""
@@ -132,7 +132,7 @@ class Match:
         """The same, to go on by itself."""
         twin = object.__new__(Match)
         twin._pattern, twin._matcher = self._pattern, self._matcher.deep_copy()
-        twin.whole, twin.may = self.whole, self.may
+        twin.matches, twin.allowed = self.matches, self.allowed
         return twin
 
 

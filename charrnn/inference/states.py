@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from charrnn.cells import State
 from charrnn.errors import CheckpointError
-from charrnn.files import replacing
-from charrnn.inference.network import Ids, Predictor, State
+from charrnn.files import atomic_write
+from charrnn.inference.network import Ids, Predictor
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Start:
+class Cursor:
     """Where a text goes on: a state, and the characters (N,), N >= 1, that have still to be read after it."""
 
     unread: Ids
@@ -67,7 +68,7 @@ def may_save(path: Path) -> None:
         raise CheckpointError(f"--save-state {path}: what is there is no state, and is not written over")
 
 
-def save_state(path: Path, start: Start, model: dict[str, str]) -> None:
+def save_state(path: Path, start: Cursor, model: dict[str, str]) -> None:
     """Write where a text stands, whole or not at all. ``model``: what the state is of, by name.
 
     Raises OSError.
@@ -79,11 +80,11 @@ def save_state(path: Path, start: Start, model: dict[str, str]) -> None:
     }
     header = {"format": FORMAT, "model": model, "carries": [len(carry) for carry in start.state]}
     tensors["unread"] = np.asarray(start.unread, np.int64)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(save(tensors, {"charrnn-state": json.dumps(header)}))
 
 
-def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols: int) -> Start:
+def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols: int) -> Cursor:
     """Where a text stood. Raises CheckpointError for no such file, another model, or damage."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -116,7 +117,7 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"--load-state {path}: not a state, or damaged: {error}") from error
     _check(path, unread, state, predictor.start(1), symbols)
-    return Start(unread, state)
+    return Cursor(unread, state)
 
 
 def _check(path: Path, unread: Ids, state: State, empty: State, symbols: int) -> None:

@@ -13,12 +13,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells import State
 from charrnn.inference.choice import Choice, Scores, gumbel
-from charrnn.inference.network import CHUNK, Ids, Logits, Mask, Predictor, State, Trace, read
-from charrnn.inference.states import Start, joined, row, rows
+from charrnn.inference.network import CHUNK, Ids, Logits, Mask, Predictor, Trace, read
+from charrnn.inference.states import Cursor, joined, row, rows
 
 
-def after(predictor: Predictor, start: Start) -> tuple[Logits, State]:
+def after(predictor: Predictor, start: Cursor) -> tuple[Logits, State]:
     """Read what is unread -> (1, V) logits of the character after it, and the state."""
     logits: Logits = np.empty(0)
     state = start.state
@@ -27,7 +28,7 @@ def after(predictor: Predictor, start: Start) -> tuple[Logits, State]:
     return logits, state
 
 
-def after_all(predictor: Predictor, starts: Sequence[Start]) -> tuple[Logits, State]:
+def after_all(predictor: Predictor, starts: Sequence[Cursor]) -> tuple[Logits, State]:
     """Read several, of unequal lengths, as one batch -> (B, V) logits, and the state.
 
     Those still unread are read on to where the shortest of them ends, and so on.
@@ -60,7 +61,7 @@ class Streams:
     logits  (B, V) of the next character of each        state  (B, H) each
     """
 
-    def __init__(self, predictor: Predictor, starts: Sequence[Start], choice: Choice) -> None:
+    def __init__(self, predictor: Predictor, starts: Sequence[Cursor], choice: Choice) -> None:
         self._predictor, self._choice = predictor, choice
         self._starts = starts
         self._read: tuple[Ids, State] | None = None  # what has been read last, and after which state
@@ -95,16 +96,16 @@ class Streams:
             )
         return ids
 
-    def where(self, at: int, id: int) -> Start:
+    def where(self, at: int, id: int) -> Cursor:
         """Where the text of a row stands when ``id`` is its next character."""
-        return Start(np.array([id]), row(self.state, at))
+        return Cursor(np.array([id]), row(self.state, at))
 
-    def stood(self, at: int) -> Start:
+    def stood(self, at: int) -> Cursor:
         """Where the text of a row stood before the character that it has read last."""
         if self._read is None:
             return self._starts[at]
         ids, state = self._read
-        return Start(ids[at : at + 1], row(state, at))
+        return Cursor(ids[at : at + 1], row(state, at))
 
     def keep(self, which: Sequence[int]) -> None:
         """Go on with these rows alone."""
@@ -128,7 +129,7 @@ class Streams:
 class _Alone:
     """What the logits of one text of a batch would be, were it drawn alone."""
 
-    def __init__(self, predictor: Predictor, start: Start, known: tuple[Logits, State] | None) -> None:
+    def __init__(self, predictor: Predictor, start: Cursor, known: tuple[Logits, State] | None) -> None:
         self._predictor, self._start, self._known = predictor, start, known
         self.unread: list[int] = []
 
@@ -170,7 +171,7 @@ def _forgets(predictor: Predictor, choice: Choice) -> bool:
     there it grows by hundreds, and two texts soon have nothing in common. Asked once for all batches.
     """
     generator = np.random.default_rng(0)
-    logits, state = after(predictor, Start(np.zeros(LATER, int), predictor.start(1)))
+    logits, state = after(predictor, Cursor(np.zeros(LATER, int), predictor.start(1)))
     nudged = tuple(
         tuple(part + (NUDGE * generator.standard_normal(part.shape)).astype(part.dtype) for part in carry)
         for carry in state

@@ -21,7 +21,7 @@ import charrnn
 from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CheckpointError
-from charrnn.files import replacing
+from charrnn.files import atomic_write
 from charrnn.runs import parameters
 from charrnn.text.vocabulary import Vocabulary
 
@@ -85,7 +85,7 @@ def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]
         text["resume"] = header.resume
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             file.write(save(tensors, {"charrnn": json.dumps(text, allow_nan=False)}))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error

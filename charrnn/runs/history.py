@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.files import json_line, replacing
+from charrnn.files import atomic_write, json_line
 
 LOG = "log.jsonl"
 GAP = 0.1
@@ -66,7 +66,7 @@ def cut(folder: Path, step: int) -> None:
     """Drop the lines of steps that were taken but not kept. Raises OSError."""
     if (folder / LOG).exists():
         kept = [report for report in read(folder) if report["step"] <= step]
-        with replacing(folder / LOG) as file:
+        with atomic_write(folder / LOG) as file:
             file.writelines(map(json_line, kept))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from charrnn.files import replacing
+from charrnn.files import atomic_write
 from charrnn.text.sources import Reading, Source, characters
 from charrnn.text.vocabulary import UNKNOWN, Vocabulary, code_points
 
@@ -58,7 +58,7 @@ def encode(
         "fortran_order": False,
         "shape": (count,),
     }
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for piece in characters(texts, reading):
             digest.update(piece.encode(plain, "surrogatepass"))

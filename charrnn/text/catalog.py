@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CorpusError, DownloadError
-from charrnn.files import replacing
+from charrnn.files import atomic_write
 from charrnn.text.sources import CHUNK, Source, file_source
 
 DEFAULT = "python-stdlib"
@@ -103,7 +103,7 @@ def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total
     digest = hashlib.sha256()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             for block in _blocks(found, progress):
                 digest.update(block)
                 file.write(block)
@@ -114,7 +114,7 @@ def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total
                     f" expected {expected}; not kept"
                 )
         if found.url and found.sha256 is None and expected is None:
-            with replacing(pin) as file:
+            with atomic_write(pin) as file:
                 file.write(f"{digest.hexdigest()}  {path.name}\n".encode())
     except urllib.error.HTTPError as error:
         error.close()  # it is the server's reply, still open

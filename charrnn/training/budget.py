@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from charrnn.config import TrainConfig
-from charrnn.training.devices import Place, precision
+from charrnn.training.devices import ProcessGroup, precision
 from charrnn.training.learner import Learner
 
 REHEARSAL = 0.02
@@ -32,7 +32,7 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
     return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2
 
 
-def characters(config: TrainConfig, text: int, place: Place) -> float:
+def characters(config: TrainConfig, text: int, group: ProcessGroup) -> float:
     """About how many characters the budget lets a text of ``text`` be learnt from, for choosing sizes by."""
     limits = []
     if config.steps is not None:
@@ -40,7 +40,7 @@ def characters(config: TrainConfig, text: int, place: Place) -> float:
     if config.epochs is not None:
         limits.append(config.epochs * text)
     if config.minutes is not None:
-        limits.append(config.minutes * 60 * place.leaders(speed(place.device)))
+        limits.append(config.minutes * 60 * group.broadcast(speed(group.device)))
     return min(limits)
 
 
@@ -72,8 +72,8 @@ def fit(learner: Learner) -> tuple[int, int]:
         step_seconds, report_seconds = rehearse(learner, budget * REHEARSAL)
         reports = max(1, min(REPORTS, int(budget * REPORTS_SHARE / report_seconds)))
         left = budget - (time.perf_counter() - began) - reports * report_seconds
-        limits.append(max(1, int(learner.place.leaders(left / step_seconds))))
-        reports = int(learner.place.leaders(reports))
+        limits.append(max(1, int(learner.group.broadcast(left / step_seconds))))
+        reports = int(learner.group.broadcast(reports))
     if not limits:
         raise ValueError("config: no budget; give steps, epochs or minutes")
     steps = min(limits)
@@ -88,14 +88,14 @@ def rehearse(learner: Learner, seconds: float) -> tuple[float, float]:
         times = []
         for step in range(count):
             start = time.perf_counter()
-            loss, _ = learner.learn(step, 0.0)  # moments move, weights do not
+            loss, _ = learner.train_step(step, 0.0)  # moments move, weights do not
             float(loss)
             times.append(time.perf_counter() - start)
         return times
 
-    first = learner.place.leaders(statistics.median(timed(3)))
+    first = learner.group.broadcast(statistics.median(timed(3)))
     step_seconds = statistics.median(timed(max(3, min(1000, int(seconds / first)))))
-    learner.forget_moments()
+    learner.reset_optimizers()
     learner.carry = carry
     learner.generator.set_state(generator)
 

@@ -18,65 +18,67 @@ from charrnn.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Place:
-    """One process among ``world``; alone it is 0 of 1, and nothing here costs anything."""
+class ProcessGroup:
+    """One process among ``world_size``; alone it is 0 of 1, and nothing here costs anything."""
 
     device: torch.device
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process speaks and saves."""
         return self.rank == 0
 
-    def rows(self, streams: int) -> slice:
+    def local_streams(self, streams: int) -> slice:
         """This process's part of S streams. Raises ConfigError when they cannot be shared out evenly."""
-        if streams % self.world:
-            raise ConfigError(f"--streams {streams}: it must be a multiple of the {self.world} processes")
-        share = streams // self.world
+        if streams % self.world_size:
+            raise ConfigError(
+                f"--streams {streams}: it must be a multiple of the {self.world_size} processes"
+            )
+        share = streams // self.world_size
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def gather(self, part: Tensor) -> Tensor:
         """(R, ...) of each process -> (S, ...) on all."""
-        if self.world == 1:
+        if self.world_size == 1:
             return part
-        parts = [torch.empty_like(part) for _ in range(self.world)]
+        parts = [torch.empty_like(part) for _ in range(self.world_size)]
         distributed.all_gather(parts, part.contiguous())
         return torch.cat(parts)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes, element by element."""
-        if self.world > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
-            values /= self.world
+            values /= self.world_size
         return values
 
-    def any(self, flags: Sequence[bool]) -> list[bool]:
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
         """Each flag, raised where any process raises it: so that all do the same."""
-        if self.world == 1:
+        if self.world_size == 1:
             return list(flags)
         raised = torch.tensor(list(flags), dtype=torch.int32, device=self.device)
         distributed.all_reduce(raised)
         return [bool(flag) for flag in raised.tolist()]
 
-    def leaders(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """The leader's value, on all."""
-        if self.world == 1:
+        if self.world_size == 1:
             return value
         told = torch.tensor([value], dtype=torch.float64, device=self.device)
         distributed.broadcast(told, 0)
         return float(told)
 
 
-def join(name: str = "auto") -> Place:
+def join(name: str = "auto") -> ProcessGroup:
     """This process's place: alone, or in the group that torchrun announces. Raises ConfigError."""
     keep_memory()
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return Place(pick(name))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        return ProcessGroup(select_device(name))
     local = int(os.environ["LOCAL_RANK"])
-    device = pick(name)
+    device = select_device(name)
     if device.type == "cuda":
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
@@ -84,10 +86,10 @@ def join(name: str = "auto") -> Place:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Place(device, distributed.get_rank(), distributed.get_world_size())
+    return ProcessGroup(device, distributed.get_rank(), distributed.get_world_size())
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes are here.
 
     One that leaves while another still talks to it is, now and then, aborted by torch's threads.
@@ -96,7 +98,7 @@ def meet() -> None:
         distributed.barrier()
 
 
-def leave() -> None:
+def shutdown() -> None:
     """Leave the group, where there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -115,7 +117,7 @@ def keep_memory() -> None:
         library.mallopt(trim_threshold, 2**31 - 1)
 
 
-def pick(name: str = "auto") -> torch.device:
+def select_device(name: str = "auto") -> torch.device:
     """ "auto" takes a GPU where there is one. Raises ConfigError for a device that is not there."""
     if name == "auto":
         if torch.cuda.is_available():
@@ -151,13 +153,13 @@ def precision(device: torch.device, wanted: str = "auto") -> torch.dtype | None:
     return torch.bfloat16 if fast else None
 
 
-def describe(place: Place) -> str:
+def describe(group: ProcessGroup) -> str:
     """The device as a person knows it."""
-    device = place.device
+    device = group.device
     if device.type == "cuda":
         shown = f"{torch.cuda.get_device_name(device)} ({device})"
     elif device.type == "cpu":
         shown = f"cpu, {torch.get_num_threads()} threads"
     else:
         shown = str(device)
-    return shown if place.world == 1 else f"{place.world} processes, each {shown}"
+    return shown if group.world_size == 1 else f"{group.world_size} processes, each {shown}"

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from charrnn.training.network import CharRNN, State
+from charrnn.cells import State
+from charrnn.training.network import CharRNN
 
 CHUNKS = 256
 SHORTEST = 1024

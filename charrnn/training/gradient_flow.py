@@ -103,7 +103,7 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
     scale = min(1.0, clip / total) if clip and total else 1.0
     norms = [0.0 if g is None else scale * float(g.norm(dim=1).mean()) for g in found[: len(wanted)]]
     rows = np.array(norms).reshape(len(kept), -1)[::-1]  # the nearest first
-    named = [(index, name) for index, layer in enumerate(model.stack) for name in layer.cell.carries]
+    named = [(index, name) for index, layer in enumerate(model.stack) for name in layer.cell.state_names]
     return [
         Flow(model.config.cell, index, name, rows[:, column].copy(), singular(model, index))
         for column, (index, name) in enumerate(named)

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from charrnn.cells import State
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.runs.checkpoint import RESUME
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import devices
 from charrnn.training.batches import Batches
-from charrnn.training.devices import Place
+from charrnn.training.devices import ProcessGroup
 from charrnn.training.evaluate import evaluate
 from charrnn.training.muon import Muon
-from charrnn.training.network import CharRNN, State, detached, load_weights, weights
+from charrnn.training.network import CharRNN, detached, load_weights, weights
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,31 +34,31 @@ Arrays = dict[str, NDArray[Any]]
 class Learner:
     """A model on its text: weights, moments, carried state, generator. The step is the caller's."""
 
-    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig, place: Place) -> None:
+    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig, group: ProcessGroup) -> None:
         """Raises CorpusError when the text is too short, ConfigError when the streams cannot be shared."""
-        self.corpus, self.config, self.place = corpus, config, place
+        self.corpus, self.config, self.group = corpus, config, group
         self.train_part, self.validation_part, _ = corpus.splits(config.split)
         ids = corpus.ids[self.train_part.start : self.train_part.stop]
-        self.batches = Batches.fitted(ids, config.streams, config.bptt, place.world)
-        self.rows = place.rows(self.batches.streams)
+        self.batches = Batches.fitted(ids, config.streams, config.bptt, group.world_size)
+        self.rows = group.local_streams(self.batches.streams)
         # The first weights come from a generator of their own on the CPU: the same on every device.
         first = torch.Generator().manual_seed(config.seed)
-        self.model = CharRNN(model, len(corpus.vocabulary), first).to(place.device)
-        self.generator = torch.Generator(place.device).manual_seed(config.seed)
+        self.model = CharRNN(model, len(corpus.vocabulary), first).to(group.device)
+        self.generator = torch.Generator(group.device).manual_seed(config.seed)
         self.model.regularise(
             config.dropout,
             config.weight_drop,
-            devices.precision(place.device, config.precision),
+            devices.precision(group.device, config.precision),
             self.generator,
             (self.batches.streams, self.rows),
         )
         self.trained: nn.Module = self.model
-        if place.world > 1:
+        if group.world_size > 1:
             self.trained = DistributedDataParallel(self.model)
-        self.forget_moments()
+        self.reset_optimizers()
         self.carry = self.model.start(self.rows.stop - self.rows.start)
 
-    def forget_moments(self) -> None:
+    def reset_optimizers(self) -> None:
         """New optimisers: Muon for the layers' weights, AdamW (Loshchilov & Hutter 2019) for the rest,
         decaying matrices alone.
         """
@@ -77,8 +78,8 @@ class Learner:
             muon = Muon(layers, self.model.config.hidden, config.muon, precision=first.precision)
             self.optimizers.append((muon, config.muon))
 
-    def adopt(self, weights: Arrays, vocabulary: Vocabulary) -> None:
-        """Start from another model's weights, of the same architecture and a part of the symbols.
+    def load_pretrained(self, weights: Arrays, vocabulary: Vocabulary) -> None:
+        """Cursor from another model's weights, of the same architecture and a part of the symbols.
 
         Symbols it did not know keep their fresh rows, and the lowest bias it gave any.
         """
@@ -95,12 +96,12 @@ class Learner:
                 ours[name] = value
         load_weights(self.model, ours)
 
-    def learn(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
+    def train_step(self, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Learn from one window: its mean nats a character, and the gradient's norm before clipping.
 
         ``rate`` is the share of the highest learning rates.
         """
-        device = self.place.device
+        device = self.group.device
         inputs, targets = (
             torch.from_numpy(part).to(device, non_blocking=True)
             for part in self.batches.batch(step, self.rows)
@@ -108,7 +109,7 @@ class Learner:
         for optimizer, highest in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
-        logits, carry = self.trained(inputs, self.begun(step))
+        logits, carry = self.trained(inputs, self.initial_state(step))
         loss = functional.cross_entropy(logits.reshape(-1, self.model.symbols), targets.reshape(-1))
         self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -118,7 +119,7 @@ class Learner:
         self.carry = detached(carry)
         return loss.detach(), norm
 
-    def begun(self, step: int) -> State:
+    def initial_state(self, step: int) -> State:
         """The state before a window: the last one's end, but where a stream begins anew."""
         state = self.carry
         forget = np.random.default_rng((self.config.seed, step)).random(self.batches.streams)
@@ -126,12 +127,12 @@ class Learner:
         if self.batches.starts_epoch(step):
             # Stream s begins again where stream s - 1 ended; only the first has no text before it.
             state = tuple(
-                tuple(self.place.gather(part).roll(1, 0)[self.rows] for part in carry) for carry in state
+                tuple(self.group.gather(part).roll(1, 0)[self.rows] for part in carry) for carry in state
             )
             fresh[0] = True
         if not fresh.any():
             return state
-        keep = torch.from_numpy(~fresh[self.rows]).to(self.place.device)[:, None]
+        keep = torch.from_numpy(~fresh[self.rows]).to(self.group.device)[:, None]
         return tuple(tuple(part * keep for part in carry) for carry in state)
 
     def validate(self, part: range | None = None) -> float | None:
@@ -151,8 +152,8 @@ class Learner:
                 for key, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"optimizer.{name}.{key}"] = value
         for index, carry in enumerate(self.carry):
-            for key, part in zip(self.model.stack[index].cell.carries, carry, strict=True):
-                tensors[f"carry.{index}.{key}"] = self.place.gather(part)
+            for key, part in zip(self.model.stack[index].cell.state_names, carry, strict=True):
+                tensors[f"carry.{index}.{key}"] = self.group.gather(part)
         rest = {RESUME + name: value.detach().cpu().numpy().copy() for name, value in tensors.items()}
         return self.weights() | rest
 
@@ -164,7 +165,7 @@ class Learner:
             for name, value in state.items()
             if name.startswith(RESUME)
         }
-        device = self.place.device
+        device = self.group.device
         for name, parameter in self.model.named_parameters():
             prefix = f"optimizer.{name}."
             (owner,) = (each for each, _ in self.optimizers if _owns(each, parameter))
@@ -181,7 +182,7 @@ class Learner:
             owner.state[parameter] = moments
         shape = (self.batches.streams, self.model.config.hidden)
         carries = [
-            [f"carry.{index}.{key}" for key in layer.cell.carries]
+            [f"carry.{index}.{key}" for key in layer.cell.state_names]
             for index, layer in enumerate(self.model.stack)
         ]
         for key in (key for names in carries for key in names):
@@ -195,6 +196,6 @@ def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
 
 
 def _expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
-    """torch's kernels trust what they are given; a file is not to be trusted."""
+    """Torch's kernels trust what they are given; a file is not to be trusted."""
     if tuple(value.shape) != shape or value.dtype != torch.float32:
         raise ValueError(f"{name} is {value.dtype} {tuple(value.shape)}, not float32 {shape}")

@@ -19,20 +19,17 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charrnn import cells
-from charrnn.cells import Carry
+from charrnn.cells import LayerState, State
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
 
-State = tuple[Carry, ...]
-"""One carry per layer, lowest first; a value: never changed in place."""
-
 
 @cache
-def _two_or_one(
-    kinds: tuple[str, ...], hidden: int, dtype: torch.dtype, device: torch.device
+def _gate_scale(
+    activations: tuple[str, ...], hidden: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """(n*H,) scale, 2 at a tanh and 1 at a sigmoid, and what to add."""
-    scale = torch.tensor([2.0 if kind == "tanh" else 1.0 for kind in kinds], dtype=dtype, device=device)
+    scale = torch.tensor([2.0 if kind == "tanh" else 1.0 for kind in activations], dtype=dtype, device=device)
     scale = scale.repeat_interleave(hidden)
     return scale, 1 - scale
 
@@ -59,44 +56,48 @@ class TorchOps:
         return x.chunk(parts, dim=-1)
 
     @staticmethod
-    def gates(x: Tensor, kinds: tuple[str, ...]) -> Sequence[Tensor]:
-        if "tanh" not in kinds:
-            return torch.sigmoid(x).chunk(len(kinds), dim=-1)
+    def gates(x: Tensor, activations: tuple[str, ...]) -> Sequence[Tensor]:
+        if "tanh" not in activations:
+            return torch.sigmoid(x).chunk(len(activations), dim=-1)
         # One sigmoid over all gates, since tanh(x) = 2 sigmoid(2 x) - 1: fewer and larger operations,
         # and torch's tanh takes several times as long as its sigmoid.
-        scale, shift = _two_or_one(kinds, x.shape[-1] // len(kinds), x.dtype, x.device)
-        return torch.addcmul(shift, torch.sigmoid(x * scale), scale).chunk(len(kinds), dim=-1)
+        scale, shift = _gate_scale(activations, x.shape[-1] // len(activations), x.dtype, x.device)
+        return torch.addcmul(shift, torch.sigmoid(x * scale), scale).chunk(len(activations), dim=-1)
 
 
-def _four(w: SimpleNamespace) -> list[Tensor]:
-    """torch's kernels add two biases: ours, and one inside the recurrent product (the GRU's d, else 0)."""
+def _kernel_weights(w: SimpleNamespace) -> list[Tensor]:
+    """Torch's kernels add two biases: ours, and one inside the recurrent product (the GRU's d, else 0)."""
     second = torch.zeros_like(w.bias)
     if hasattr(w, "bias_hh"):
         second = torch.cat([second[: -len(w.bias_hh)], w.bias_hh])
     return [w.weight_ih, w.weight_hh, w.bias, second]
 
 
-def _fused_rnn(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
-    y, h = torch.rnn_tanh(x, carry[0][None], _four(w), True, 1, 0.0, training, False, False)
+def _fused_rnn(w: SimpleNamespace, x: Tensor, carry: LayerState, training: bool) -> tuple[Tensor, LayerState]:
+    y, h = torch.rnn_tanh(x, carry[0][None], _kernel_weights(w), True, 1, 0.0, training, False, False)
     return y, (h[0],)
 
 
-def _fused_lstm(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
-    y, h, c = torch.lstm(x, [part[None] for part in carry], _four(w), True, 1, 0.0, training, False, False)
+def _fused_lstm(
+    w: SimpleNamespace, x: Tensor, carry: LayerState, training: bool
+) -> tuple[Tensor, LayerState]:
+    y, h, c = torch.lstm(
+        x, [part[None] for part in carry], _kernel_weights(w), True, 1, 0.0, training, False, False
+    )
     return y, (h[0], c[0])
 
 
-def _fused_gru(w: SimpleNamespace, x: Tensor, carry: Carry, training: bool) -> tuple[Tensor, Carry]:
-    y, h = torch.gru(x, carry[0][None], _four(w), True, 1, 0.0, training, False, False)
+def _fused_gru(w: SimpleNamespace, x: Tensor, carry: LayerState, training: bool) -> tuple[Tensor, LayerState]:
+    y, h = torch.gru(x, carry[0][None], _kernel_weights(w), True, 1, 0.0, training, False, False)
     return y, (h[0],)
 
 
-Kernel = Callable[[SimpleNamespace, Tensor, Carry, bool], tuple[Tensor, Carry]]
+Kernel = Callable[[SimpleNamespace, Tensor, LayerState, bool], tuple[Tensor, LayerState]]
 FUSED: dict[str, Kernel] = {"rnn": _fused_rnn, "lstm": _fused_lstm, "gru": _fused_gru}
 """The cells torch has a kernel for: the same function of the same weights as the steps, faster."""
 
 
-def kept(
+def dropout_mask(
     shape: Sequence[int], share: float, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
     """A mask of 0 and 1 / (1 - share), the zeros making up ``share`` to the nearest 1/256.
@@ -109,8 +110,8 @@ def kept(
     return (drawn >= below).view(*shape) * (256 / (256 - below))
 
 
-def scanned(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
-    """h' = a * h + b for all times: (T, B, H), (T, B, H), (B, H) -> (T, B, H), in log2 T rounds.
+def linear_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+    """H' = a * h + b for all times: (T, B, H), (T, B, H), (B, H) -> (T, B, H), in log2 T rounds.
 
     Each round joins every stretch of time with the one before it (Hillis & Steele 1986).
     """
@@ -198,7 +199,7 @@ class Block:
         self.gradients: dict[int, Tensor] = {}
 
     def affine(self, x: Tensor, h: Tensor) -> Tensor:
-        """x + h @ U.T: (B, R), (B, H) -> (B, R)."""
+        """X + h @ U.T: (B, R), (B, H) -> (B, R)."""
         if not torch.is_grad_enabled():
             return product(h, self.constant).add_(x)
         if self.constant.numel() < LARGE:
@@ -286,7 +287,9 @@ class Layer(nn.Module):
         super().__init__()
         self.cell = cells.get(name)
         self.kernel = FUSED.get(name)
-        self.fused = self.kernel is not None or type(self.cell).linear is not cells.Cell.linear
+        self.fused = (
+            self.kernel is not None or type(self.cell).scan_coefficients is not cells.Cell.scan_coefficients
+        )
         self.precision: torch.dtype | None = None
         self.weight_drop = 0.0
         self.generator: torch.Generator | None = None
@@ -298,19 +301,21 @@ class Layer(nn.Module):
         w: dict[str, Tensor] = dict(self.named_parameters())
         if self.training and self.weight_drop and "weight_hh" in w:
             matrix = w["weight_hh"]
-            w["weight_hh"] = matrix * kept(matrix.shape, self.weight_drop, self.generator, matrix.device)
+            w["weight_hh"] = matrix * dropout_mask(
+                matrix.shape, self.weight_drop, self.generator, matrix.device
+            )
         return SimpleNamespace(**w)
 
     def rows(self, w: SimpleNamespace, inputs: Tensor) -> Tensor:
         """(..., D) -> (..., G*H), what the cell's steps are given."""
         rows: Tensor = _Product.apply(inputs, w.weight_ih)  # type: ignore[no-untyped-call]
         rows = rows + w.bias
-        if not self.cell.bare:
+        if not self.cell.raw_input:
             return rows
-        bare = functional.linear(inputs, w.projection) if hasattr(w, "projection") else inputs
-        return torch.cat([rows, bare], -1)
+        raw = functional.linear(inputs, w.projection) if hasattr(w, "projection") else inputs
+        return torch.cat([rows, raw], -1)
 
-    def forward(self, x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    def forward(self, x: Tensor, carry: LayerState) -> tuple[Tensor, LayerState]:
         w = self.weights()
         if self.fused and self.kernel is not None:
             if self.precision is None or not self.training:
@@ -321,9 +326,9 @@ class Layer(nn.Module):
             return y.to(x.dtype), tuple(part.to(x.dtype) for part in after)
         outputs = []
         rows = self.rows(w, x)
-        factors = self.cell.linear(rows, TorchOps) if self.fused else None
+        factors = self.cell.scan_coefficients(rows, TorchOps) if self.fused else None
         if factors is not None:
-            y = scanned(*factors, carry[0])
+            y = linear_scan(*factors, carry[0])
             return y, (y[-1],)
         if hasattr(w, "weight_hh"):
             w.weight_hh = Recurrent(w.weight_hh)
@@ -364,7 +369,7 @@ class CharRNN(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Orthogonal recurrent matrices, gate by gate; biases 0 but for the cell's ``start_bias``;
+        """Orthogonal recurrent matrices, gate by gate; biases 0 but for the cell's ``initial_bias``;
         all else uniform within 1/sqrt(H), a normal embedding.
         """
         hidden, generator = self.config.hidden, self.generator
@@ -380,7 +385,7 @@ class CharRNN(nn.Module):
             else:
                 nn.init.zeros_(parameter)
         for layer in self.stack:
-            for gate, value in layer.cell.start_bias.items():
+            for gate, value in layer.cell.initial_bias.items():
                 row = layer.cell.gates.index(gate) * hidden
                 layer.bias[row : row + hidden] = value
 
@@ -388,7 +393,7 @@ class CharRNN(nn.Module):
         """Zeros, (B, H) for each carry of each layer."""
         weight = self.readout.weight
         return tuple(
-            tuple(weight.new_zeros(batch, self.config.hidden) for _ in layer.cell.carries)
+            tuple(weight.new_zeros(batch, self.config.hidden) for _ in layer.cell.state_names)
             for layer in self.stack
         )
 
@@ -414,7 +419,7 @@ class CharRNN(nn.Module):
         if not (self.training and self.dropout):
             return x
         streams, rows = self.streams or (x.shape[1], slice(None))
-        return x * kept((streams, x.shape[2]), self.dropout, self.generator, x.device)[rows]
+        return x * dropout_mask((streams, x.shape[2]), self.dropout, self.generator, x.device)[rows]
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""

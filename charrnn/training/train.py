@@ -27,7 +27,7 @@ from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.runs.history import Report
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import fit, rate
-from charrnn.training.devices import Place
+from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Arrays, Learner
 
 LOCK = ".lock"
@@ -80,7 +80,7 @@ class Training:
         model: ModelConfig,
         config: TrainConfig,
         folder: Path,
-        place: Place | None = None,
+        group: ProcessGroup | None = None,
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
         start: Checkpoint | None = None,
@@ -92,8 +92,8 @@ class Training:
         Raises CorpusError when the text is too short, CheckpointError when ``resume`` does not fit.
         """
         self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
-        self.place = place or Place(torch.device("cpu"))
-        self.learner = Learner(corpus, model, config, self.place)
+        self.group = group or ProcessGroup(torch.device("cpu"))
+        self.learner = Learner(corpus, model, config, self.group)
         self.step, self.steps, self.report_every = 0, 0, 0
         self.best, self.stale = math.inf, 0  # the best validation, and the reports since
         self.lr_scale, self.rollbacks = 1.0, 0
@@ -105,7 +105,7 @@ class Training:
         self._behind = False  # whether the disk refused the last state too
         self._resumed = resume is not None
         if start is not None:
-            self.learner.adopt(start.weights, start.header.vocabulary)
+            self.learner.load_pretrained(start.weights, start.header.vocabulary)
         if resume is not None:
             self._restore(resume)
         self._good = self._snapshot()
@@ -144,7 +144,7 @@ class Training:
                 self.steps, self.report_every = fit(self.learner)
                 clock.lap()
                 self._save_last(self.learner.state())  # the budget is settled: a kill now costs nothing
-            elif self.place.leads and self._resumed:
+            elif self.group.is_main and self._resumed:
                 with _writing(self.folder):
                     history.cut(self.folder, self.step)
             self._good = self._snapshot()
@@ -153,7 +153,7 @@ class Training:
             self._save_best_and_log()
             if not self.done or self._behind:
                 self._save_last(self.learner.state())
-                if self.place.leads and not (self.folder / BEST).exists():
+                if self.group.is_main and not (self.folder / BEST).exists():
                     self._save(BEST, {"train_nats": self._train_nats()}, self.learner.weights())
 
     def _loop(self, clock: _Clock) -> Iterator[Event]:
@@ -165,11 +165,11 @@ class Training:
         wait = self.config.save_minutes * 60
         while self.step < self.steps and not self._out_of_patience:
             share = self.lr_scale * rate(self.step, self.steps, self.config)
-            loss, norm = self.learner.learn(self.step, share)
+            loss, norm = self.learner.train_step(self.step, share)
             pending.append(loss)
             self.step += 1
             now = clock.now()
-            stop, tell, save = self.place.any(
+            stop, tell, save = self.group.any_of(
                 [self.stop, now - told_at >= PROGRESS_SECONDS, now - saved_at >= wait]
             )
             report = self.step % self.report_every == 0 or self.step == self.steps
@@ -212,7 +212,7 @@ class Training:
                 return
 
     def _count(self, pending: list[torch.Tensor]) -> None:
-        losses = self.place.mean(torch.stack(pending)).cpu().double()  # not every GPU has doubles
+        losses = self.group.mean(torch.stack(pending)).cpu().double()  # not every GPU has doubles
         limit = EXPLODED * math.log(max(2, self.learner.model.symbols))
         if not bool((losses < limit).all()):  # so that NaN is caught too
             raise _Lost(f"at step {self.step} the loss is {float(losses.max()):.3g}")
@@ -236,8 +236,8 @@ class Training:
         """Validate, sample, save, log; the leader does, the others wait for it."""
         train_nats = self._train_nats()
         assert train_nats is not None
-        validation = self.learner.validate() if self.place.leads else None
-        judged = self.place.leaders(train_nats if validation is None else validation)
+        validation = self.learner.validate() if self.group.is_main else None
+        judged = self.group.broadcast(train_nats if validation is None else validation)
         if not math.isfinite(judged):
             raise _Lost(f"at step {self.step} the validation is {judged:g}")
         best = judged < self.best
@@ -255,7 +255,7 @@ class Training:
             validation_bpc=None if validation is None else bits(validation),
             characters_per_second=round(speed, 1),
             best=best,
-            sample=self._sample() if self.place.leads else "",
+            sample=self._sample() if self.group.is_main else "",
         )
         results = {key: value for key, value in asdict(report).items() if key not in ("sample", "best")}
         self.loss_sum, self.loss_steps = 0.0, 0
@@ -278,7 +278,7 @@ class Training:
             self._save(BEST, *self._unsaved)
             self._unsaved = None
         while self._unlogged:
-            if self.place.leads:
+            if self.group.is_main:
                 with _writing(self.folder / history.LOG):
                     history.append(self.folder, self._unlogged[0])
             del self._unlogged[0]
@@ -288,7 +288,7 @@ class Training:
         vocabulary = self.corpus.vocabulary
         predictor = Inference(self.learner.model.config, self.learner.weights())
         generator = np.random.default_rng((self.config.seed, self.step))
-        return vocabulary.decode(sample.fresh(predictor, vocabulary, SAMPLE_LENGTH, generator, 0.8))
+        return vocabulary.decode(sample.sample_ids(predictor, vocabulary, SAMPLE_LENGTH, generator, 0.8))
 
     # --- where the run is ---
 
@@ -344,7 +344,7 @@ class Training:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """The run is this process's alone; the operating system lifts the lock from a process that dies."""
-        if not self.place.leads:
+        if not self.group.is_main:
             yield
             return
         with _writing(self.folder):
@@ -360,7 +360,7 @@ class Training:
             lock.release()
 
     def _save(self, name: str, results: dict[str, Any], tensors: Arrays, **resume: Any) -> None:
-        if not self.place.leads:
+        if not self.group.is_main:
             return
         header = Header(
             model=self.learner.model.config,
