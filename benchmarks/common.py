@@ -1,7 +1,7 @@
-"""What the benchmarks share: a machine line, a table, and ratios measured side by side.
+"""Shared by the benchmarks: a line about the machine, a table, and ratios measured side by side.
 
-These machines are shared and noisy: contestants take turns, and what is quoted is the median
-of each and the median of the ratios, turn by turn.
+The machines are shared and noisy, so the contestants take turns. The figures are the median of each
+contestant, and the median of the ratios turn by turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Contestant = Callable[[], object]
 
 
 def machine() -> str:
-    """Processor, cores, date and commit, in a line."""
+    """One line: processor, cores, date and commit."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -33,15 +33,15 @@ def machine() -> str:
 
 
 def turns(contestants: Sequence[Contestant], rounds: int, calls: int) -> list[list[float]]:
-    """Seconds a call of each contestant, one list each: in every round each takes its turn."""
+    """The seconds per call of each contestant, one list each; in every round each takes its turn."""
     seconds: list[list[float]] = [[] for _ in contestants]
     for _ in range(rounds):
-        for contestant, kept in zip(contestants, seconds, strict=True):
+        for contestant, laps in zip(contestants, seconds, strict=True):
             contestant()
             start = time.perf_counter()
             for _ in range(calls):
                 contestant()
-            kept.append((time.perf_counter() - start) / calls)
+            laps.append((time.perf_counter() - start) / calls)
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""How long, and how large, is a whole `charrnn sample` of one character beside `import torch`?"""
+"""Time and memory of a whole `charrnn sample` process, compared with `import torch`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDS = 15
 
 
 def once(command: list[str]) -> tuple[float, float]:
-    """Run to the end: (wall seconds, peak MB)."""
+    """Run a command to its end: (wall seconds, peak MB)."""
     start = time.perf_counter()
     child = os.posix_spawn(
         command[0],
@@ -41,9 +41,9 @@ def main() -> None:
         ModelConfig(layers=2, hidden=128),
         Vocabulary("\n" + "".join(map(chr, range(32, 96)))),
     )
-    drawn = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     weights = {
-        name: drawn.normal(0, 0.05, shape).astype(np.float32)
+        name: generator.normal(0, 0.05, shape).astype(np.float32)
         for name, shape in parameters.shapes(config, len(vocabulary)).items()
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def main() -> None:
         for turn in range(ROUNDS + 1):
             for name, command in commands.items():
                 result = once(command)
-                if turn:  # the first warms the disk's cache
+                if turn:  # the first turn fills the disk's cache
                     runs[name].append(result)
     base = list(runs.values())[-1]
     print(f"{common.machine()}; medians of {ROUNDS} turns\n")
@@ -77,7 +77,7 @@ def main() -> None:
                 f"{common.ratio(memory, base_memory):.2f}",
             )
         )
-    common.table(("whole process", "seconds", "of torch's", "peak MB", "of torch's"), rows)
+    common.table(("whole process", "seconds", "of import torch's", "peak MB", "of import torch's"), rows)
 
 
 if __name__ == "__main__":
