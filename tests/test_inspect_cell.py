@@ -1,6 +1,8 @@
-"""Watching a unit shows what the network computes, and changes nothing."""
+"""The values of a watched unit are those the network computes."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.inspect_cell import default_signal, watch
 from charrnn.inference.network import Inference
-from tests.conftest import random_weights
+from tests.conftest import TEXT, charrnn, random_weights
 
 V = 9
 
@@ -24,20 +26,20 @@ def text(count: int = 700) -> np.ndarray:
     return np.random.default_rng(0).integers(0, V, count)
 
 
-def watched(inference: Inference, ids: np.ndarray, *where, pieces: int = 1) -> np.ndarray:
-    return np.concatenate([values for _, values in watch(inference, np.array_split(ids, pieces), *where)])
+def watched(inference: Inference, ids: np.ndarray, *unit, pieces: int = 1) -> np.ndarray:
+    return np.concatenate([values for _, values in watch(inference, np.array_split(ids, pieces), *unit)])
 
 
 @pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("layer", [0, 1])
 def test_each_value_is_the_units_after_its_character(cell: str, layer: int) -> None:
     inference, ids = network(cell), text()
-    for index, carry in enumerate(inference.cell.state_names):
-        values = watched(inference, ids, layer, 3, carry)
+    for index, name in enumerate(inference.cell.state_names):
+        values = watched(inference, ids, layer, 3, name)
         for position in (0, 1, 511, 512, 699):
             _, state = inference(ids[None, : position + 1], inference.start(1))
             expected = state[layer][index][0, 3]
-            expected = np.tanh(expected) if carry == "memory" else expected
+            expected = np.tanh(expected) if name == "memory" else expected
             assert values[position] == pytest.approx(expected, abs=1e-5)
 
 
@@ -47,11 +49,12 @@ def test_every_signal_lies_within_its_range(cell: str) -> None:
     for signal in inference.cell.signals:
         values = watched(inference, text(), 1, 2, signal)
         assert len(values) == 700
-        kind = dict(zip(inference.cell.gates, inference.cell.activations, strict=True)).get(signal)
-        if kind != "linear" and "linear" not in inference.cell.activations:
-            assert (np.abs(values) <= 1).all()
-        if kind == "sigmoid":
+        activation = dict(zip(inference.cell.gates, inference.cell.activations, strict=True)).get(signal)
+        assert values.std() > 0
+        if activation == "sigmoid":
             assert ((values >= 0) & (values <= 1)).all()
+        elif "linear" not in inference.cell.activations:
+            assert (np.abs(values) <= 1).all()
 
 
 def test_cutting_the_text_changes_nothing() -> None:
@@ -60,13 +63,28 @@ def test_cutting_the_text_changes_nothing() -> None:
     np.testing.assert_allclose(watched(inference, text(), 1, 2, pieces=13), whole, atol=1e-6)
 
 
-def test_the_memory_is_watched_where_there_is_one() -> None:
+def test_the_default_is_the_cell_state_else_the_hidden_state() -> None:
     assert default_signal(cells.get("lstm")) == "memory"
     assert default_signal(cells.get("gru")) == "hidden"
+    for cell, signal in (("lstm", "memory"), ("gru", "hidden")):
+        inference = network(cell)
+        np.testing.assert_array_equal(
+            watched(inference, text(50), 1, 2), watched(inference, text(50), 1, 2, signal)
+        )
+
+
+def test_cell_is_another_name_of_the_cell_state(run: Path) -> None:
+    Path("text.txt").write_text(TEXT)
+    lines = {
+        signal: charrnn("inspect-cell", "tiny", "text.txt", "--of", signal).text
+        for signal in ("cell", "memory", "hidden")
+    }
+    assert lines["cell"] == lines["memory"] != lines["hidden"]
+    assert len(lines["cell"].splitlines()) == len(TEXT)
 
 
 @pytest.mark.parametrize(
-    ("where", "message"),
+    ("unit", "message"),
     [
         ((2, 0, None), "--layer 2: the model has layers 0 to 1"),
         ((-1, 0, None), "--layer -1"),
@@ -74,6 +92,11 @@ def test_the_memory_is_watched_where_there_is_one() -> None:
         ((0, 0, "reset"), "--of reset: cell lstm has hidden, memory, input, forget, candidate, output"),
     ],
 )
-def test_what_is_not_there_is_an_error_that_says_what_is(where: tuple, message: str) -> None:
+def test_an_unknown_layer_unit_or_signal_is_an_error_that_lists_the_known(unit: tuple, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        watch(network("lstm"), [text()], *where)
+        watch(network("lstm"), [text()], *unit)
+
+
+def test_a_cell_without_a_cell_state_refuses_the_name_that_was_given() -> None:
+    with pytest.raises(ConfigError, match="--of cell: cell gru has hidden, reset, update, candidate"):
+        watch(network("gru"), [text()], 0, 0, "cell")

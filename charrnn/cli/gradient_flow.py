@@ -1,13 +1,13 @@
-"""``charrnn gradient-flow``: how far back the loss of a character reaches."""
+"""``charrnn gradient-flow``: gradient norms through time, as curves, a picture or JSON lines."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli import curves
 from charrnn.cli.options import (
     CheckpointArgument,
     CheckpointsOption,
@@ -20,11 +20,20 @@ from charrnn.config import ModelConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from charrnn.cli.terminal import Terminal
     from charrnn.training.gradient_flow import Flow
+    from charrnn.training.network import CharRNN
+
+    Network = tuple[str, CharRNN, NDArray[np.int64]]
+    """A network's name, the network, and the texts (B, T + 1) it reads."""
+    NamedFlow = tuple[str, Flow]
+    """A network's name, and one of its flows."""
 
 SYMBOLS = 65
-"""The vocabulary of fresh cells, which read characters drawn at random."""
+"""The vocabulary size of untrained networks, which read random characters."""
 
 
 def gradient_flow(
@@ -34,37 +43,45 @@ def gradient_flow(
         str | None,
         typer.Argument(
             metavar="TEXT|-",
-            help="What the checkpoint reads: a file, or - for stdin; none: a fresh sample.",
+            help="The text the checkpoint reads: a file, or - for stdin. Default: a fresh sample.",
             show_default=False,
         ),
     ] = None,
     cells: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Instead of a checkpoint: fresh cells, side by side."),
+        typer.Option(metavar="A,B,...", help="Compare untrained networks of these cells; no checkpoint."),
     ] = None,
     beside: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="More checkpoints, on the same TEXT, side by side."),
+        typer.Option(metavar="A,B,...", help="Compare CHECKPOINT with these checkpoints on the same TEXT."),
     ] = None,
-    layers: Annotated[int, typer.Option(help="Layers of the fresh cells.")] = ModelConfig.layers,
-    hidden: Annotated[int, typer.Option(help="Units a layer of the fresh cells.")] = 128,
-    length: Annotated[int, typer.Option(help="Characters back.")] = 100,
+    layers: Annotated[int, typer.Option(help="Number of layers, with --cells.")] = ModelConfig.layers,
+    hidden: Annotated[int, typer.Option(help="Hidden units per layer, with --cells.")] = 128,
+    length: Annotated[int, typer.Option(help="Longest distance, in characters.")] = 100,
     clip: Annotated[
-        float, typer.Option(help="The norms of an update clipped to this global norm; 0: not clipped.")
+        float,
+        typer.Option(
+            help="Scale the norms as training does with this --clip, a global gradient norm; 0: off."
+        ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of fresh weights and texts.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of untrained networks, random texts and fresh samples.")
+    ] = 1,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A line for each cell, layer, carry and distance.")
+        bool, typer.Option("--json", help="Print one JSON line per network, layer, state and distance.")
     ] = False,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the curves (pip install matplotlib).")
+        Path | None, typer.Option(metavar="FILE", help="Save the curves as PNG (pip install matplotlib).")
     ] = None,
-    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as SVG.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the curves as SVG (pip install matplotlib).")
+    ] = None,
     checkpoints: CheckpointsOption = None,
 ) -> None:
-    """Show the mean norm of d loss / d carry at each distance before the character that is predicted.
+    """How far back the learning signal reaches: gradient norms through time.
 
-    A terminal sees curves over a logarithmic scale, a pipe JSON lines.
+    Shows the mean norm of d loss / d state (hidden state, cell state) at each distance before the
+    predicted character: in a terminal as curves on a logarithmic scale, else as JSON lines.
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
@@ -76,115 +93,113 @@ def gradient_flow(
       charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
     """
     from charrnn.errors import ConfigError
-    from charrnn.files import json_line
-    from charrnn.training import gradient_flow as flowing
+    from charrnn.training import gradient_flow as gradients
 
     out = terminal(context)
-    if not 1 <= length <= flowing.LONGEST:
-        raise ConfigError(f"--length {length}: it must be from 1 to {flowing.LONGEST}")
-    if clip < 0 or clip != clip:
+    if not 1 <= length <= gradients.LONGEST:
+        raise ConfigError(f"--length {length}: it must be from 1 to {gradients.LONGEST}")
+    if not clip >= 0:
         raise ConfigError(f"--clip {clip}: it must be 0 (off) or more")
-    found: list[tuple[str, Flow]]
     if cells is not None:
         if checkpoint is not None or beside is not None:
             raise ConfigError("checkpoints and --cells: give one of the two")
-        flows = _of_fresh([name.strip() for name in cells.split(",")], layers, hidden, length, clip, seed)
-        found = [(flow.cell, flow) for flow in flows]
+        networks = _untrained(_names(cells), layers, hidden, length, seed)
     else:
-        more = [name.strip() for name in beside.split(",")] if beside is not None else []
-        if more and text in (None, "-"):
+        if beside is not None and text in (None, "-"):
             raise ConfigError("--beside: give CHECKPOINT and TEXT as well, TEXT as a file")
-        found = [
-            (each or flow.cell, flow)
-            for each in (checkpoint, *more)
-            for flow in _of_checkpoint(out, each, checkpoints, text, length, clip, seed)
-        ]
-    for path in filter(None, (png, svg)):
-        _picture(path, "png" if path is png else "svg", found)
-        out.note(f"wrote {path}")
+        folder = checkpoints_folder(checkpoints)
+        given = [checkpoint, *_names(beside)]
+        networks = [_trained(out, name, folder, text, length, seed) for name in given]
+    flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
+    for path, kind in ((png, "png"), (svg, "svg")):
+        if path is not None:
+            _save_picture(path, kind, flows)
+            out.note(f"wrote {path}")
     if out.stdout_tty and not as_json:
-        _curves(out, found)
-        return
-    for name, flow in found:
-        for distance, norm in enumerate(flow.norms, 1):
-            line: dict[str, object] = {"checkpoint": name} if beside is not None else {}
-            line |= {"cell": flow.cell, "layer": flow.layer, "carry": flow.carry, "distance": distance}
-            out.write(json_line(line | {"norm": float(norm), "singular_value": flow.singular}))
+        out.write(f"{_plot(flows)}\n".encode())
+    else:
+        _write_lines(out, flows, with_checkpoint=beside is not None)
 
 
-def _of_fresh(
-    names: Sequence[str], layers: int, hidden: int, length: int, clip: float, seed: int
-) -> list[Flow]:
+def _names(given: str | None) -> list[str]:
+    """The names in a comma-separated option."""
+    return [] if given is None else [name.strip() for name in given.split(",")]
+
+
+def _untrained(cells: Sequence[str], layers: int, hidden: int, length: int, seed: int) -> list[Network]:
+    """An untrained network of each cell, all on the same random texts. Raises ConfigError."""
     import numpy as np
 
-    from charrnn import cells
-    from charrnn.training import gradient_flow as flowing
+    from charrnn.training import gradient_flow as gradients
 
-    for name in names:
-        cells.get(name)
-    drawn = np.random.default_rng(seed).integers(0, SYMBOLS, flowing.TEXTS * (length + 1))
-    ids = drawn.reshape(flowing.TEXTS, length + 1)
-    models = [flowing.fresh(name, layers, hidden, SYMBOLS, seed) for name in names]
-    return [flow for model in models for flow in flowing.flow(model, ids, clip)]
+    ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
+    return [(cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in cells]
 
 
-def _of_checkpoint(
-    out: Terminal,
-    given: str | None,
-    folder: Path | None,
-    text: str | None,
-    length: int,
-    clip: float,
-    seed: int,
-) -> list[Flow]:
+def _trained(
+    out: Terminal, name: str | None, folder: Path, text: str | None, length: int, seed: int
+) -> Network:
+    """A checkpoint's network in float64, on excerpts of the text or of a fresh sample.
+
+    Raises CharrnnError when the checkpoint or the text cannot be read.
+    """
     import numpy as np
 
     from charrnn.inference import sample
     from charrnn.inference.network import Inference
     from charrnn.runs.checkpoint import find, load
-    from charrnn.training import gradient_flow as flowing
+    from charrnn.training import gradient_flow as gradients
     from charrnn.training.network import CharRNN, load_weights
 
-    loaded = load(find(given, checkpoints_folder(folder)))
+    loaded = load(find(name, folder))
     vocabulary = loaded.header.vocabulary
     if text is not None:
         ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, text)])
     else:
         predictor = Inference(loaded.header.model, loaded.weights)
-        count = flowing.TEXTS * (length + 1)
+        count = gradients.TEXTS * (length + 1)
         ids = sample.sample_ids(predictor, vocabulary, count, sample.generator(seed))
     model = CharRNN(loaded.header.model, len(vocabulary))
     load_weights(model, loaded.weights)
-    return flowing.flow(model.double(), flowing.texts(ids, length), clip)
+    return name or loaded.header.model.cell, model.double(), gradients.texts(ids, length)
+
+
+def _write_lines(out: Terminal, flows: Sequence[NamedFlow], with_checkpoint: bool) -> None:
+    """Write a JSON line for each norm."""
+    from charrnn.files import json_line
+
+    for name, flow in flows:
+        for distance, norm in enumerate(flow.norms, 1):
+            line: dict[str, object] = {"checkpoint": name} if with_checkpoint else {}
+            line |= {"cell": flow.cell, "layer": flow.layer, "state": flow.state, "distance": distance}
+            out.write(json_line(line | {"norm": float(norm), "singular_value": flow.singular}))
 
 
 def _label(name: str, flow: Flow) -> str:
     matrix = "" if flow.singular is None else f", largest singular value {flow.singular:.2f}"
-    return f"{name} layer {flow.layer} {flow.carry}{matrix}"
+    return f"{name} layer {flow.layer} {flow.state}{matrix}"
 
 
-def _curves(out: Terminal, found: Sequence[tuple[str, Flow]]) -> None:
+def _plot(flows: Sequence[NamedFlow]) -> str:
+    """The curves drawn with characters."""
     import numpy as np
-    from uniplot import plot_to_string
 
-    smallest = 1e-300  # a logarithm has no place for 0
-    picture = plot_to_string(
-        xs=[np.arange(1, len(flow.norms) + 1) for _, flow in found],
-        ys=[np.maximum(flow.norms, smallest) for _, flow in found],
-        legend_labels=[_label(name, flow) for name, flow in found],
-        title="mean norm of d loss / d carry, by characters back",
-        y_as_log=True,
-        lines=True,
-        color=not os.environ.get("NO_COLOR"),
+    smallest = 1e-300  # stands for 0, which has no logarithm
+    return curves.draw(
+        "mean norm of d loss / d state, by characters back",
+        [
+            (_label(name, flow), range(1, len(flow.norms) + 1), np.maximum(flow.norms, smallest).tolist())
+            for name, flow in flows
+        ],
         height=18,
+        log_y=True,
     )
-    out.write(f"{picture}\n".encode())
 
 
-def _picture(path: Path, kind: str, found: Sequence[tuple[str, Flow]]) -> None:
-    """Curves by matplotlib: a colour for each network, dashes for carries but the first.
+def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:
+    """Save the curves as "png" or "svg": a colour for each network, dashes for the cell state.
 
-    Raises ConfigError where it is not installed.
+    Raises ConfigError when matplotlib is not installed.
     """
     from charrnn.errors import ConfigError
     from charrnn.files import atomic_write
@@ -193,27 +208,27 @@ def _picture(path: Path, kind: str, found: Sequence[tuple[str, Flow]]) -> None:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(
-            f"--{kind}: matplotlib draws it and is not installed; pip install matplotlib"
-        ) from error
-    names = list(dict.fromkeys(name for name, _ in found))
+        raise ConfigError(f"--{kind} needs matplotlib: pip install matplotlib") from error
+    names = list(dict.fromkeys(name for name, _ in flows))
     colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
-    first: dict[tuple[str, int], str] = {}
-    highest = max(float(flow.norms.max()) for _, flow in found)
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for name, flow in found:
-        style = "-" if first.setdefault((name, flow.layer), flow.carry) == flow.carry else "--"
-        colour = colours(names.index(name) % colours.N)
-        distances = range(1, len(flow.norms) + 1)
-        axes.semilogy(distances, flow.norms, style, color=colour, label=_label(name, flow))
+    for name, flow in flows:
+        axes.semilogy(
+            range(1, len(flow.norms) + 1),
+            flow.norms,
+            "-" if flow.state == "hidden" else "--",
+            color=colours(names.index(name) % colours.N),
+            label=_label(name, flow),
+        )
+    highest = max(float(flow.norms.max()) for _, flow in flows)
     low, high = axes.get_ylim()
-    if highest:  # a gradient that float64 could not even add to the largest is of no account
+    if highest:  # a smaller norm is lost when float64 adds it to the highest
         axes.set_ylim(max(low, highest * 1e-16), high)
     axes.set_xlabel("characters back")
-    axes.set_ylabel("mean norm of d loss / d carry")
+    axes.set_ylabel("mean norm of d loss / d state")
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
-    # No date, and the same names inside each time: the same curves are the same file.
+    # Without a date and with a fixed salt for the names inside, equal curves give equal files.
     with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

@@ -1,14 +1,14 @@
-"""``charrnn info``: what a checkpoint holds."""
+"""``charrnn info``: a checkpoint's description and its run's loss curve."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn.cli import curves
 from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, lines, terminal
 from charrnn.cli.terminal import printable
 
@@ -17,9 +17,9 @@ def info(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
     checkpoints: CheckpointsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print what a checkpoint holds: the model, its losses, its text, its symbols; a terminal sees the curve.
+    """Describe a checkpoint; in a terminal, also draw its loss curve.
 
     Examples:
       charrnn info
@@ -41,36 +41,29 @@ def info(
     training |= {"split": ",".join(f"{share:g}" for share in training["split"])}
     facts["training"] = ", ".join(f"{k} {v}" for k, v in training.items() if v is not None)
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
-    out.write(lines((name.replace("_", " "), _shown(value)) for name, value in facts.items()))
+    out.write(lines((name.replace("_", " "), _value_text(value)) for name, value in facts.items()))
     if out.stdout_tty:
-        out.write(_curve(path.parent))
+        out.write(_loss_curve(path.parent).encode())
 
 
-def _curve(run: Path) -> bytes:
-    """The losses of a run's log over its epochs, drawn in characters; nothing where there is no curve."""
+def _loss_curve(run: Path) -> str:
+    """A run's losses over its epochs and the diagnosis; "" when fewer than two losses are logged."""
     from charrnn.runs import history
 
     reports = history.read(run)
-    kinds = {"training": "train_nats", "validation": "validation_nats"}
-    drawn = {name: [r for r in reports if r.get(key) is not None] for name, key in kinds.items()}
-    drawn = {name: kept for name, kept in drawn.items() if len(kept) > 1}
+    drawn: list[curves.Curve] = []
+    for label, key in (("training", "train_nats"), ("validation", "validation_nats")):
+        points = [(report["epoch"], report[key]) for report in reports if report.get(key) is not None]
+        if len(points) > 1:
+            epochs, losses = zip(*points, strict=True)
+            drawn.append((label, epochs, losses))
     if not drawn:
-        return b""
-    from uniplot import plot_to_string
-
-    picture = plot_to_string(
-        xs=[[r["epoch"] for r in kept] for kept in drawn.values()],
-        ys=[[r[kinds[name]] for r in kept] for name, kept in drawn.items()],
-        legend_labels=list(drawn),
-        title="nats per character, over epochs",
-        lines=True,
-        color=not os.environ.get("NO_COLOR"),
-        height=14,
-    )
-    return f"\n{picture}\n{history.verdict(reports)}\n".encode()
+        return ""
+    plot = curves.draw("nats per character, over epochs", drawn, height=14)
+    return f"\n{plot}\n{history.verdict(reports)}\n"
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""``charrnn inspect-cell``: a text coloured by what one unit does."""
+"""``charrnn inspect-cell``: a text coloured by the values of one unit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Colour(StrEnum):
-    """When to colour."""
+    """When to colour the text."""
 
     auto = "auto"
     always = "always"
@@ -40,37 +40,40 @@ def inspect_cell(
         str | None,
         typer.Argument(
             metavar="TEXT|-",
-            help="A file to read, - for stdin; none: stdin if something is piped in, else a fresh sample.",
+            help="The text to read: a file, or - for stdin. Default: stdin, or a fresh sample when stdin is"
+            " a terminal.",
             show_default=False,
         ),
     ] = None,
-    layer: Annotated[int, typer.Option(min=0, help="Which layer, the lowest is 0.")] = 0,
-    unit: Annotated[int, typer.Option(min=0, help="Which unit of the layer, from 0.")] = 0,
+    layer: Annotated[int, typer.Option(min=0, help="The unit's layer; 0 is the lowest.")] = 0,
+    unit: Annotated[int, typer.Option(min=0, help="The unit's number in its layer, from 0.")] = 0,
     of: Annotated[
         str | None,
         typer.Option(
             metavar="SIGNAL",
-            help="What of the unit: hidden, memory, or a gate of the cell (input, forget, ...)."
-            " Default: memory, or hidden where the cell has none.",
+            help="The unit's value to show: hidden (hidden state), cell or memory (cell state), or a gate"
+            " (input, forget, ...). Default: the cell state, or hidden where the cell has none.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help='One line a character: {"char": ..., "value": ...}.')
+        bool, typer.Option("--json", help='Print one line per character: {"char": ..., "value": ...}.')
     ] = False,
     colour: Annotated[
-        Colour, typer.Option(help="auto colours on a terminal and writes JSON lines into a pipe.")
+        Colour, typer.Option(help="auto: colour in a terminal, JSON lines elsewhere.")
     ] = Colour.auto,
     sample: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Inspect a fresh sample of N characters.")
+        int | None, typer.Option(min=1, metavar="N", help="Read a fresh sample of N characters.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The fresh sample's seed. Default: drawn, and told.")
+        int | None,
+        typer.Option(min=0, help="Seed of the fresh sample. Default: random; printed on stderr."),
     ] = None,
     checkpoints: CheckpointsOption = None,
 ) -> None:
     """Show the value of one unit after every character of a text: red below 0, blue above.
 
-    A memory is shown as its tanh, so every value lies between -1 and 1 (a gate's between 0 and 1).
+    Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
+    tanh(c). mingru and minlstm have a linear candidate, so their values have no bounds.
 
     Examples:
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
@@ -94,35 +97,39 @@ def inspect_cell(
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
     if sample is not None or (text is None and out.stdin_tty):
-        pieces = _fresh(out, inference, vocabulary, sample or 500, seed)
+        pieces = _fresh_sample(out, inference, vocabulary, sample or 500, seed)
     else:
-        pieces = _some(read_ids(out, vocabulary, text or "-"))
-    values = _characters(watch(inference, pieces, layer, unit, signal), vocabulary)
+        pieces = _nonempty(read_ids(out, vocabulary, text or "-"))
+    values = (
+        (vocabulary.symbols[symbol_id], float(value))
+        for ids, piece_values in watch(inference, pieces, layer, unit, signal)
+        for symbol_id, value in zip(ids, piece_values, strict=True)
+    )
     if not as_json and (colour is Colour.always or (colour is Colour.auto and shades.wanted(out))):
         _paint(out, values, f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}")
-    else:
-        for unit_text, value in values:
-            line: dict[str, object] = {"char": unit_text, "value": round(value, 6)}
-            if vocabulary.byte_level:
-                byte = ord(unit_text)
-                line = {"char": unit_text if byte < 128 else "\ufffd", "byte": byte, "value": round(value, 6)}
-            out.write(json_line(line))
+        return
+    for symbol, value in values:
+        line: dict[str, object] = {"char": symbol}
+        if vocabulary.byte_level:
+            byte = ord(symbol)
+            line = {"char": symbol if byte < 128 else "\ufffd", "byte": byte}
+        out.write(json_line(line | {"value": round(value, 6)}))
 
 
-def _some(pieces: Iterator[Ids]) -> Iterator[Ids]:
+def _nonempty(pieces: Iterator[Ids]) -> Iterator[Ids]:
     """The same pieces. Raises CorpusError when there are none."""
     from charrnn.errors import CorpusError
 
     first = next(pieces, None)
     if first is None:
-        raise CorpusError("the text is empty: give one, or --sample 500")
+        raise CorpusError("the text is empty: give another, or --sample 500")
     yield from chain([first], pieces)
 
 
-def _fresh(
+def _fresh_sample(
     out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None
 ) -> Iterator[Ids]:
-    """(length,) ids of a fresh sample, drawn when they are asked for."""
+    """Yields the ids of a fresh sample, (length,); it is generated only when the caller asks for it."""
     from charrnn.inference import sample as sampling
 
     seed = sampling.choose_seed(seed)
@@ -130,16 +137,9 @@ def _fresh(
     yield sampling.sample_ids(inference, vocabulary, length, sampling.generator(seed), 0.8)
 
 
-def _characters(
-    watched: Iterable[tuple[Ids, Iterable[float]]], vocabulary: Vocabulary
-) -> Iterator[tuple[str, float]]:
-    for ids, values in watched:
-        yield from ((vocabulary.symbols[i], float(v)) for i, v in zip(ids, values, strict=True))
-
-
-def _paint(out: Terminal, values: Iterable[tuple[str, float]], title: str) -> None:
-    values = iter(values)
-    first = list(islice(values, 1))  # what goes wrong at once, or is told of a fresh sample, comes before
+def _paint(out: Terminal, values: Iterator[tuple[str, float]], title: str) -> None:
+    """Write a legend, and each character on the colour of its value."""
+    first = list(islice(values, 1))  # so that an error, or the note of the seed, precedes the legend
     out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
     for character, value in chain(first, values):
         out.write(shades.shaded(character, value).encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Characters shaded on a terminal: from red below 0 through white to blue above."""
+"""Characters on a coloured background: red for -1, white for 0, blue for 1."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ LEVELS = 12
 
 
 def wanted(out: Terminal, forced: bool = False) -> bool:
-    """Whether stdout is a person's terminal (or is taken for one), and colours are not refused."""
+    """Whether to colour: stdout is a terminal, or colour is ``forced``; and NO_COLOR is not set."""
     return (out.stdout_tty or forced) and not os.environ.get("NO_COLOR")
 
 
 def shaded(character: str, value: float) -> str:
-    """One character with a background for a value from -1 (red) to 1 (blue).
+    """A character on the background colour of a value from -1 to 1.
 
-    A newline is marked, then broken outside the colour, or the terminal paints the rest of the line.
+    A newline is shown as a coloured sign; the line then ends outside the colour, because some
+    terminals would colour the whole line.
     """
     before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))), _system())
     if character == "\n":
@@ -32,12 +33,12 @@ def shaded(character: str, value: float) -> str:
 
 
 def scale() -> str:
-    """All shades in a row."""
+    """All shades from -1 to 1, as a legend."""
     return "".join(shaded(" ", level / LEVELS) for level in range(-LEVELS, LEVELS + 1))
 
 
 def _visible(character: str) -> str:
-    """Control characters as pictures, so that a text cannot steer the terminal."""
+    """The character; a control character as a picture, so that a text cannot send terminal commands."""
     code = ord(character)
     if code < 32:
         return chr(0x2400 + code)
@@ -46,24 +47,24 @@ def _visible(character: str) -> str:
 
 @cache
 def _system() -> ColorSystem:
-    """The colours this terminal has."""
+    """The colour system of this terminal, 256 colours where rich detects none."""
     from rich.color import ColorSystem
     from rich.console import Console
 
-    named = {"standard": ColorSystem.STANDARD, "truecolor": ColorSystem.TRUECOLOR}
-    return named.get(Console(force_terminal=True).color_system or "256", ColorSystem.EIGHT_BIT)
+    systems = {"standard": ColorSystem.STANDARD, "truecolor": ColorSystem.TRUECOLOR}
+    return systems.get(Console(force_terminal=True).color_system or "256", ColorSystem.EIGHT_BIT)
 
 
 @cache
 def _escape(level: int, system: ColorSystem) -> tuple[str, str]:
-    """What to write before and after a character of this level, -LEVELS (red) to LEVELS (blue)."""
+    """The escape sequences before and after a character of this level, -LEVELS (red) to LEVELS (blue)."""
     from rich.color import Color
     from rich.style import Style
 
     share = abs(level) / LEVELS
-    towards = (214, 39, 40) if level < 0 else (31, 119, 220)
-    red, green, blue = (round(255 + (end - 255) * share) for end in towards)
-    ink = 255 if share > 0.6 else 0  # as RGB: a theme's own black is often grey
+    full_colour = (214, 39, 40) if level < 0 else (31, 119, 220)
+    red, green, blue = (round(255 + (part - 255) * share) for part in full_colour)
+    ink = 255 if share > 0.6 else 0  # as RGB, because a theme's own black is often grey
     colours = (Color.from_rgb(ink, ink, ink), Color.from_rgb(red, green, blue))
     ink_colour, background = (colour.downgrade(system) for colour in colours)
     style = Style(color=ink_colour, bgcolor=background)

@@ -1,6 +1,6 @@
-"""What one unit does at every character of a text.
+"""The values of one unit, character by character.
 
-N: characters   H: hidden units
+N: characters of a piece   H: hidden units
 """
 
 from __future__ import annotations
@@ -14,45 +14,49 @@ from charrnn.cells import Cell, LayerState
 from charrnn.errors import ConfigError
 from charrnn.inference.network import Ids, Inference, read
 
+SYNONYMS = {"cell": "memory"}
+"""Other names of signals: the signal ``memory`` is the cell state."""
+
 
 def default_signal(cell: Cell) -> str:
-    """The memory where a cell has one, else its hidden state."""
+    """The cell state where the cell has one, else the hidden state."""
     return "memory" if "memory" in cell.state_names else cell.state_names[0]
 
 
 def watch(
     inference: Inference, pieces: Iterable[Ids], layer: int, unit: int, signal: str | None = None
 ) -> Iterator[tuple[Ids, NDArray[np.floating]]]:
-    """A text in pieces (N,) -> each piece with the unit's value after each character, (N,).
+    """Yields each piece (N,) of a text with the unit's values after its characters, (N,).
 
-    ``signal`` is one of the cell's carries or gates. A memory is shown as its tanh, which is
-    how the cell itself reads it; so every value lies in [-1, 1], a sigmoid gate's in [0, 1], but
-    for cells with a linear candidate, whose hidden state goes as far as that does.
-    Raises ConfigError for a layer, unit or signal that is not there.
+    ``signal`` is a state or a gate of the cell. The cell state is given as its tanh, as the output
+    gate receives it. A sigmoid gate lies in [0, 1], every other signal in [-1, 1]; only the
+    hidden state and the candidate of a cell with a linear candidate are unbounded.
+    Raises ConfigError when the layer, the unit or the signal does not exist.
     """
     config, cell = inference.config, inference.cell
     signal = signal or default_signal(cell)
-    if signal not in cell.signals:
+    name = SYNONYMS.get(signal, signal)
+    if name not in cell.signals:
         raise ConfigError(f"--of {signal}: cell {config.cell} has {', '.join(cell.signals)}")
     for option, value, count in (("layer", layer, config.layers), ("unit", unit, config.hidden)):
         if not 0 <= value < count:
             raise ConfigError(f"--{option} {value}: the model has {option}s 0 to {count - 1}")
-    return _watch(inference, pieces, layer, unit, signal)
+    return _watch(inference, pieces, layer, unit, name)
 
 
 def _watch(
     inference: Inference, pieces: Iterable[Ids], layer: int, unit: int, signal: str
 ) -> Iterator[tuple[Ids, NDArray[np.floating]]]:
-    which = inference.cell.signals.index(signal)
+    position = inference.cell.signals.index(signal)
     values: list[float] = []
 
-    def trace(at: int, carry: LayerState, gates: LayerState) -> None:
-        if at == layer:
-            values.append(float((*carry, *gates)[which][0, unit]))
+    def trace(index: int, layer_state: LayerState, gates: LayerState) -> None:
+        if index == layer:
+            values.append(float((*layer_state, *gates)[position][0, unit]))
 
     state = inference.start(1)
     for piece in pieces:
-        for ids, _, after in read(inference, piece, state, trace):
-            state, seen = after, np.array(values)
+        for ids, _, state_after in read(inference, piece, state, trace):
+            state, signals = state_after, np.array(values)
             values.clear()
-            yield ids, np.tanh(seen) if signal == "memory" else seen
+            yield ids, np.tanh(signals) if signal == "memory" else signals

@@ -1,4 +1,4 @@
-"""A run's log: a line a report, and what it all amounts to."""
+"""A run's log, one JSON line for each report, and its diagnosis."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from charrnn.files import atomic_write, json_line
 
 LOG = "log.jsonl"
 GAP = 0.1
-"""Nats by which validation lies above training in a model that begins to know its text by heart."""
+"""Nats: a validation loss that much above the training loss is a sign of overfitting."""
 FEW_EPOCHS = 8.0
+"""Epochs below which a run without overfitting needs more time rather than a larger model."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was reached when: losses in nats and bits per character, over all since the last report."""
+    """Measurements at one step; ``train_nats`` is the mean loss since the previous report."""
 
     step: int
     steps: int
@@ -36,7 +37,7 @@ class Report:
 
 
 def append(folder: Path, report: Report) -> None:
-    """A report as the log's last line, whole or not at all. Raises OSError."""
+    """Write a report as the log's last line, whole or not at all. Raises OSError."""
     with (folder / LOG).open("ab") as file:
         end = file.tell()
         try:
@@ -48,22 +49,21 @@ def append(folder: Path, report: Report) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The log's lines; one that a power cut left half-written is left out."""
+    """The log's reports; [] without a log. A line that a power cut left incomplete is skipped."""
     path = folder / LOG
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    found = []
-    for line in lines:
+    reports = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
             report = json.loads(line)
         except ValueError:
             continue
         if isinstance(report, dict) and "step" in report:
-            found.append(report)
-    return found
+            reports.append(report)
+    return reports
 
 
 def cut(folder: Path, step: int) -> None:
-    """Drop the lines of steps that were taken but not kept. Raises OSError."""
+    """Remove the reports after ``step``, the step that training resumes from. Raises OSError."""
     if (folder / LOG).exists():
         kept = [report for report in read(folder) if report["step"] <= step]
         with atomic_write(folder / LOG) as file:
@@ -71,22 +71,24 @@ def cut(folder: Path, step: int) -> None:
 
 
 def verdict(reports: Sequence[dict[str, Any]]) -> str:
-    """In a line: did it overfit, underfit, or run out of budget, and which option to try next."""
+    """One line: whether the run overfitted, underfitted or ran out of budget, and what to try next."""
     if not reports:
-        return "no report: nothing to judge"
+        return "no report in the log: nothing to diagnose"
     last = reports[-1]
     if last["validation_nats"] is None:
-        return "no validation part: only a longer text, or --split, can tell how well it writes"
+        return (
+            "no validation loss, so overfitting cannot be detected:"
+            " train on a longer text, or give --split a share for validation"
+        )
     best = min(reports, key=lambda report: report["validation_nats"])
-    gap = last["validation_nats"] - last["train_nats"]
-    figures = f"validation {best['validation_nats']:.3f}, training {last['train_nats']:.3f}"
+    losses = f"validation {best['validation_nats']:.3f}, training {last['train_nats']:.3f}"
     if last["validation_nats"] > best["validation_nats"] + 0.01:
         return (
-            f"overfitted after epoch {best['epoch']:.1f} ({figures}; the best is kept):"
+            f"overfitted after epoch {best['epoch']:.1f} ({losses}; the best checkpoint is from that epoch):"
             " try more --dropout, a smaller --hidden, or --patience 3"
         )
-    if gap > GAP:
-        return f"begins to know the text by heart ({figures}): more --dropout may help, a longer text will"
+    if last["validation_nats"] - last["train_nats"] > GAP:
+        return f"starting to overfit ({losses}): try more --dropout; a longer text helps more"
     if last["epoch"] < FEW_EPOCHS:
-        return f"ran out of budget after {last['epoch']:.1f} epochs ({figures}): try more --minutes"
-    return f"underfitted ({figures}): try a larger --hidden, less --dropout, or more --minutes"
+        return f"ran out of budget after {last['epoch']:.1f} epochs ({losses}): try more --minutes"
+    return f"underfitted ({losses}): try a larger --hidden, less --dropout, or more --minutes"

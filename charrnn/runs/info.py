@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, as a flat dictionary."""
+"""A checkpoint's description as a flat dictionary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from charrnn.runs.checkpoint import read_header
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The facts of a checkpoint's header by name; None for what it does not say. Raises CheckpointError."""
+    """The facts of a checkpoint's header; None where the header has no value. Raises CheckpointError."""
     header = read_header(path)
     model, results, corpus = header.model, header.results, header.corpus
     return {

@@ -1,0 +1,27 @@
+"""Curves drawn with characters, for a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+Curve = tuple[str, Sequence[float], Sequence[float]]
+"""A label, and the x and y of each point."""
+
+
+def draw(title: str, curves: Sequence[Curve], height: int, log_y: bool = False) -> str:
+    """The curves in one plot of ``height`` lines, with a legend; no colours where NO_COLOR is set."""
+    from uniplot import plot_to_string
+
+    labels, xs, ys = zip(*curves, strict=True)
+    plot: str = plot_to_string(
+        xs=list(xs),
+        ys=list(ys),
+        legend_labels=list(labels),
+        title=title,
+        y_as_log=log_y,
+        lines=True,
+        color=not os.environ.get("NO_COLOR"),
+        height=height,
+    )
+    return plot
