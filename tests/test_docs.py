@@ -1,61 +1,217 @@
-"""The documentation says what the commands do."""
+"""The documentation says what the program does."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import runpy
 import shlex
 from pathlib import Path
+from typing import Any
 
+import pytest
 import typer
+from safetensors import safe_open
 
 from charrnn import cells
 from charrnn.cli import app
+from charrnn.config import ModelConfig
+from charrnn.runs import parameters
+from tests.conftest import TEXT, charrnn
 
 ROOT = Path(__file__).parent.parent
 
 
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def section(page: str, heading: str) -> str:
+    """The text under a heading, up to the next heading of its level or above."""
+    start = re.search(rf"^(#+) {re.escape(heading)}$", page, re.MULTILINE)
+    assert start, heading
+    return re.split(rf"^#{{1,{len(start[1])}}} ", page[start.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_column(text: str) -> set[str]:
+    """The names in the first column of a section's tables."""
+    return {name for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in names_in(row)}
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall("`([^`\n]+)`", text))
+
+
+def commands() -> Any:
+    """The commands by name."""
+    root: Any = typer.main.get_command(app)
+    return root.commands
+
+
+def options_of(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def generator() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+
+# --- generated pages ---
+
+
 def test_the_commands_page_is_what_the_commands_say() -> None:
-    generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))["page"]()
-    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == generated, (
-        "python docs/generate.py writes it anew"
-    )
+    assert read("docs/commands.md") == generator()["commands_page"](), "run: python docs/generate.py"
+
+
+def test_the_tables_of_tensors_are_what_the_cells_say() -> None:
+    page = read("docs/checkpoint-format.md")
+    assert page == generator()["format_page"](page), "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("embedding", [0, 4, 6])
+@pytest.mark.parametrize("cell", cells.names())
+def test_the_tables_of_tensors_give_every_shape_of_a_network(cell: str, embedding: int) -> None:
+    config, symbols = ModelConfig(cell, layers=2, hidden=6, embedding=embedding), 9
+    tables = read("docs/checkpoint-format.md").split("<!--")[1]
+
+    def shapes(row: str, inputs: int) -> dict[str, tuple[int, ...]]:
+        """The row's shapes, with numbers for letters."""
+        sizes = {"H": 6, "D": inputs, "E": embedding, "V": symbols}
+        result = {}
+        for name, shape, condition in re.findall(r"`([\w.]+)`(?: \|)? \(([^)]*)\)([^`,]*)", row):
+            if "where D ≠ H" in condition and inputs == 6:
+                continue
+            if "not with one-hot input" in condition and not embedding:
+                continue
+            terms = [re.fullmatch(r"(?:(\d) )?([HDEV])", size) for size in shape.strip(",").split(", ")]
+            result[name] = tuple(int(term[1] or 1) * sizes[term[2]] for term in terms if term)
+        return result
+
+    documented: dict[str, tuple[int, ...]] = {}
+    for row in re.findall(r"^\| `[\w.]+` \| \(.*$", tables, re.MULTILINE):
+        documented |= shapes(row, inputs=0)
+    (row,) = re.findall(rf"^\| `{cell}` \|(.*)$", tables, re.MULTILINE)
+    for layer, inputs in enumerate((embedding or symbols, 6)):
+        documented |= {f"layers.{layer}.{name}": shape for name, shape in shapes(row, inputs).items()}
+    assert documented == parameters.shapes(config, symbols)
+
+
+# --- file formats ---
+
+
+@pytest.mark.slow
+def test_the_format_page_names_every_tensor_and_key_for_resuming() -> None:
+    Path("text.txt").write_text(TEXT)
+    done = charrnn("train", "text.txt", "--hidden", "6", "--steps", "3", "--name", "run")
+    assert done.status == 0, done.err
+    page = section(read("docs/checkpoint-format.md"), "Checkpoint, format 1")
+    with safe_open("checkpoints/run/last.safetensors", "numpy") as file:
+        tensors, header = set(file.keys()), json.loads(file.metadata()["charrnn"])
+    parameter_names = "|".join(re.escape(name) for name in tensors if not name.startswith("resume."))
+    resume_tensors = {
+        re.sub(r"\.\d\.", ".K.", re.sub(rf"({parameter_names})\.", "NAME.", name))
+        for name in tensors
+        if name.startswith("resume.")
+    }
+    assert first_column(section(page, "Tensors for resuming")) == resume_tensors
+    keys = section(page, "Header")
+    assert first_column(keys) == set(header) | set(header["resume"])
+    for part in ("model", "vocabulary", "corpus", "results", "versions"):
+        assert set(header[part]) <= names_in(keys)
+    assert set(header["resume"]["origin"]) <= names_in(keys)
+
+
+def test_the_format_page_names_every_tensor_and_key_of_a_state_file(run: Path) -> None:
+    done = charrnn("sample", "--length", "3", "--save-state", "state")
+    assert done.status == 0, done.err
+    page = section(read("docs/checkpoint-format.md"), "State file, format 1")
+    with safe_open("state", "numpy") as file:
+        tensors, header = set(file.keys()), json.loads(file.metadata()["charrnn-state"])
+    arrays = {re.sub(r"\d+\.\d+", "K.I", name) for name in tensors}
+    assert first_column(page) == arrays | set(header)
+    assert set(header["model"]) <= names_in(page)
+
+
+# --- the README and the cells' page ---
 
 
 def test_every_command_and_option_the_readme_shows_exists() -> None:
-    commands = typer.main.get_command(app).commands
-    shown = re.findall(
-        r"charrnn ([a-z][\w-]*)((?:(?!\$\()[^\n|;)#])*)", (ROOT / "README.md").read_text(encoding="utf-8")
-    )
+    examples = re.findall(r"charrnn ([a-z][\w-]*)((?:(?!\$\()[^\n|;)#])*)", read("README.md"))
     seen = set()
-    for name, rest in shown:
-        if name not in commands:
+    for name, rest in examples:
+        if name not in commands():
             continue
         seen.add(name)
-        known = {option for parameter in commands[name].params for option in parameter.opts}
         words = shlex.split(rest.replace("`", " ").replace('"', " ").replace("'", " "))
-        assert {word for word in words if word.startswith("--")} <= known | {"--help"}, (name, rest)
-    assert seen == set(commands)
+        assert {word for word in words if word.startswith("--")} <= options_of(commands()[name]) | {
+            "--help"
+        }, (name, rest)
+    assert seen == set(commands())
+
+
+def test_the_readmes_tree_shows_every_room_and_only_modules_that_exist() -> None:
+    blocks = re.findall(r"^```\w*\ncharrnn/\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    package = ROOT / "charrnn"
+    rooms = set()
+    for line in blocks[0].splitlines():
+        if not line.startswith(" "):
+            break  # a folder beside the package
+        room = re.match(r"  (\w+)/", line)
+        folder = package / room[1] if room else package
+        assert folder.is_dir(), line
+        for module in re.findall(r"\w+\.py\b", line):
+            assert (folder / module).is_file(), line
+        rooms |= {room[1]} if room else set()
+    assert rooms == {path.parent.name for path in package.glob("*/__init__.py")}
 
 
 def test_every_option_the_cells_page_shows_exists_and_every_picture_is_there() -> None:
-    page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = typer.main.get_command(app).commands
-    shown = re.findall(r"^ *charrnn ([a-z][\w-]*)(.*)$", page, re.MULTILINE)
-    assert {name for name, _ in shown} == {"train", "gradient-flow"}
-    for name, rest in shown:
-        known = {option for parameter in commands[name].params for option in parameter.opts}
-        assert {word for word in rest.split() if word.startswith("--")} <= known, (name, rest)
-    for picture in re.findall(r"\]\(([\w-]+\.svg)\)", page):
+    page = read("docs/cells.md").replace("\\\n", " ")
+    examples = re.findall(r"^ *charrnn ([a-z][\w-]*)(.*)$", page, re.MULTILINE)
+    assert {name for name, _ in examples} == {"train", "gradient-flow"}
+    for name, rest in examples:
+        assert {word for word in rest.split() if word.startswith("--")} <= options_of(commands()[name]), (
+            name,
+            rest,
+        )
+    pictures = re.findall(r"\]\(([\w-]+\.svg)\)", page)
+    assert pictures
+    for picture in pictures:
         assert (ROOT / "docs" / picture).exists()
 
 
-def test_every_cell_is_documented() -> None:
-    page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
-    for name in cells.names():
-        assert page.count(f"| `{name}` |") == 2  # its equations, and what was measured
+def test_the_cells_pages_code_prints_the_table_that_follows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    ((code, table),) = re.findall(
+        r"^```python\n(.*?)^```\n\n\| forget bias .*?\n((?:\|.*\n)+)",
+        read("docs/cells.md"),
+        re.MULTILINE | re.DOTALL,
+    )
+    exec(code, {})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = re.findall(r"^\| (\d).* \| ([\d.]+) \|$", table, re.MULTILINE)
+    assert [(bias, f"{float(factor):.3f}") for bias, factor in printed] == rows
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_every_cell_is_documented_with_its_state_gates_and_parameters(name: str) -> None:
+    rows = re.findall(rf"^\| `{name}` \|(.*) \|$", read("docs/cells.md"), re.MULTILINE)
+    assert len(rows) == 2  # its equations, and its measurements
+    _, state, gates, count = rows[0].split(" | ")
+    cell = cells.get(name)
+    assert state.split(", ") == list(cell.state_names)
+    assert gates.split(", ") == list(cell.gates)
+    formula, _, projection = count.partition(", and ")
+    for inputs, hidden in ((3, 5), (5, 5)):
+        product = re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", formula)
+        expected = eval(product, {"D": inputs, "H": hidden})
+        if inputs != hidden and projection == "H D for P":
+            expected += hidden * inputs
+        assert expected == sum(math.prod(shape) for shape in cell.shapes(inputs, hidden).values())
 
 
 def test_the_commands_line_lists_the_cells_there_are() -> None:
-    options = {p.name: p for p in typer.main.get_command(app).commands["train"].params}
-    assert options["cell"].help == f"{', '.join(cells.names())}."
+    (option,) = [parameter for parameter in commands()["train"].params if parameter.name == "cell"]
+    assert option.help.rstrip(".").split(": ")[-1].split(", ") == list(cells.names())
