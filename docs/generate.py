@@ -77,7 +77,7 @@ def format_page(page: str) -> str:
     """docs/checkpoint-format.md with the tables of tensors written anew between their two markers."""
     before, _, rest = page.partition(TABLES_BEGIN)
     _, _, after = rest.partition(TABLES_END)
-    return f"{before}{TABLES_BEGIN}{tensor_tables()}{TABLES_END}{after}"
+    return f"{before}{TABLES_BEGIN}\n{tensor_tables()}\n{TABLES_END}{after}"
 
 
 def tensor_tables() -> str:

@@ -7,6 +7,7 @@ import math
 import re
 import runpy
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def names_in(text: str) -> set[str]:
     return set(re.findall("`([^`\n]+)`", text))
 
 
+@cache
 def commands() -> Any:
     """The commands by name."""
     root: Any = typer.main.get_command(app)
@@ -193,6 +195,31 @@ def test_the_cells_pages_code_prints_the_table_that_follows_it(capsys: pytest.Ca
     rows = re.findall(r"^\| (\d).* \| ([\d.]+) \|$", table, re.MULTILINE)
     assert [(bias, f"{float(factor):.3f}") for bias, factor in printed] == rows
     assert len(rows) == 3
+
+
+@pytest.mark.slow
+def test_the_cells_pages_table_of_untrained_networks_is_what_the_command_says() -> None:
+    page = read("docs/cells.md")
+    (command,) = re.findall(
+        r"^charrnn (gradient-flow .*--cells .*)$", page.replace("\\\n", " "), re.MULTILINE
+    )
+    words = command.replace("docs/", "").split()
+    done = charrnn(*words)
+    assert done.status == 0, done.err
+    norms = {
+        (line["cell"], line["state"], line["distance"]): line["norm"]
+        for line in map(json.loads, done.text.splitlines())
+    }
+    table = page.partition("| factor per step |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([\w-]+)` (hidden|cell) state \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) == 5
+    for cell, state, figures in rows:
+        name = "memory" if state == "cell" else state
+        values = [norms[cell, name, distance] for distance in (1, 10, 50, 100)]
+        values.append((values[3] / values[2]) ** (1 / 50))
+        for figure, value in zip(figures.split(" | "), values, strict=True):
+            digits = len(figure.split("e")[0].replace(".", "").lstrip("0"))
+            assert float(f"{value:.{digits - 1}e}") == float(figure), (cell, value)
 
 
 @pytest.mark.parametrize("name", cells.names())
