@@ -153,19 +153,17 @@ def test_every_command_and_option_the_readme_shows_exists() -> None:
 
 
 def test_the_readmes_tree_shows_every_room_and_only_modules_that_exist() -> None:
-    blocks = re.findall(r"^```\w*\ncharrnn/\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\w*\ncharrnn/[^\n]*\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1
-    package = ROOT / "charrnn"
-    rooms = set()
-    for line in blocks[0].splitlines():
-        if not line.startswith(" "):
-            break  # a folder beside the package
-        room = re.match(r"  (\w+)/", line)
-        folder = package / room[1] if room else package
-        assert folder.is_dir(), line
+    package, room, rooms = ROOT / "charrnn", "", set()
+    for line in re.split(r"^\S", blocks[0], maxsplit=1, flags=re.MULTILINE)[0].splitlines():
+        if match := re.match(r"  (\w+)/", line):
+            room = match[1]
+            rooms.add(room)
+        elif not line.startswith("   "):
+            room = ""  # modules that are in no room
         for module in re.findall(r"\w+\.py\b", line):
-            assert (folder / module).is_file(), line
-        rooms |= {room[1]} if room else set()
+            assert (package / room / module).is_file(), line
     assert rooms == {path.parent.name for path in package.glob("*/__init__.py")}
 
 
