@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import (
-    CheckpointArgument,
-    CheckpointsOption,
-    checkpoints_folder,
-    read_ids,
-    terminal,
-)
+from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, read_ids, terminal
 from charrnn.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -181,19 +175,12 @@ def _label(name: str, flow: Flow) -> str:
 
 
 def _plot(flows: Sequence[NamedFlow]) -> str:
-    """The curves drawn with characters."""
-    import numpy as np
-
-    smallest = 1e-300  # stands for 0, which has no logarithm
-    return curves.draw(
-        "mean norm of d loss / d state, by characters back",
-        [
-            (_label(name, flow), range(1, len(flow.norms) + 1), np.maximum(flow.norms, smallest).tolist())
-            for name, flow in flows
-        ],
-        height=18,
-        log_y=True,
-    )
+    """The curves drawn with characters; 1e-300 stands for 0, which has no logarithm."""
+    drawn: list[curves.Curve] = [
+        (_label(name, flow), range(1, len(flow.norms) + 1), flow.norms.clip(1e-300).tolist())
+        for name, flow in flows
+    ]
+    return curves.draw("mean norm of d loss / d state, by characters back", drawn, height=18, log_y=True)
 
 
 def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +59,7 @@ def inspect_cell(
         bool, typer.Option("--json", help='Print one line per character: {"char": ..., "value": ...}.')
     ] = False,
     colour: Annotated[
-        Colour, typer.Option(help="auto: colour in a terminal, JSON lines elsewhere.")
+        Colour, typer.Option(help="auto: colour in a terminal, JSON lines elsewhere; never: JSON lines.")
     ] = Colour.auto,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Read a fresh sample of N characters.")
@@ -73,7 +73,7 @@ def inspect_cell(
     """Show the value of one unit after every character of a text: red below 0, blue above.
 
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
-    tanh(c). mingru and minlstm have a linear candidate, so their values have no bounds.
+    tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
 
     Examples:
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
@@ -83,7 +83,7 @@ def inspect_cell(
       charrnn inspect-cell --of forget --json < out.txt | jq -r 'select(.value > 0.9).char'
     """
     one_thread()
-    from charrnn.errors import ConfigError
+    from charrnn.errors import ConfigError, CorpusError
     from charrnn.files import json_line
     from charrnn.inference.inspect_cell import default_signal, watch
     from charrnn.inference.network import Inference
@@ -99,31 +99,27 @@ def inspect_cell(
     if sample is not None or (text is None and out.stdin_tty):
         pieces = _fresh_sample(out, inference, vocabulary, sample or 500, seed)
     else:
-        pieces = _nonempty(read_ids(out, vocabulary, text or "-"))
+        pieces = read_ids(out, vocabulary, text or "-")
     values = (
         (vocabulary.symbols[symbol_id], float(value))
         for ids, piece_values in watch(inference, pieces, layer, unit, signal)
         for symbol_id, value in zip(ids, piece_values, strict=True)
     )
+    first = next(values, None)  # computed before anything is written, so that an error comes alone
+    if first is None:
+        raise CorpusError("the text is empty: give another, or --sample 500")
     if not as_json and (colour is Colour.always or (colour is Colour.auto and shades.wanted(out))):
-        _paint(out, values, f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}")
+        title = f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}"
+        out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
+        for symbol, value in chain([first], values):
+            out.write(shades.shaded(symbol, value).encode("utf-8", "replace"))
         return
-    for symbol, value in values:
+    for symbol, value in chain([first], values):
         line: dict[str, object] = {"char": symbol}
         if vocabulary.byte_level:
             byte = ord(symbol)
             line = {"char": symbol if byte < 128 else "\ufffd", "byte": byte}
         out.write(json_line(line | {"value": round(value, 6)}))
-
-
-def _nonempty(pieces: Iterator[Ids]) -> Iterator[Ids]:
-    """The same pieces. Raises CorpusError when there are none."""
-    from charrnn.errors import CorpusError
-
-    first = next(pieces, None)
-    if first is None:
-        raise CorpusError("the text is empty: give another, or --sample 500")
-    yield from chain([first], pieces)
 
 
 def _fresh_sample(
@@ -135,11 +131,3 @@ def _fresh_sample(
     seed = sampling.choose_seed(seed)
     out.note(f"seed {seed}")
     yield sampling.sample_ids(inference, vocabulary, length, sampling.generator(seed), 0.8)
-
-
-def _paint(out: Terminal, values: Iterator[tuple[str, float]], title: str) -> None:
-    """Write a legend, and each character on the colour of its value."""
-    first = list(islice(values, 1))  # so that an error, or the note of the seed, precedes the legend
-    out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
-    for character, value in chain(first, values):
-        out.write(shades.shaded(character, value).encode("utf-8", "replace"))
