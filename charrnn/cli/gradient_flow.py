@@ -43,7 +43,7 @@ def gradient_flow(
     ] = None,
     cells: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Compare untrained networks of these cells; no checkpoint."),
+        typer.Option(metavar="A,B,...", help="Compare untrained networks of these cells, not checkpoints."),
     ] = None,
     beside: Annotated[
         str | None,
@@ -54,9 +54,7 @@ def gradient_flow(
     length: Annotated[int, typer.Option(help="Longest distance, in characters.")] = 100,
     clip: Annotated[
         float,
-        typer.Option(
-            help="Scale the norms as training does with this --clip, a global gradient norm; 0: off."
-        ),
+        typer.Option(help="Show the norms after clipping the global gradient norm to this value; 0: off."),
     ] = 0.0,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of untrained networks, random texts and fresh samples.")
