@@ -13,7 +13,10 @@ from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.network import FEW, Inference, NumpyOps
 from charrnn.runs import parameters
-from charrnn.training.network import FUSED, CharRNN, TorchOps, detached, product, weights
+from charrnn.training import recurrent_gradient
+from charrnn.training.network import KERNELS, CharRNN, TorchOps, detached, weights
+from charrnn.training.recurrent_gradient import product
+from tests.oracles import gradients_of, plain_network
 
 every_cell = pytest.mark.parametrize("name", cells.names())
 every_input = pytest.mark.parametrize("embedding", [0, 3])
@@ -41,17 +44,27 @@ def ids(seed: int = 0) -> np.ndarray:
 
 def flat(state: tuple) -> list[np.ndarray]:
     return [
-        np.asarray(part.detach() if isinstance(part, torch.Tensor) else part) for c in state for part in c
+        np.asarray(part.detach() if isinstance(part, torch.Tensor) else part)
+        for layer_state in state
+        for part in layer_state
     ]
 
 
-def rows_of(cell: cells.Cell, w: SimpleNamespace, inputs):
-    """What a step is given for these inputs, by the definition of ``Cell.step``."""
-    rows = inputs @ w.weight_ih.T + w.bias
-    if not cell.raw_input:
-        return rows
-    join = torch.cat if isinstance(rows, torch.Tensor) else np.concatenate
-    return join([rows, inputs @ w.projection.T if hasattr(w, "projection") else inputs], -1)
+@every_cell
+@pytest.mark.parametrize("width", [4, H])
+def test_a_steps_inputs_are_weighted_inputs_and_biases_and_where_asked_the_raw_input(
+    name: str, width: int
+) -> None:
+    cell, generator = cells.get(name), np.random.default_rng(0)
+    w = SimpleNamespace(**{key: generator.normal(size=shape) for key, shape in cell.shapes(width, H).items()})
+    x = generator.normal(size=(B, width))
+    expected = [[row @ unit + bias for unit, bias in zip(w.weight_ih, w.bias, strict=True)] for row in x]
+    if cell.raw_input:
+        raw = x if width == H else [[row @ unit for unit in w.projection] for row in x]
+        expected = [[*left, *right] for left, right in zip(expected, raw, strict=True)]
+    np.testing.assert_allclose(cell.inputs(w, x, NumpyOps), expected, atol=1e-13)
+    in_torch = SimpleNamespace(**{key: torch.from_numpy(value) for key, value in vars(w).items()})
+    np.testing.assert_allclose(cell.inputs(in_torch, torch.from_numpy(x), TorchOps), expected, atol=1e-13)
 
 
 @every_cell
@@ -59,9 +72,9 @@ def test_a_step_gives_the_shapes_it_names(name: str) -> None:
     cell = cells.get(name)
     drawn = np.random.default_rng(0)
     w = SimpleNamespace(**{key: drawn.normal(size=shape) for key, shape in cell.shapes(4, H).items()})
-    x = rows_of(cell, w, drawn.normal(size=(B, 4)))
-    carry, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.state_names), NumpyOps)
-    assert [part.shape for part in carry] == [(B, H)] * len(cell.state_names)
+    x = cell.inputs(w, drawn.normal(size=(B, 4)), NumpyOps)
+    state, gates = cell.step(w, x, tuple(np.zeros((B, H)) for _ in cell.state_names), NumpyOps)
+    assert [part.shape for part in state] == [(B, H)] * len(cell.state_names)
     assert [gate.shape for gate in gates] == [(B, H)] * len(cell.gates)
     assert len(cell.activations) == len(cell.gates)
     assert len(set(cell.signals)) == len(cell.signals)
@@ -72,7 +85,7 @@ def test_a_step_gives_the_shapes_it_names(name: str) -> None:
 
 
 @every_cell
-def test_the_first_carry_is_the_layers_output(name: str) -> None:
+def test_the_first_part_of_the_state_is_the_layers_output(name: str) -> None:
     model = network(name)
     logits, state = model(torch.from_numpy(ids()), model.start(B))
     torch.testing.assert_close(model.readout(state[-1][0]), logits[:, -1])
@@ -107,17 +120,17 @@ IN_PARALLEL = [
 ]
 
 
-@pytest.mark.parametrize("name", [*FUSED, *IN_PARALLEL])
+@pytest.mark.parametrize("name", [*KERNELS, *IN_PARALLEL])
 def test_the_fused_kernel_and_the_steps_agree_in_value_and_gradient(name: str) -> None:
-    found = []
+    results = []
     for fused in (True, False):
         model = network(name)
         for layer in model.stack:
             layer.fused = fused
         logits, _ = model(torch.from_numpy(ids()), model.start(B))
         logits.square().sum().backward()
-        found.append([logits.detach(), *(p.grad for p in model.parameters())])
-    for left, right in zip(*found, strict=True):
+        results.append([logits.detach(), *gradients_of(model)])
+    for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
 
 
@@ -128,70 +141,54 @@ def stepped(model: CharRNN) -> CharRNN:
     return model
 
 
-def by_plain_autograd(model: CharRNN, text: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The logits, and the last carry's parts, of nothing but the cells' steps and torch's autograd."""
-    x = model.embedding(text.T)
-    ends = []
-    for layer, carry in zip(model.stack, model.start(len(text)), strict=True):
-        w, outputs = layer.weights(), []
-        for row in rows_of(layer.cell, w, x):
-            carry, _ = layer.cell.step(w, row, carry, TorchOps)
-            outputs.append(carry[0])
-        x = torch.stack(outputs)
-        ends += carry
-    return model.readout(x).transpose(0, 1), *ends
-
-
 @every_cell
 @pytest.mark.parametrize("weight_drop", [0.0, 0.5])
-@pytest.mark.parametrize("large", [0, 1 << 17])
-def test_gradients_over_time_are_those_of_plain_autograd(
-    name: str, weight_drop: float, large: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.training.network.LARGE", large)
+def test_gradients_over_time_are_those_of_plain_autograd(name: str, weight_drop: float) -> None:
     text = torch.from_numpy(ids())
-    found = []
+    results = []
     for plain in (True, False):
         model = stepped(network(name)).train()
         model.regularise(0.0, weight_drop, None, torch.Generator().manual_seed(5))
-        if plain:
-            logits, *ends = by_plain_autograd(model, text)
-        else:
-            logits, state = model(text, model.start(B))
-            ends = [part for carry in state for part in carry]
+        logits, state = plain_network(model, text) if plain else model(text, model.start(B))
+        ends = [part for layer_state in state for part in layer_state]
         (logits.square().sum() + sum(end.sin().sum() for end in ends)).backward()
-        found.append([logits.detach(), *(p.grad for p in model.parameters())])
-    for left, right in zip(*found, strict=True):
+        results.append([logits.detach(), *gradients_of(model)])
+    for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
 
 
 @every_cell
 def test_gradients_of_a_text_of_which_the_end_does_not_count_are_those_of_its_beginning(name: str) -> None:
-    text, found = torch.from_numpy(ids()), []
+    text, results = torch.from_numpy(ids()), []
     for read in (text, text[:, :4]):
         model = stepped(network(name))
         logits, _ = model(read, model.start(B))
         logits[:, :4].square().sum().backward()
-        found.append([p.grad for p in model.parameters()])
-    for left, right in zip(*found, strict=True):
+        results.append(gradients_of(model))
+    for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
 
 
 @every_cell
 def test_gradients_in_float32_are_near_those_in_float64(name: str) -> None:
     text = torch.from_numpy(ids())
-    found = []
+    results = []
     for dtype in (torch.float32, torch.float64):
         model = stepped(network(name)).to(dtype)
         logits, _ = model(text, model.start(B))
         logits.square().sum().backward()
-        found.append([logits.detach().double(), *(p.grad.double() for p in model.parameters())])
-    for left, right in zip(*found, strict=True):
+        results.append([logits.detach().double(), *(gradient.double() for gradient in gradients_of(model))])
+    for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4 * float(right.abs().max()))
 
 
+@pytest.mark.parametrize("large", [0, 1 << 62])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (9, 1, 5), (20, 7, 1), (130, 65, 33)])
-def test_a_product_is_the_product_whatever_the_layout(shape: tuple[int, int, int]) -> None:
+def test_a_product_is_the_product_whatever_the_layout(
+    shape: tuple[int, int, int], large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent_gradient, "ONEDNN", torch.backends.mkldnn.is_available())
+    monkeypatch.setattr(recurrent_gradient, "LARGE", large)
     rows, inputs, outputs = shape
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, inputs, generator=generator)
@@ -201,6 +198,8 @@ def test_a_product_is_the_product_whatever_the_layout(shape: tuple[int, int, int
         for right in (matrix, matrix.T.contiguous().T):
             torch.testing.assert_close(product(left, right), expected, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(product(x[:1].expand(rows, -1), matrix)[-1], expected[0], rtol=1e-5, atol=1e-4)
+    transposed = recurrent_gradient.transposed_product(x.T.contiguous(), matrix.T.contiguous())
+    torch.testing.assert_close(transposed, expected, rtol=1e-5, atol=1e-4)
 
 
 @every_cell
@@ -209,11 +208,11 @@ def test_a_layer_of_one_unit_learns(name: str) -> None:
     model.regularise(0.3, 0.3, None, torch.Generator().manual_seed(0))
     for fused in (True, False):
         for layer in model.stack:
-            layer.fused = fused and layer.fused
+            layer.fused = fused
         model.zero_grad()
         logits, _ = model(torch.from_numpy(ids()), model.start(B))
         logits.square().sum().backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        assert all(gradient.isfinite().all() for gradient in gradients_of(model))
 
 
 @every_cell
@@ -240,8 +239,8 @@ def test_feeding_ab_then_c_is_feeding_abc(name: str) -> None:
         for left, right in zip(flat(state), flat(end), strict=True):
             np.testing.assert_allclose(left, right, atol=1e-13)
         text = torch.from_numpy(ids())
-        _, carried = model(text[:, :cut], model.start(B))
-        cut_logits, _ = model(text[:, cut:], detached(carried))
+        _, state_at_cut = model(text[:, :cut], model.start(B))
+        cut_logits, _ = model(text[:, cut:], detached(state_at_cut))
         np.testing.assert_allclose(cut_logits.detach().numpy(), whole[:, cut:], atol=1e-12)
 
 
@@ -262,17 +261,17 @@ def test_a_stream_read_character_by_character_is_the_same_alone_and_in_a_small_b
     text = drawn.integers(0, V, (FEW, T))
 
     def stepped(text: np.ndarray) -> tuple[np.ndarray, tuple]:
-        state, found = twin.start(len(text)), []
+        state, results = twin.start(len(text)), []
         for t in range(T):
             logits, state = twin(text[:, t : t + 1], state)
-            found.append(logits)
-        return np.concatenate(found, 1), state
+            results.append(logits)
+        return np.concatenate(results, 1), state
 
     together, end = stepped(text)
     for row in range(FEW):
-        alone, its_end = stepped(text[row : row + 1])
+        alone, alone_end = stepped(text[row : row + 1])
         assert (alone[0] == together[row]).all()
-        for left, right in zip(flat(its_end), flat(end), strict=True):
+        for left, right in zip(flat(alone_end), flat(end), strict=True):
             assert (left[0] == right[row]).all()
         at_once, _ = twin(text[row : row + 1], twin.start(1))
         np.testing.assert_allclose(at_once, alone, rtol=1e-4, atol=1e-4)
@@ -294,7 +293,7 @@ def test_a_trace_only_watches_and_sees_every_step(name: str) -> None:
     seen: list[tuple[int, np.ndarray]] = []
     plain, state = twin(ids(), twin.start(B))
     traced, traced_state = twin(
-        ids(), twin.start(B), lambda layer, carry, gates: seen.append((layer, carry[0]))
+        ids(), twin.start(B), lambda layer, state, gates: seen.append((layer, state[0]))
     )
     assert (plain == traced).all()
     for left, right in zip(flat(state), flat(traced_state), strict=True):
@@ -313,16 +312,16 @@ def test_gradients_match_finite_differences(name: str) -> None:
         return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
 
     parameters = [drawn(*shape) for shape in shapes.values()]
-    inputs, carry = drawn(2, B, 4), [drawn(B, H) for _ in cell.state_names]
+    inputs, initial = drawn(2, B, 4), [drawn(B, H) for _ in cell.state_names]
 
     def two_steps(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
         w = SimpleNamespace(**dict(zip(shapes, rest[: len(shapes)], strict=True)))
         state = tuple(rest[len(shapes) :])
-        for row in rows_of(cell, w, inputs):
+        for row in cell.inputs(w, inputs, TorchOps):
             state, gates = cell.step(w, row, state, TorchOps)
         return (*state, *gates)
 
-    assert torch.autograd.gradcheck(two_steps, (inputs, *parameters, *carry))
+    assert torch.autograd.gradcheck(two_steps, (inputs, *parameters, *initial))
 
 
 def test_the_lstm_is_torchs() -> None:
@@ -401,13 +400,13 @@ def test_an_unknown_cell_is_an_error_that_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["mut1", "mut2"])
-def test_a_bare_input_is_projected_only_where_it_is_not_as_wide_as_the_cell(name: str) -> None:
+def test_a_raw_input_is_projected_only_where_it_is_not_as_wide_as_the_cell(name: str) -> None:
     assert "projection" not in cells.get(name).shapes(H, H)
     assert cells.get(name).shapes(4, H)["projection"] == (H, 4)
 
 
 @pytest.mark.parametrize("name", ["mut1", "mut2"])
-def test_a_one_hot_input_as_wide_as_the_cell_is_seen_bare_by_both_backends(name: str) -> None:
+def test_a_one_hot_input_as_wide_as_the_cell_is_the_raw_input_of_both_backends(name: str) -> None:
     model = CharRNN(
         ModelConfig(cell=name, hidden=V, embedding=0), V, torch.Generator().manual_seed(0)
     ).double()

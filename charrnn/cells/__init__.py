@@ -1,12 +1,12 @@
-"""The recurrent cells: one a file, the file's name is the cell's name.
+"""The recurrent cells: one file for each cell, with the cell's name.
 
-B: batch   D: inputs   H: hidden units   G: gates, each H rows of the weights
+B: batch   D: inputs of a layer   H: hidden units   G: gates that ``weight_ih`` has rows for
 
-A cell knows one step; the loops over time are in ``charrnn.training.network`` (torch) and
-``charrnn.inference.network`` (NumPy), and both run the ``step`` written here. So no array library
-is imported in this package: a step uses ``+ - * /``, slices, and the functions of
-``Ops``. A new cell is one new file; every command and every law of
-``tests/test_cells.py`` picks it up by its name.
+A new cell is one new file in this folder: a subclass of ``Cell``, whose docstring says what to write.
+All commands and the tests of ``tests/test_cells.py`` find the cell by the name of its file.
+
+A cell describes one step. The loops over time are in ``charrnn.training.network`` (torch) and
+``charrnn.inference.network`` (NumPy). Both run the same ``step``, so this folder imports no array library.
 """
 
 from __future__ import annotations
@@ -21,43 +21,57 @@ from typing import Any, ClassVar, Protocol
 from charrnn.errors import ConfigError
 
 Array = Any
-"""A torch tensor or a NumPy array, (B, ...)."""
+"""A torch tensor or a NumPy array."""
 
 LayerState = tuple[Array, ...]
-"""What a cell hands to its next step: one (B, H) array for each name in ``Cell.state_names``."""
+"""What a cell hands to its next step: a (B, H) array for each name in ``Cell.state_names``."""
 
 State = tuple[LayerState, ...]
 """The states of all layers, lowest layer first. A value: never changed in place."""
 
 
 class Ops(Protocol):
-    """What a step needs beyond operators; one set for torch, one for NumPy."""
+    """The array operations of a cell, besides ``+ - * /`` and slices. One set for torch, one for NumPy."""
 
     def product(self, x: Array, matrix: Array) -> Array:
-        """(B, H), (rows, H) -> (B, rows): ``x @ matrix.T``."""
+        """(..., D), (R, D) -> (..., R): ``x @ matrix.T``."""
 
     def affine(self, x: Array, h: Array, matrix: Array) -> Array:
-        """(B, rows), (B, H), (rows, H) -> (B, rows): ``x + h @ matrix.T``."""
+        """(..., R), (..., D), (R, D) -> (..., R): ``x + h @ matrix.T``."""
 
     def tanh(self, x: Array) -> Array: ...
 
     def sigmoid(self, x: Array) -> Array: ...
 
     def split(self, x: Array, parts: int) -> Sequence[Array]:
-        """(B, parts * H) -> parts arrays (B, H)."""
+        """(..., parts * H) -> parts arrays (..., H)."""
 
     def gates(self, x: Array, activations: tuple[str, ...]) -> Sequence[Array]:
-        """(B, n * H) -> n arrays (B, H), the k-th through ``activations[k]``: "sigmoid" or "tanh"."""
+        """(..., n * H) -> n arrays (..., H), the k-th through ``activations[k]``: "sigmoid" or "tanh"."""
+
+    def concatenate(self, left: Array, right: Array) -> Array:
+        """(..., M), (..., N) -> (..., M + N)."""
 
 
 class Cell(ABC):
     """One recurrent cell.
 
-    state_names      what goes from step to step; the first is the layer's output
-    gates        the names of the gates, in the order of their rows in ``weight_ih``
-    activations        "sigmoid", "tanh" or "linear" for each gate
-    initial_bias   the gates whose bias does not start at 0
-    bare         whether a step sees its input bare too, H wide, after the rows of ``weight_ih``
+    To add one, copy ``lstm.py`` or ``gru_cho.py`` to a new file and write, in this order:
+
+    1. the file's docstring: the paper and the equations, one line each;
+    2. the class attributes
+
+       state_names    the parts of the state; the first is the layer's output. Default: the hidden state
+       gates          the names of the gates: first those that ``weight_ih`` has rows for, in the same order
+       activations    for each gate "sigmoid", "tanh" or "linear"
+       initial_bias   gate -> the value at which its bias starts. Default: 0 for all
+       raw_input      True when ``step`` also needs the layer's input itself. Default: False
+
+    3. ``shapes``, only when the parameters differ from the default ones;
+    4. ``step``, the equations;
+    5. ``scan_coefficients``, only for a cell whose state is linear in its last state.
+
+    Everything else here is shared by all cells.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("hidden",)
@@ -66,39 +80,52 @@ class Cell(ABC):
     initial_bias: ClassVar[dict[str, float]] = {}
     raw_input: ClassVar[bool] = False
 
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """All that can be watched: the state_names, then the gates."""
-        return self.state_names + self.gates
-
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        """The parameters of one layer. ``weight_ih`` (G*H, D) and ``bias`` (G*H,) make ``step``'s x."""
+        """Name -> shape of each parameter of a layer with D ``inputs``.
+
+        Every cell has ``weight_ih`` (G*H, D) and ``bias`` (G*H,). The recurrent matrix is ``weight_hh``.
+        """
         rows = len(self.gates) * hidden
         return {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden), "bias": (rows,)}
 
-    def projection(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        """For ``bare`` cells: P (H, D), which makes the input as wide as the cell where it is not."""
-        return {} if inputs == hidden else {"projection": (hidden, inputs)}
+    @abstractmethod
+    def step(self, w: Any, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        """One step: the next state, and the gates in the order of ``gates``, all (B, H).
+
+        w: the layer's parameters as attributes. ``weight_hh``, or a slice of its rows, is multiplied
+        by ``ops.affine`` or ``ops.product``.
+        x: (B, G*H), this step's part of ``inputs``.
+        state: the last state, (B, H) for each of ``state_names``; not changed in place.
+        """
 
     def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array] | None:
-        """For cells whose only state moves as h' = a * h + b with a and b of the input alone: (a, b).
+        """(a, b), each (..., H), of a cell with h' = a * h + b where a and b depend on the input alone.
 
-        x: (..., G*H) for any number of times at once; such a cell can be read in parallel over time.
+        Training computes all steps of such a cell in parallel. None for all other cells.
+        x: (..., G*H), the result of ``inputs``.
         """
         return None
 
-    @abstractmethod
-    def step(self, w: Any, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
-        """One character on.
+    def inputs(self, w: Any, x: Array, ops: Ops) -> Array:
+        """(..., D) inputs of a layer -> (..., G*H) inputs of its steps, W x + b for all times at once.
 
-        w: the layer's parameters as attributes. ``weight_hh``, whole or ``weight_hh[rows]``, is read by
-        ``ops.affine``, whose first argument is to come of x (with x's gradient training has the
-        matrix's, of all times at once), or whole by ``ops.product``.
-        x: (B, G*H), ``weight_ih @ input + bias``, done for all times at once (and for ``bare``
-        cells the input itself behind it, (B, G*H + H)).
-        state: a (B, H) each, not changed.  Returns the next state, and the gates in the order of
-        ``gates``, (B, H) each.
+        With ``raw_input`` the result is (..., G*H + H): the layer's input follows, multiplied by
+        ``projection`` where D is not H.
         """
+        rows = ops.affine(w.bias, x, w.weight_ih)
+        if not self.raw_input:
+            return rows
+        raw = ops.product(x, w.projection) if hasattr(w, "projection") else x
+        return ops.concatenate(rows, raw)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The names of all that can be watched: the parts of the state, then the gates."""
+        return self.state_names + self.gates
+
+    def projection_shape(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """The shape of P (H, D) for a cell with ``raw_input``; empty where the input is already H wide."""
+        return {} if inputs == hidden else {"projection": (hidden, inputs)}
 
 
 @cache
@@ -109,14 +136,13 @@ def names() -> tuple[str, ...]:
 
 @cache
 def get(name: str) -> Cell:
-    """The cell of this name. Raises ConfigError, listing those that exist."""
+    """The cell of this name. Raises ConfigError, which lists the existing cells."""
     if name not in names():
         raise ConfigError(f"no cell is called {name!r}; there are: {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    found = [
+    (cell,) = (
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == module.__name__
-    ]
-    (cell,) = found
+    )
     return cell()

@@ -1,11 +1,11 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
-i = sigmoid(Wi x + Ui h + bi)     input gate
-f = sigmoid(Wf x + Uf h + bf)     forget gate
-g = tanh(Wg x + Ug h + bg)        candidate
-o = sigmoid(Wo x + Uo h + bo)     output gate
-c' = f * c + i * g                memory
-h' = o * tanh(c')                 hidden
+i = sigmoid(Wi x + Ui h + bi)     input gate i
+f = sigmoid(Wf x + Uf h + bf)     forget gate f
+g = tanh(Wg x + Ug h + bg)        candidate g
+o = sigmoid(Wo x + Uo h + bo)     output gate o
+c' = f * c + i * g                cell state c
+h' = o * tanh(c')                 hidden state h
 """
 
 from typing import ClassVar
@@ -14,7 +14,7 @@ from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTM(Cell):
-    """Equal to torch.nn.LSTM, rows in the same order. The forget gate starts open (Gers et al. 2000)."""
+    """Equal to torch.nn.LSTM, with the gates in the same order. The forget gate starts open, with bias 1."""
 
     state_names = ("hidden", "memory")
     gates = ("input", "forget", "candidate", "output")

@@ -1,10 +1,10 @@
-"""LSTM that takes in as much as it forgets: input = 1 - forget (Greff et al. 2017, "CIFG").
+"""LSTM with a coupled input gate, i = 1 - f (Greff et al. 2017, "CIFG").
 
-f = sigmoid(Wf x + Uf h + bf)     forget gate
-g = tanh(Wg x + Ug h + bg)        candidate
-o = sigmoid(Wo x + Uo h + bo)     output gate
-c' = f * c + (1 - f) * g          memory
-h' = o * tanh(c')                 hidden
+f = sigmoid(Wf x + Uf h + bf)     forget gate f
+g = tanh(Wg x + Ug h + bg)        candidate g
+o = sigmoid(Wo x + Uo h + bo)     output gate o
+c' = f * c + (1 - f) * g          cell state c
+h' = o * tanh(c')                 hidden state h
 """
 
 from typing import ClassVar
@@ -13,7 +13,7 @@ from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTMCoupled(Cell):
-    """Three quarters of an LSTM's weights; the memory stays between -1 and 1."""
+    """Three quarters of an LSTM's weights. The cell state stays between -1 and 1."""
 
     state_names = ("hidden", "memory")
     gates = ("forget", "candidate", "output")

@@ -1,13 +1,15 @@
-"""LSTM whose gates see the memory (Gers & Schmidhuber 2000).
+"""LSTM whose gates also see the cell state (Gers & Schmidhuber 2000).
 
-    i = sigmoid(Wi x + Ui h + pi * c + bi)      input gate
-    f = sigmoid(Wf x + Uf h + pf * c + bf)      forget gate
-    g = tanh(Wg x + Ug h + bg)                  candidate
-    c' = f * c + i * g                          memory
-    o = sigmoid(Wo x + Uo h + po * c' + bo)     output gate
-    h' = o * tanh(c')                           hidden
+    i = sigmoid(Wi x + Ui h + pi * c + bi)      input gate i
+    f = sigmoid(Wf x + Uf h + pf * c + bf)      forget gate f
+    g = tanh(Wg x + Ug h + bg)                  candidate g
+    c' = f * c + i * g                          cell state c
+    o = sigmoid(Wo x + Uo h + po * c' + bo)     output gate o
+    h' = o * tanh(c')                           hidden state h
 
-Input and forget gates see the memory as it was, the output gate as it has become.
+The input and forget gates see the last cell state, the output gate the new one. The peepholes are diagonal
+as in the paper: pi, pf and po are vectors, and a unit's gates see that unit's cell state only. Some lectures
+draw a full matrix instead.
 """
 
 from typing import ClassVar
@@ -16,7 +18,7 @@ from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTMPeephole(Cell):
-    """``peephole_i``, ``_f``, ``_o`` (H,) are pi, pf, po: a unit's gates see that unit's memory alone."""
+    """An LSTM with three vectors more: ``peephole_i``, ``peephole_f`` and ``peephole_o`` (H,)."""
 
     state_names = ("hidden", "memory")
     gates = ("input", "forget", "candidate", "output")
@@ -24,16 +26,15 @@ class LSTMPeephole(Cell):
     initial_bias: ClassVar = {"forget": 1.0}
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        peepholes = {f"peephole_{gate}": (hidden,) for gate in "ifo"}
-        return super().shapes(inputs, hidden) | peepholes
+        return super().shapes(inputs, hidden) | {f"peephole_{gate}": (hidden,) for gate in "ifo"}
 
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         h, c = state
-        zi, zf, zg, zo = ops.split(ops.affine(x, h, w.weight_hh), 4)
-        i = ops.sigmoid(zi + w.peephole_i * c)
-        f = ops.sigmoid(zf + w.peephole_f * c)
-        g = ops.tanh(zg)
+        ai, af, ag, ao = ops.split(ops.affine(x, h, w.weight_hh), 4)
+        i = ops.sigmoid(ai + w.peephole_i * c)
+        f = ops.sigmoid(af + w.peephole_f * c)
+        g = ops.tanh(ag)
         c = f * c + i * g
-        o = ops.sigmoid(zo + w.peephole_o * c)
+        o = ops.sigmoid(ao + w.peephole_o * c)
         h = o * ops.tanh(c)
         return (h, c), (i, f, g, o)

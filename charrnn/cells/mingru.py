@@ -1,17 +1,17 @@
-"""minGRU (Feng et al. 2024): gates that see the input alone, so that all times can be had at once.
+"""minGRU (Feng et al. 2024): its gates depend on the input alone, so all steps can be computed in parallel.
 
-    z = sigmoid(Wz x + bz)            update gate
-    n = Wn x + bn                     candidate
-    h' = (1 - z) * h + z * n
+    z = sigmoid(Wz x + bz)            update gate z
+    n = Wn x + bn                     candidate n
+    h' = (1 - z) * h + z * n          hidden state h
 
-Without a product with h, h' is linear in h with factors that are known beforehand: a scan.
+z weighs the new candidate here, the opposite of ``gru``.
 """
 
 from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MinGRU(Cell):
-    """No recurrent matrix; the hidden state is a running mean of candidates, as far out as they are."""
+    """No recurrent matrix. The hidden state is a running mean of the candidates, which have no bound."""
 
     gates = ("update", "candidate")
     activations = ("sigmoid", "linear")
@@ -19,16 +19,14 @@ class MinGRU(Cell):
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"weight_ih": (2 * hidden, inputs), "bias": (2 * hidden,)}
 
-    def _gates(self, x: Array, ops: Ops) -> tuple[Array, Array]:
-        zx, n = ops.split(x, 2)
-        return ops.sigmoid(zx), n
-
-    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
-        z, n = self._gates(x, ops)
-        return 1 - z, z * n
-
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         (h,) = state
-        z, n = self._gates(x, ops)
+        xz, n = ops.split(x, 2)
+        z = ops.sigmoid(xz)
         h = (1 - z) * h + z * n
         return (h,), (z, n)
+
+    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+        xz, n = ops.split(x, 2)
+        z = ops.sigmoid(xz)
+        return 1 - z, z * n

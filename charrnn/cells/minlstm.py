@@ -1,10 +1,9 @@
-"""minLSTM (Feng et al. 2024): gates that see the input alone, so that all times can be had at once.
+"""minLSTM (Feng et al. 2024): its gates depend on the input alone, so all steps can be computed in parallel.
 
-    f, i = sigmoid(W x + b)           forget and input gate
-    n = Wn x + bn                     candidate
-    h' = f / (f + i) * h + i / (f + i) * n
-
-Without a product with h, h' is linear in h with factors that are known beforehand: a scan.
+f = sigmoid(Wf x + bf)                     forget gate f
+i = sigmoid(Wi x + bi)                     input gate i
+n = Wn x + bn                              candidate n
+h' = f / (f + i) * h + i / (f + i) * n     hidden state h
 """
 
 from typing import ClassVar
@@ -13,7 +12,7 @@ from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class MinLSTM(Cell):
-    """No recurrent matrix and no output gate; what is dropout_mask and what is taken sum to 1."""
+    """No recurrent matrix, no output gate. The weights of the old state and of the candidate sum to 1."""
 
     gates = ("forget", "input", "candidate")
     activations = ("sigmoid", "sigmoid", "linear")
@@ -22,16 +21,14 @@ class MinLSTM(Cell):
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"weight_ih": (3 * hidden, inputs), "bias": (3 * hidden,)}
 
-    def _gates(self, x: Array, ops: Ops) -> tuple[Array, Array, Array]:
-        fx, ix, n = ops.split(x, 3)
-        return ops.sigmoid(fx), ops.sigmoid(ix), n
-
-    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
-        f, i, n = self._gates(x, ops)
-        return f / (f + i), i / (f + i) * n
-
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         (h,) = state
-        f, i, n = self._gates(x, ops)
+        xf, xi, n = ops.split(x, 3)
+        f, i = ops.sigmoid(xf), ops.sigmoid(xi)
         h = f / (f + i) * h + i / (f + i) * n
         return (h,), (f, i, n)
+
+    def scan_coefficients(self, x: Array, ops: Ops) -> tuple[Array, Array]:
+        xf, xi, n = ops.split(x, 3)
+        f, i = ops.sigmoid(xf), ops.sigmoid(xi)
+        return f / (f + i), i / (f + i) * n

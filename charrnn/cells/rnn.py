@@ -1,13 +1,13 @@
 """The simple recurrent network (Elman 1990).
 
-h' = tanh(W x + U h + b)
+h' = tanh(W x + U h + b)     hidden state h
 """
 
 from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class RNN(Cell):
-    """Equal to torch.nn.RNN; its one gate is the new hidden state itself."""
+    """Equal to torch.nn.RNN. Its only gate is the new hidden state itself."""
 
     gates = ("candidate",)
     activations = ("tanh",)

@@ -23,20 +23,20 @@ Floats = NDArray[np.floating]
 Logits = Floats
 
 Mask = NDArray[np.bool_]
-"""(V,) or (B, V): whether each character may come."""
+"""(V,) or (B, V) booleans, True for each character that may be generated next."""
 
 Trace = Callable[[int, LayerState, tuple[Floats, ...]], None]
-"""Called at every step of every layer with the layer's index, its new carry and its gates.
+"""Called at each step of each layer with the layer's index, its new state and its gates.
 
-Layers run one after the other over all T: a watcher of one layer sees its steps in order.
+A layer computes all T steps before the next layer starts; the calls for one layer are in the order of time.
 """
 
 
 class Predictor(Protocol):
-    """Whatever can be asked: the network, an ensemble, or a fake of ten lines in a test."""
+    """A model that predicts characters: a network, a mixture of networks, or a small fake in a test."""
 
     def start(self, batch: int) -> State:
-        """The state before any text."""
+        """The state before the first character of ``batch`` texts."""
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
@@ -44,28 +44,28 @@ class Predictor(Protocol):
 
 @cache
 def _gate_scale(activations: tuple[str, ...], width: int, dtype: str) -> tuple[Floats, Floats]:
-    """(1, width) scale, 1/2 at a sigmoid and 1 at a tanh, and what to add."""
-    each = [0.5 if kind == "sigmoid" else 1.0 for kind in activations]
-    scale = np.repeat(each, width // len(activations)).astype(dtype)[None]
+    """(1, width) factors, 1/2 for a sigmoid and 1 for a tanh, and (1, width) offsets, 1 minus the factor."""
+    factors = [0.5 if activation == "sigmoid" else 1.0 for activation in activations]
+    scale = np.repeat(factors, width // len(activations)).astype(dtype)[None]
     return scale, 1 - scale
 
 
 @cache
 def _slices(parts: int, width: int) -> tuple[tuple[EllipsisType, slice], ...]:
-    """Where each of the equal parts of a last axis lies."""
-    one = width // parts
-    return tuple((..., slice(k * one, (k + 1) * one)) for k in range(parts))
+    """The index of each of ``parts`` equal parts of a last axis."""
+    size = width // parts
+    return tuple((..., slice(k * size, (k + 1) * size)) for k in range(parts))
 
 
 FEW = 6
-"""Up to so many rows, OpenBLAS multiplies sooner one by one than all at once."""
+"""Batch size up to which OpenBLAS multiplies one row at a time faster than all at once."""
 
 
 class NumpyOps:
     """``cells.Ops`` for NumPy.
 
-    At one character a call the price is the number of calls to NumPy, and what each has to
-    find out first: arrays of one shape cost half of those that broadcast.
+    With one character per call the time goes into the number of NumPy calls and into their checks of shapes:
+    arrays of equal shapes take half the time of arrays that broadcast.
     """
 
     tanh = staticmethod(np.tanh)
@@ -74,14 +74,14 @@ class NumpyOps:
     def product(x: Floats, matrix: Floats) -> Floats:
         if 1 < len(x) <= FEW:
             return (x[:, None] @ matrix.T)[:, 0]
-        rows: Floats = x.dot(matrix.T)  # as @, with less to find out first
-        return rows
+        result: Floats = x.dot(matrix.T)  # as @, with fewer checks
+        return result
 
     @staticmethod
     def affine(x: Floats, h: Floats, matrix: Floats) -> Floats:
-        rows = NumpyOps.product(h, matrix)
-        rows += x
-        return rows
+        result = NumpyOps.product(h, matrix)
+        result += x
+        return result
 
     @staticmethod
     def sigmoid(x: Floats) -> Floats:
@@ -89,12 +89,12 @@ class NumpyOps:
 
     @staticmethod
     def split(x: Floats, parts: int) -> Sequence[Floats]:
-        return [x[place] for place in _slices(parts, x.shape[-1])]
+        return [x[index] for index in _slices(parts, x.shape[-1])]
 
     @staticmethod
     def gates(x: Floats, activations: tuple[str, ...]) -> Sequence[Floats]:
-        # One tanh over all gates: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, which does not overflow,
-        # as 1 / (1 + exp(-x)) does.
+        # One tanh for all gates, with sigmoid(x) = tanh(x / 2) / 2 + 1 / 2. This form does not overflow;
+        # 1 / (1 + exp(-x)) does.
         scale, shift = _gate_scale(activations, x.shape[-1], x.dtype.char)
         x = x * scale
         np.tanh(x, x)
@@ -102,94 +102,98 @@ class NumpyOps:
         x += shift
         return NumpyOps.split(x, len(activations))
 
+    @staticmethod
+    def concatenate(left: Floats, right: Floats) -> Floats:
+        result: Floats = np.concatenate([left, right], -1)
+        return result
+
+
+class _OneHotOps(NumpyOps):
+    """For the identity matrix, the one-hot inputs of all V characters: a product is the matrix transposed."""
+
+    @staticmethod
+    def product(x: Floats, matrix: Floats) -> Floats:
+        return matrix.T
+
+    @staticmethod
+    def affine(x: Floats, h: Floats, matrix: Floats) -> Floats:
+        return matrix.T + x
+
 
 def _aligned(array: Floats) -> Floats:
-    """A copy where a cache line starts: at another place products take up to a tenth longer."""
+    """A copy that starts on a cache line; other copies make products up to 10 % slower."""
     line = 64
-    room = np.empty(array.nbytes + line, np.uint8)
-    start = -room.ctypes.data % line
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    buffer = np.empty(array.nbytes + line, np.uint8)
+    start = -buffer.ctypes.data % line
+    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[:] = array
     return copy
 
 
 class Inference:
-    """The network of a checkpoint, as a Predictor. The weights' dtype is the arithmetic's."""
+    """The network of a checkpoint, a ``Predictor``. It computes in the dtype of the weights."""
 
     def __init__(self, config: ModelConfig, weights: dict[str, Floats]) -> None:
-        """``weights`` as ``parameters.shapes`` names them."""
+        """``weights`` has the names and shapes of ``parameters.shapes``."""
         self.config = config
         self.cell = cells.get(config.cell)
+        self.readout, self.readout_bias = _aligned(weights["readout.weight"]), weights["readout.bias"][None]
         self.layers = [
             SimpleNamespace(
                 **{
-                    # a vector as (1, n), the shape of one stream's rows
+                    # a vector as (1, n), the shape of a row for batch size 1
                     name: np.atleast_2d(_aligned(weights[f"layers.{index}.{name}"]))
                     for name in self.cell.shapes(inputs, config.hidden)
                 }
             )
-            for index, inputs in enumerate(parameters.layer_inputs(config, len(weights["readout.bias"])))
+            for index, inputs in enumerate(parameters.layer_inputs(config, len(self.readout)))
         ]
-        # The first layer's input product is one of V known rows: a lookup, not a product.
-        first = self.layers[0]
+        # The first layer has only V different inputs: a step looks its products up in this table.
         if config.embedding:
-            table = self._rows(first, weights["embedding.weight"])
-        else:  # what a one-hot input takes from a matrix is a column
-            table = first.weight_ih.T + first.bias
-            if self.cell.raw_input:
-                raw = first.projection.T if hasattr(first, "projection") else np.eye(len(table))
-                table = np.concatenate([table, raw.astype(table.dtype)], -1)
+            table = self.cell.inputs(self.layers[0], weights["embedding.weight"], NumpyOps)
+        else:
+            one_hot = np.eye(len(self.readout), dtype=self.readout.dtype)
+            table = self.cell.inputs(self.layers[0], one_hot, _OneHotOps)
         self.table = np.ascontiguousarray(table)
-        self.readout, self.readout_bias = _aligned(weights["readout.weight"]), weights["readout.bias"][None]
 
     def start(self, batch: int) -> State:
-        """Zeros, (B, H) for each carry of each layer."""
+        """Zeros, (B, H) for each part of each layer's state."""
         shape = (batch, self.config.hidden)
         return tuple(
             tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.state_names) for _ in self.layers
         )
 
-    def _rows(self, w: SimpleNamespace, inputs: Floats) -> Floats:
-        """(N, D) inputs of a layer -> (N, G*H), what its steps are given."""
-        rows = NumpyOps.product(inputs, w.weight_ih)
-        rows += w.bias
-        if not self.cell.raw_input:
-            return rows
-        raw = NumpyOps.product(inputs, w.projection) if hasattr(w, "projection") else inputs
-        joined: Floats = np.concatenate([rows, raw], -1)
-        return joined
-
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
         batch, times = ids.shape
-        after: list[LayerState] = []
+        new_state: list[LayerState] = []
         x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), the batch of the first time first
         outputs = x
-        for index, (w, carry) in enumerate(zip(self.layers, state, strict=True)):
+        for index, (w, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             if index:
-                x = self._rows(w, outputs)
+                x = self.cell.inputs(w, outputs, NumpyOps)
             hidden = []
             for row in (x,) if times == 1 else x.reshape(times, batch, x.shape[1]):
-                carry, gates = self.cell.step(w, row, carry, NumpyOps)
-                hidden.append(carry[0])
+                layer_state, gates = self.cell.step(w, row, layer_state, NumpyOps)
+                hidden.append(layer_state[0])
                 if trace is not None:
-                    trace(index, carry, gates)
-            outputs = carry[0] if times == 1 else np.concatenate(hidden or [carry[0][:0]])  # (T*B, H)
-            after.append(carry)
-        logits = NumpyOps.product(outputs, self.readout)
-        logits += self.readout_bias
-        return logits.reshape(times, batch, logits.shape[1]).swapaxes(0, 1), tuple(after)
+                    trace(index, layer_state, gates)
+            # (T*B, H); with T = 0 there is nothing to concatenate
+            outputs = hidden[0] if times == 1 else np.concatenate(hidden or [layer_state[0][:0]])
+            new_state.append(layer_state)
+        logits = NumpyOps.affine(self.readout_bias, outputs, self.readout)
+        return logits.reshape(times, batch, logits.shape[1]).swapaxes(0, 1), tuple(new_state)
 
 
 CHUNK = 512
-"""Characters a call when a long text is read: memory stays flat, and products stay large."""
+"""Characters per call when a long text is read: few enough for little memory, enough for large products."""
 
 
 def read(
     predictor: Predictor, ids: Ids, state: State, trace: Trace | None = None
 ) -> Iterator[tuple[Ids, Logits, State]]:
-    """Read one long text (N,) in pieces: yields (ids (n,), logits (n, V), state after them)."""
+    """Read one long text (N,) in chunks: yields (ids (n,), logits (n, V), state after them)."""
     for start in range(0, len(ids), CHUNK):
-        piece = ids[start : start + CHUNK]
-        logits, state = predictor(piece[None], state, trace)
-        yield piece, logits[0], state
+        chunk = ids[start : start + CHUNK]
+        logits, state = predictor(chunk[None], state, trace)
+        yield chunk, logits[0], state
