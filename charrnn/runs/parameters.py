@@ -1,15 +1,17 @@
-"""The network's parameters by name and shape: what training, inference and checkpoints agree on.
+"""The names and shapes of the network's parameters, for training, inference and checkpoints.
 
 V: vocabulary   E: embedding   D: inputs of a layer   H: hidden
 
     embedding.weight            (V, E), absent with one-hot input
-    layers.0.weight_ih ...      the cell's own ``shapes``, D = E (V with one-hot input), then D = H
+    layers.0.weight_ih ...      the ``shapes`` of the cell; D is E or, with one-hot input, V
+    layers.1.weight_ih ...      the ``shapes`` of the cell; D is H, here and in all higher layers
     readout.weight, .bias       (V, H), (V,)
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import replace
 
 from charrnn import cells
@@ -17,7 +19,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 
 MOST = 10**11
-"""The most parameters a network is sized to."""
+"""The largest budget for ``sized``, in parameters."""
 
 
 def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
@@ -28,42 +30,38 @@ def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
 def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     """Every parameter's name and shape, for a vocabulary of ``symbols``."""
     cell = cells.get(config.cell)
-    found: dict[str, tuple[int, ...]] = {}
+    result: dict[str, tuple[int, ...]] = {}
     if config.embedding:
-        found["embedding.weight"] = (symbols, config.embedding)
+        result["embedding.weight"] = (symbols, config.embedding)
     for index, inputs in enumerate(layer_inputs(config, symbols)):
         for name, shape in cell.shapes(inputs, config.hidden).items():
-            found[f"layers.{index}.{name}"] = shape
-    found["readout.weight"] = (symbols, config.hidden)
-    found["readout.bias"] = (symbols,)
-    return found
+            result[f"layers.{index}.{name}"] = shape
+    result["readout.weight"] = (symbols, config.hidden)
+    result["readout.bias"] = (symbols,)
+    return result
 
 
 def count(config: ModelConfig, symbols: int) -> int:
-    """How many numbers are learnt."""
+    """The number of parameters."""
     return sum(math.prod(shape) for shape in shapes(config, symbols).values())
 
 
 def sized(config: ModelConfig, symbols: int, budget: int) -> ModelConfig:
-    """The same network, as wide as brings its parameters nearest to ``budget``.
+    """The same network with the width whose number of parameters is nearest to ``budget``.
 
-    Raises ConfigError when even one unit is more than twice that.
+    Raises ConfigError for a budget above ``MOST``, and when one unit already has over twice the budget.
     """
-    low, high = 1, 1
     if budget > MOST:
         raise ConfigError(f"--params {budget}: it must be at most {MOST:,}")
-    while count(replace(config, hidden=high), symbols) < budget:
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if count(replace(config, hidden=middle), symbols) < budget:
-            low = middle
-        else:
-            high = middle
-    best = min((low, high), key=lambda hidden: abs(count(replace(config, hidden=hidden), symbols) - budget))
-    found = replace(config, hidden=best)
-    if count(found, symbols) > 2 * budget:
-        raise ConfigError(
-            f"--params {budget}: this text's {symbols} symbols alone take {count(found, symbols):,}"
-        )
-    return found
+
+    def size(hidden: int) -> int:
+        return count(replace(config, hidden=hidden), symbols)
+
+    high = 1
+    while size(high) < budget:
+        high *= 2
+    reaching = bisect_left(range(1, high), budget, key=size) + 1  # the smallest width of at least the budget
+    best = min((max(1, reaching - 1), reaching), key=lambda hidden: abs(size(hidden) - budget))
+    if size(best) > 2 * budget:
+        raise ConfigError(f"--params {budget}: this text's {symbols} symbols alone take {size(best):,}")
+    return replace(config, hidden=best)

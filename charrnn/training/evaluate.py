@@ -1,4 +1,4 @@
-"""The loss over a whole split read as one stream, every character once.
+"""The loss of a whole split, read as one stream with every character once.
 
 N: targets   K: chunks   L: characters of a chunk   V: vocabulary
 """
@@ -8,35 +8,44 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from charrnn.cells import State
 from charrnn.training.network import CharRNN
 
 CHUNKS = 256
+"""The most chunks a split is cut into."""
 SHORTEST = 1024
+"""The fewest characters of a chunk."""
 BURN_IN = 512
+"""Characters read before a chunk for a first estimate of its initial state."""
 TOLERANCE = 1e-3
+"""The relative difference at which two states count as equal."""
 LOGITS = 1 << 23
-"""The most logits held at once."""
+"""The most logits in memory at once."""
 
 
 @torch.no_grad()
 def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chunks: int = CHUNKS) -> float:
-    """Mean nats per character of ``ids[part]`` as one stream from an empty state.
+    """Mean nats per character of ``ids[part]``, read as one stream that starts from a zero state.
 
-    The first character's input is the one before the part, so every one is a target once (at
-    the very start of a text there is none before, and the first character is not a target).
+    Every character of the part is a target once. The input for its first character is the character before
+    the part; the first character of a whole text has none and is no target.
 
-    One stream one character at a time would leave the machine idle, so the stream is read as
-    K chunks side by side, each from the state in which the chunk before it ended. That is
-    found by sweeps: start from a burn-in over the end of the chunk before, read all chunks,
-    compare the states where they ended with those the next ones started from, and read again
-    from the corrected ones while they differ by more than TOLERANCE. Sweep n is exact for the
-    first n chunks whatever the cell remembers, so this ends; with what a cell forgets in
-    BURN_IN characters it ends after one.
+    To use the processor well, the stream is cut into K chunks, which are read at the same time as a batch.
+    Each chunk must start from the state in which the chunk before it ended. These states are found by
+    repeated sweeps:
 
-    The model's mode and randomness are left as they are.
+    1. Read the end of each chunk (burn-in). The states after it are the estimates for the next chunks.
+    2. Sweep: read all chunks from the estimates.
+    3. Compare the state at the end of each chunk with the estimate that the next chunk started from. If they
+       differ by more than TOLERANCE, take the states at the ends as the new estimates and repeat the sweep.
+
+    After sweep n the first n chunks are exact, so K sweeps are always enough. One is enough for a cell that
+    forgets within BURN_IN characters.
+
+    Changes neither the model's mode nor its random generator. Raises ValueError for a part without a target.
     """
     device = model.readout.weight.device
     first = max(part.start, 1)
@@ -44,73 +53,73 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chun
     if targets < 1:
         raise ValueError("part: no character to predict")
     count = max(1, min(chunks, targets // SHORTEST))
-    stream = _Stream(ids[first - 1 : part.stop], count, device)
+    stream = _Chunks(ids[first - 1 : part.stop], count, device)
 
     was_training = model.training
     model.eval()
     try:
         starts = model.start(count)
         if count > 1:
-            burn_in = max(0, stream.length - BURN_IN)
-            _, ends = _read(model, stream, starts, burn_in)
-            starts = _passed_on(ends)
+            _, ends = _read(model, stream, starts, max(0, stream.length - BURN_IN))
+            starts = _starts_after(ends)
         while True:
             total, ends = _read(model, stream, starts)
-            corrected = _passed_on(ends)
-            if _apart(corrected, starts) <= TOLERANCE:
+            corrected = _starts_after(ends)
+            if _largest_relative_difference(corrected, starts) <= TOLERANCE:
                 return total / targets
             starts = corrected
     finally:
         model.train(was_training)
 
 
-class _Stream:
-    """N + 1 characters as K chunks of L targets side by side; beyond the end a target is -1."""
+class _Chunks:
+    """N + 1 characters as K chunks of L targets. Targets beyond the end are -1."""
 
     def __init__(self, ids: NDArray[np.unsignedinteger], count: int, device: torch.device) -> None:
         self.ids, self.count, self.device = ids, count, device
         self.length = -(-(len(ids) - 1) // count)
 
-    def window(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets of the characters ``start`` to ``stop`` of every chunk, (K, stop - start) each.
+    def window(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of positions ``start`` to ``stop`` of every chunk, (K, stop - start) each.
 
-        Only the window is copied, so a long text stays where it is mapped.
+        Copies this window only, because a long text stays on the disk.
         """
-        text = np.full((self.count, stop - start + 1), -1, np.int64)
-        for row, chunk in enumerate(text):
-            piece = self.ids[row * self.length + start : row * self.length + stop + 1]
-            chunk[: len(piece)] = piece
-        both = torch.from_numpy(text).to(self.device)
+        window = np.full((self.count, stop - start + 1), -1, np.int64)
+        for chunk, row in enumerate(window):
+            piece = self.ids[chunk * self.length + start : chunk * self.length + stop + 1]
+            row[: len(piece)] = piece
+        both = torch.from_numpy(window).to(self.device)
         return both[:, :-1].clamp(min=0), both[:, 1:]
 
 
-def _read(model: CharRNN, stream: _Stream, state: State, start: int = 0) -> tuple[float, State]:
-    """Read every chunk from ``start`` to its end: total nats of its targets, and the states after it."""
-    step = max(16, LOGITS // (stream.count * model.symbols))
+def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tuple[float, State]:
+    """Read every chunk from position ``start``: the total nats of the targets, and the state at the end."""
+    step = max(16, LOGITS // (chunks.count * model.symbols))
     total = 0.0
-    for begin in range(start, stream.length, step):
-        inputs, expected = stream.window(begin, min(begin + step, stream.length))
+    for begin in range(start, chunks.length, step):
+        inputs, targets = chunks.window(begin, min(begin + step, chunks.length))
         logits, state = model(inputs, state)
         loss = functional.cross_entropy(
-            logits.reshape(-1, model.symbols), expected.reshape(-1), ignore_index=-1, reduction="sum"
+            logits.reshape(-1, model.symbols), targets.reshape(-1), ignore_index=-1, reduction="sum"
         )
         total += float(loss)
     return total, state
 
 
-def _passed_on(ends: State) -> State:
-    """Each chunk starts where the one before it ended, the first from zeros."""
-    rolled = tuple(tuple(part.roll(1, 0) for part in carry) for carry in ends)
-    for carry in rolled:
-        for part in carry:
+def _starts_after(ends: State) -> State:
+    """The state before each chunk: zeros for the first, the end of the chunk before for each other."""
+    starts = tuple(tuple(part.roll(1, 0) for part in layer_state) for layer_state in ends)
+    for layer_state in starts:
+        for part in layer_state:
             part[0] = 0
-    return rolled
+    return starts
 
 
-def _apart(one: State, other: State) -> float:
-    """The largest difference between two states, relative to 1 + the value's size; NaN counts as equal."""
-    largest = 0.0
-    for left, right in zip(one, other, strict=True):
-        for a, b in zip(left, right, strict=True):
-            largest = max(largest, float(((a - b).abs() / (1 + b.abs())).nan_to_num(0.0).max()))
-    return largest
+def _largest_relative_difference(state: State, reference: State) -> float:
+    """The largest |s - r| / (1 + |r|) of two states. NaN, as in a diverged model, counts as 0."""
+    differences = [
+        (part - other).abs() / (1 + other.abs())
+        for layer_state, layer_reference in zip(state, reference, strict=True)
+        for part, other in zip(layer_state, layer_reference, strict=True)
+    ]
+    return max(float(difference.nan_to_num(0.0).max()) for difference in differences)

@@ -1,6 +1,6 @@
-"""Muon: momentum whose direction is orthogonalised (Jordan et al. 2024), gate by gate.
+"""Muon: momentum with an orthogonalised direction (Jordan et al. 2024), gate by gate.
 
-G: gates of a cell   H: hidden   D: inputs
+N: blocks of a matrix   H: hidden units
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor
 
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that takes singular values towards 1: steep at 0, and rough around 1 on purpose."""
+"""Jordan's quintic a s + b s^3 + c s^5 moves singular values s to about 1: quickly near 0, roughly near 1."""
 
 
 def orthogonalised(blocks: Tensor) -> Tensor:
-    """(N, rows, columns) -> the same with all singular values near 1, by Newton-Schulz iterations."""
+    """(N, rows, columns) -> the same singular vectors with all singular values near 1, by Newton-Schulz."""
     x: Tensor = blocks / (blocks.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)
     wide = x.shape[1] < x.shape[2]
     if wide:
@@ -29,11 +29,11 @@ def orthogonalised(blocks: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For the weights of recurrent layers, a number of H rows each.
+    """The optimiser for the matrices of recurrent layers, whose rows are a multiple of ``hidden``.
 
-    A gate's rows are a matrix of their own with a job of its own, so each is orthogonalised by
-    itself, and in two halves where H is even, which halves the work and has learnt no worse
-    (benchmarks/RESULTS.md). ``precision`` is of the iterations, which do not need a good one.
+    The H rows of each gate are orthogonalised as a matrix of their own. Where H is even they are two blocks,
+    which halves the work and gave no worse losses (benchmarks/RESULTS.md). ``precision`` is the type of the
+    iterations; a low one is enough.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter by lr times the orthogonalised Nesterov momentum of its gradient."""
+        """Subtract lr times the orthogonalised Nesterov momentum from every parameter."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
@@ -64,5 +64,5 @@ class Muon(torch.optim.Optimizer):
                 height = self.hidden // 2 if self.hidden % 2 == 0 else self.hidden
                 blocks = ahead.view(-1, height, columns).to(self.precision or ahead.dtype)
                 direction = orthogonalised(blocks).to(parameter.dtype).reshape(rows, columns)
-                # A tall block's singular values must be larger for the same change of its output.
+                # A tall block needs larger singular values for the same change of its output.
                 parameter.add_(direction, alpha=-group["lr"] * max(1.0, height / columns) ** 0.5)
