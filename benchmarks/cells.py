@@ -1,9 +1,8 @@
-"""What a cell's training step costs beside the shortest loop of nn.LSTM of the same size.
+"""Time of each cell's training step beside the shortest loop around nn.LSTM of the same size.
 
-Both in float32: charrnn's step (cross-entropy, AdamW, clipping, state carried) against nn.LSTM,
-cross-entropy and Adam. A ratio of 2 is a step that takes twice as long. With ``--params`` all
-cells have one layer and that many parameters, and are trained as ``charrnn train --dropout 0.1
---weight-drop 0`` does; the bare loop is nn.LSTM's of that many.
+Both in float32: charrnn's step (cross-entropy, AdamW, clipping, truncated backpropagation) and nn.LSTM
+with cross-entropy and Adam. The ratio 2 means twice the time. With ``--params`` nn.LSTM and all cells have one
+layer and that many parameters; the cells train as ``charrnn train --dropout 0.1 --weight-drop 0`` does.
 """
 
 from __future__ import annotations

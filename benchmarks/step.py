@@ -1,7 +1,4 @@
-"""How long does one character take: NumPy's step, nn.LSTM's, and the bare products of the same weights?
-
-And how long does one character of each of several streams take?
-"""
+"""Time per character of NumPy's step, beside nn.LSTM and the matrix products alone, and of its batches."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from charrnn.inference.network import Inference
 from charrnn.runs import parameters
 
 V, ROUNDS, CALLS = 65, 15, 200
-STREAMS = (1, 2, 4, 6, 8, 16)
+BATCHES = (1, 2, 4, 6, 8, 16)
 
 
 def drawn(cell: str, layers: int, hidden: int) -> Inference:
@@ -30,14 +27,14 @@ def drawn(cell: str, layers: int, hidden: int) -> Inference:
     )
 
 
-def step(inference: Inference, streams: int) -> common.Contestant:
-    """One character of each stream."""
-    ids, state = np.full((streams, 1), 3), inference.start(streams)
+def step(inference: Inference, batch: int) -> common.Contestant:
+    """One character for each row of a batch."""
+    ids, state = np.full((batch, 1), 3), inference.start(batch)
     return lambda: inference(ids, state)
 
 
 def bare(inference: Inference) -> common.Contestant:
-    """The products of one character with the weights as they lie in the network, and nothing else."""
+    """The matrix products of one character, with the network's own arrays, and nothing else."""
     matrices = [w.weight_hh for w in inference.layers] + [w.weight_ih for w in inference.layers[1:]]
     matrices.append(inference.readout)
     vector = np.zeros(inference.config.hidden, np.float32)
@@ -50,17 +47,17 @@ def bare(inference: Inference) -> common.Contestant:
 
 
 def contestants(layers: int, hidden: int) -> list[common.Contestant]:
-    """NumPy's step, nn.LSTM's with and without oneDNN, the bare products; each with its readout."""
+    """NumPy's step, nn.LSTM with and without oneDNN, the bare products; each with its readout."""
     inference = drawn("lstm", layers, hidden)
 
     lstm = torch.nn.LSTM(V, hidden, layers)
     readout = torch.nn.Linear(hidden, V)
-    row = torch.nn.functional.one_hot(torch.tensor([[3]]), V).float()
-    _, start = lstm(row)
+    one_hot = torch.nn.functional.one_hot(torch.tensor([[3]]), V).float()
+    _, start = lstm(one_hot)
 
     def stepped(onednn: bool) -> None:
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=onednn):
-            readout(lstm(row, start)[0])
+            readout(lstm(one_hot, start)[0])
 
     return [
         step(inference, 1),
@@ -72,7 +69,7 @@ def contestants(layers: int, hidden: int) -> list[common.Contestant]:
 
 def main() -> None:
     """Print the table."""
-    warnings.simplefilter("ignore")  # torch's own, about TF32, at each switch of oneDNN
+    warnings.simplefilter("ignore")  # torch warns about TF32 at each switch of oneDNN
     print(f"{common.machine()}; microseconds a character, medians of {ROUNDS} turns of {CALLS}\n")
     rows = []
     for layers, hidden in ((2, 128), (1, 512), (2, 512)):
@@ -93,11 +90,11 @@ def main() -> None:
     rows = []
     for cell in ("lstm", "gru", "rnn"):
         inference = drawn(cell, 1, 512)
-        steps = [step(inference, streams) for streams in STREAMS]
+        steps = [step(inference, batch) for batch in BATCHES]
         *taken, products = common.turns([*steps, bare(inference)], ROUNDS, CALLS)
         cost = (f"{statistics.median(seconds) * 1e6:.0f}" for seconds in taken)
         rows.append((f"{cell} 1 x 512", *cost, f"{common.ratio(taken[0], products):.1f}"))
-    common.table(("streams", *map(str, STREAMS), "1 / bare"), rows)
+    common.table(("batch", *map(str, BATCHES), "1 / bare"), rows)
 
 
 if __name__ == "__main__":

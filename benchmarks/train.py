@@ -1,7 +1,7 @@
 """Training throughput beside a bare loop of torch's module, cross-entropy and Adam.
 
-The share of the peak is of the machine's float32 matrix products (2048 x 2048 x 2048 in torch),
-counting 6 operations a weight and character; bfloat16 kernels can so be above 1.
+The peak is the speed of float32 matrix products (2048 x 2048 x 2048 in torch). The share of it counts 6
+operations per weight and character; bfloat16 kernels can exceed 1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PLAIN = TrainConfig(
 
 
 def ours(config: ModelConfig, settings: TrainConfig) -> common.Contestant:
-    """A step of the training loop, on random characters."""
+    """A step of charrnn's training, on random characters."""
     ids = np.random.default_rng(0).integers(0, V, 2_000_000).astype(np.uint8)
     corpus = Corpus(ids, Vocabulary("".join(map(chr, range(V)))), "", "random")
     learner = Learner(corpus, config, settings, ProcessGroup(torch.device("cpu")))
@@ -52,7 +52,7 @@ def ours(config: ModelConfig, settings: TrainConfig) -> common.Contestant:
 
 
 def bare(config: ModelConfig) -> common.Contestant:
-    """The shortest loop one would write: module, readout, cross-entropy, Adam; no clipping, no carry."""
+    """The shortest loop one would write: module, readout, cross-entropy, Adam. No clipping, zero states."""
     recurrent = BARE[config.cell](config.embedding, config.hidden, config.layers)
     embedding, readout = torch.nn.Embedding(V, config.embedding), torch.nn.Linear(config.hidden, V)
     parameters = [*recurrent.parameters(), *embedding.parameters(), *readout.parameters()]
