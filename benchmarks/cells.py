@@ -1,8 +1,8 @@
 """Time of each cell's training step beside the shortest loop around nn.LSTM of the same size.
 
 Both in float32: charrnn's step (cross-entropy, AdamW, clipping, truncated backpropagation) and nn.LSTM
-with cross-entropy and Adam. The ratio 2 means twice the time. With ``--params`` nn.LSTM and all cells have one
-layer and that many parameters; the cells train as ``charrnn train --dropout 0.1 --weight-drop 0`` does.
+with cross-entropy and Adam. The ratio 2 means twice the time. With ``--params`` nn.LSTM and all cells have
+one layer and that many parameters; the cells train as ``charrnn train --dropout 0.1 --weight-drop 0`` does.
 """
 
 from __future__ import annotations

@@ -417,3 +417,24 @@ def test_a_one_hot_input_as_wide_as_the_cell_is_the_raw_input_of_both_backends(n
 
 def test_cells_that_see_the_input_alone_are_read_in_parallel() -> None:
     assert IN_PARALLEL == ["mingru", "minlstm"]
+
+
+@pytest.mark.parametrize("name", ["mut1", "mut2"])
+def test_the_cells_with_a_raw_input_follow_their_equations(name: str) -> None:
+    generator, cell = np.random.default_rng(0), cells.get(name)
+    w = SimpleNamespace(**{key: generator.normal(size=shape) for key, shape in cell.shapes(H, H).items()})
+    x, h = generator.normal(size=(B, H)), generator.normal(size=(B, H))
+    first, second = x @ w.weight_ih[:H].T + w.bias[:H], x @ w.weight_ih[H:].T + w.bias[H:]
+    u = w.weight_hh.reshape(-1, H, H)
+
+    def sigmoid(a: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-a))
+
+    if name == "mut1":
+        z, r = sigmoid(first), sigmoid(second + h @ u[0].T)
+        n = np.tanh((r * h) @ u[1].T + np.tanh(x) + w.bias_n)
+    else:
+        z, r = sigmoid(first + h @ u[0].T), sigmoid(x + h @ u[1].T + w.bias_r)
+        n = np.tanh((r * h) @ u[2].T + second)
+    (after,), _ = cell.step(w, cell.inputs(w, x, NumpyOps), (h,), NumpyOps)
+    np.testing.assert_allclose(after, z * n + (1 - z) * h, atol=1e-13)

@@ -55,3 +55,17 @@ def test_a_parameter_without_a_gradient_stays() -> None:
     before = parameter.detach().clone()
     Muon([parameter], hidden=4, lr=1.0).step()
     assert torch.equal(parameter, before)
+
+
+@pytest.mark.parametrize(("hidden", "height"), [(8, 4), (5, 5)])
+def test_a_step_is_orthogonal_in_blocks_of_half_a_gate_and_larger_for_tall_blocks(
+    hidden: int, height: int
+) -> None:
+    for columns in (2, 16):
+        parameter = torch.nn.Parameter(torch.zeros(2 * hidden, columns))
+        parameter.grad = drawn(2 * hidden, columns)
+        Muon([parameter], hidden=hidden, lr=1.0).step()
+        expected = -orthogonalised(parameter.grad.view(-1, height, columns)) * max(1, height / columns) ** 0.5
+        torch.testing.assert_close(
+            parameter.detach().view(-1, height, columns), expected, rtol=1e-3, atol=1e-3
+        )

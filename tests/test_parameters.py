@@ -22,7 +22,7 @@ networks = st.builds(
 
 @given(networks, st.integers(2, 200), st.integers(20_000, 3_000_000))
 def test_no_other_width_comes_nearer_to_a_budget(config: ModelConfig, symbols: int, budget: int) -> None:
-    found = parameters.sized(config, symbols, budget)
+    result = parameters.sized(config, symbols, budget)
 
     def off(hidden: int) -> int:
         return abs(
@@ -30,8 +30,8 @@ def test_no_other_width_comes_nearer_to_a_budget(config: ModelConfig, symbols: i
             - budget
         )
 
-    assert off(found.hidden) <= min(off(found.hidden + 1), off(max(1, found.hidden - 1)))
-    assert (found.cell, found.layers, found.embedding) == (config.cell, config.layers, config.embedding)
+    assert off(result.hidden) <= min(off(result.hidden + 1), off(max(1, result.hidden - 1)))
+    assert (result.cell, result.layers, result.embedding) == (config.cell, config.layers, config.embedding)
 
 
 def test_the_budgets_of_karpathy_johnson_and_fei_fei_are_those_of_their_paper() -> None:
@@ -42,3 +42,8 @@ def test_the_budgets_of_karpathy_johnson_and_fei_fei_are_those_of_their_paper() 
 def test_a_budget_below_one_unit_is_an_error() -> None:
     with pytest.raises(ConfigError, match="--params 100"):
         parameters.sized(ModelConfig(), 5000, 100)
+
+
+def test_a_budget_above_the_limit_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="at most"):
+        parameters.sized(ModelConfig(), 65, parameters.MOST + 1)

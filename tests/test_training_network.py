@@ -117,3 +117,10 @@ def test_only_a_cell_without_a_kernel_or_a_scan_takes_its_steps(
     monkeypatch.setattr(kind, "step", lambda *arguments: counted(*arguments))
     logits(network(cell))
     assert counted.call_count == (0 if cell in {*KERNELS, "mingru", "minlstm"} else 2 * T)
+
+
+def test_a_process_drops_the_units_of_its_own_streams() -> None:
+    together, alone = network(dropout=0.5), network(dropout=0.5)
+    alone.streams = (B, slice(1, 3))
+    dropped = together._drop_units(torch.ones(T, B, H))
+    assert torch.equal(alone._drop_units(torch.ones(T, 2, H)), dropped[:, 1:3])
