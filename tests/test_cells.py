@@ -427,7 +427,7 @@ def test_the_cells_with_a_raw_input_follow_their_equations(name: str) -> None:
     first, second = x @ w.weight_ih[:H].T + w.bias[:H], x @ w.weight_ih[H:].T + w.bias[H:]
     u = w.weight_hh.reshape(-1, H, H)
 
-    def sigmoid(a: np.ndarray) -> np.ndarray:
+    def sigmoid(a):
         return 1 / (1 + np.exp(-a))
 
     if name == "mut1":

@@ -5,7 +5,8 @@ A step adds a recurrent product to its inputs: a_t = x_t + h_{t-1} U^T. With del
     dU = sum_t delta_t^T h_{t-1} = [delta_1; ...; delta_T]^T [h_0; ...; h_{T-1}]
 
 Autograd would make the small product of each step and add all of them. Here the backward pass of a step
-only records delta_t and h_{t-1}. The product follows when every step of the window has recorded its pair.
+only records delta_t and h_{t-1}. The product follows when every step of the window has recorded its pair;
+so each backward pass must ask for the gradient of U, as training does.
 
 T: steps   B: batch   D: columns of a matrix   R: rows of a matrix
 """
