@@ -411,7 +411,7 @@ def test_a_fresh_sample_is_inspected_where_nothing_is_piped_in(run: Path) -> Non
         (["sample", "cut.safetensors"], "not a checkpoint, or is damaged"),
         (["sample", "--temperature", "-1"], "--temperature -1"),
         (["sample", "--top-p", "0"], "--top-p 0"),
-        (["sample", "--prompt", "a", "--prompt-file", "b"], "give one of the three"),
+        (["sample", "--prompt", "a", "--prompt-file", "b"], "give only one of them"),
         (["sample", "--prompt-file", "missing"], "no file or folder missing"),
         (["inspect-cell", "--layer", "2", "--sample", "5"], "--layer 2: the model has layers 0 to 1"),
         (["inspect-cell", "--unit", "6", "--sample", "5"], "--unit 6: the model has units 0 to 5"),

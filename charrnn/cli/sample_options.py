@@ -1,140 +1,248 @@
-"""What the options of ``charrnn sample`` amount to."""
+"""The options of ``charrnn sample``: their help, their parsers, and the combinations that make no sense."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any, NamedTuple
 
-from charrnn.cli.sample_output import Copied, Text
-from charrnn.cli.sample_prompts import literal
-from charrnn.cli.text_source import Origin, read_corpus
+import typer
 
-if TYPE_CHECKING:
-    from charrnn.cli.terminal import Terminal
-    from charrnn.inference.beam import Search
-    from charrnn.inference.constraints import Stop
-    from charrnn.inference.network import Mask, Predictor
-    from charrnn.runs.checkpoint import Checkpoint
-    from charrnn.text.vocabulary import Vocabulary
+from charrnn.errors import ConfigError
 
 
-def ramp(temperature: str, length: int) -> tuple[float, float | None]:
-    """ "0.7" -> 0.7, None; "0.3:1.2" -> 0.3, 1.2. Raises ConfigError."""
-    from charrnn.errors import ConfigError
+class Unknown(StrEnum):
+    """What to do with characters of a prompt that are not in the vocabulary."""
 
-    first, colon, last = temperature.partition(":")
+    error = "error"
+    skip = "skip"
+    nearest = "nearest"
+
+
+class Ramp(NamedTuple):
+    """Temperature of the first character and of the last; constant where ``end`` is None."""
+
+    start: float
+    end: float | None = None
+
+
+def utf8(argument: str) -> str:
+    """An argument as text: the command line is UTF-8, whatever the locale."""
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
+def parse_ramp(value: str) -> Ramp:
+    """Parse "0.7" as Ramp(0.7), "0.3:1.2" as Ramp(0.3, 1.2). Raises BadParameter."""
+    start, colon, end = value.partition(":")
     try:
-        ramp = float(first), float(last) if colon else None
+        return Ramp(float(start), float(end) if colon else None)
     except ValueError as error:
-        raise ConfigError(f"--temperature {temperature}: it must be a number, or two as 0.3:1.2") from error
-    if colon and not length:
-        raise ConfigError(f"--temperature {temperature}: it goes from one to the other over a --length")
-    return ramp
+        raise typer.BadParameter(f"{value!r} is neither a number nor a range such as 0.3:1.2.") from error
 
 
-def search(
-    width: int | None,
-    length_penalty: float | None,
-    groups: int | None,
-    diversity: float | None,
-    stochastic: bool,
-) -> Search | None:
-    """The search that is asked for, if any. Raises ConfigError."""
-    from charrnn.errors import ConfigError
-
-    given = {"length_penalty": length_penalty, "groups": groups, "diversity": diversity}
-    given = {name: value for name, value in given.items() if value is not None}
-    if width is None:
-        for name in (*given, *(["stochastic"] if stochastic else [])):
-            option = "diverse" if name == "groups" else name.replace("_", "-")
-            raise ConfigError(f"--{option}: it belongs to --beam WIDTH")
-        return None
-    if stochastic and length_penalty is not None:
-        raise ConfigError("--length-penalty: --stochastic draws texts, and compares no lengths")
-    if diversity is not None and groups is None:
-        raise ConfigError("--diversity: it belongs to --diverse GROUPS")
-    from charrnn.inference.beam import Search
-
-    return Search(width, stochastic=stochastic, **given)  # type: ignore[arg-type]
-
-
-def predictor(loaded: Sequence[Checkpoint], weights: str | None) -> Predictor:
-    """The network of a checkpoint, or the mixture of several. Raises ConfigError."""
-    from charrnn.errors import ConfigError
-    from charrnn.inference.mixture import Mixture, check_vocabularies
-    from charrnn.inference.network import Inference
-
-    predictors = [Inference(each.header.model, each.weights) for each in loaded]
-    if len(loaded) == 1 and weights is None:
-        return predictors[0]
+def parse_weights(value: str) -> Sequence[float]:
+    """Parse "0.7,0.3" as [0.7, 0.3]. Raises BadParameter."""
     try:
-        shares = [1.0] * len(loaded) if weights is None else [float(each) for each in weights.split(",")]
+        return [float(number) for number in value.split(",")]
     except ValueError as error:
-        raise ConfigError(f"--weights {weights}: it must be numbers, as 0.7,0.3") from error
-    check_vocabularies(
-        [each.path.parent.name for each in loaded], [each.header.vocabulary for each in loaded]
-    )
-    return Mixture(predictors, shares)
+        raise typer.BadParameter(f"{value!r} is not a list of numbers such as 0.7,0.3.") from error
 
 
-def allowed(
-    out: Terminal, vocabulary: Vocabulary, allow: list[str] | None, ban: list[str] | None
-) -> Mask | None:
-    """(V,) what --allow and --ban leave; None is all. Raises ConfigError."""
-    import numpy as np
-
-    from charrnn.errors import ConfigError
-
-    left = np.ones(len(vocabulary), bool)
-    for option, given in (("--allow", allow), ("--ban", ban)):
-        if given is None:
-            continue
-        characters = literal("".join(given))
-        if vocabulary.byte_level and not characters.isascii():
-            raise ConfigError(f"{option} {characters}: the model knows bytes; give ASCII characters alone")
-        if strange := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
-            out.note(f"{option}: {strange!r} would never come: the model does not know it")
-        named = np.array([symbol in characters for symbol in vocabulary.symbols])
-        left &= named if option == "--allow" else ~named
-    return None if left.all() else left
+def parse_delimiter(value: str) -> bytes:
+    r"""Bytes of a delimiter; the escapes \n, \t and \0 are replaced."""
+    for escape, character in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
+        value = value.replace(escape, character)
+    return os.fsencode(value)
 
 
-def stops(vocabulary: Vocabulary, given: Sequence[str]) -> tuple[Stop, ...]:
-    """Stop strings as ids. Raises ConfigError."""
-    from charrnn.errors import ConfigError, UnknownCharacterError
+def _panel(title: str) -> Callable[..., Any]:
+    """Makes options that the help shows under ``title``."""
 
-    found = []
-    for text in map(literal, given):
-        try:
-            found.append(tuple(vocabulary.encode(text).tolist()))
-        except UnknownCharacterError as error:
-            raise ConfigError(f"--stop {text!r} would never come: {error}") from error
-    return tuple(found)
+    def option(description: str, *names: str, **settings: Any) -> Any:
+        return typer.Option(*names, help=description, rich_help_panel=title, **settings)
+
+    return option
 
 
-def copied(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, stack: ExitStack) -> Copied:
-    """Looks for runs of texts in a corpus. Raises CharrnnError when it cannot be read."""
-    import numpy as np
+_prompt, _choice = _panel("Prompt"), _panel("Choosing the next character, in this order")
+_amount, _beam = _panel("Length and number"), _panel("Beam search")
+_state, _output = _panel("Saved state"), _panel("Output")
 
-    from charrnn.text.novel import Run, longest_runs
-    from charrnn.text.vocabulary import code_points
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A checkpoint file, a run's folder or its name; several are mixed. Default: the newest run.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Sequence[float] | None,
+    typer.Option(
+        metavar="0.7,0.3",
+        parser=parse_weights,
+        help="Weight of each checkpoint's probabilities. Default: equal weights.",
+    ),
+]
 
-    origin = Origin([corpus], byte_level=vocabulary.byte_level)
-    opened = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
-    theirs = opened.vocabulary.lookup(code_points(vocabulary.symbols))
+PromptText = Annotated[
+    str | None, _prompt("Continue this text, taken literally.", metavar="TEXT", parser=utf8)
+]
+PromptFile = Annotated[str | None, _prompt("Continue the text of a file, or of stdin.", metavar="PATH|-")]
+PromptLines = Annotated[
+    str | None,
+    _prompt(
+        "Continue each line of a file, or of stdin, in order. Lines can be JSON objects with the prompt as"
+        ' "prompt"; --json keeps their other fields.',
+        metavar="PATH|-",
+    ),
+]
+UnknownCharacters = Annotated[
+    Unknown,
+    _prompt(
+        "Characters of a prompt outside the vocabulary: stop with an error, skip them, or read the nearest"
+        " known character (e for é)."
+    ),
+]
 
-    def runs(texts: Sequence[Text]) -> list[Run]:
-        with out.bar(desc="looking for copies", unit="char", unit_scale=True, total=len(opened.ids)) as bar:
-            return longest_runs([theirs[np.array(text.ids, int)] for text in texts], opened.ids, bar.update)
+Ban = Annotated[list[str] | None, _choice("Never generate these characters.", metavar="CHARS", parser=utf8)]
+Allow = Annotated[list[str] | None, _choice("Only generate these characters.", metavar="CHARS", parser=utf8)]
+Match = Annotated[
+    str | None, _choice("Generate text that matches as a whole, then end.", metavar="REGEX", parser=utf8)
+]
+NoRepeat = Annotated[int, _choice("Never generate the same N characters twice; 0: off.", metavar="N", min=0)]
+RepeatPenalty = Annotated[float, _choice("Divide the probability of recent characters by this; 1: off.")]
+RepeatWindow = Annotated[int, _choice("Number of recent characters, prompt included.", min=1, max=1_000_000)]
+Temperature = Annotated[
+    Ramp | None,
+    _choice(
+        "Below 1: safer, more repetitive; above 1: more varied; 0: always the most probable character."
+        " A:B: from A at the first character to B at the last. Default: 1.",
+        metavar="T|A:B",
+        parser=parse_ramp,
+    ),
+]
+TopK = Annotated[int, _choice("Choose among the K most probable characters; 0: off.")]
+TopP = Annotated[float, _choice("Choose among the fewest most probable characters that sum to P; 1: off.")]
+MinP = Annotated[float, _choice("Choose among characters at least P times as probable as the best; 0: off.")]
+Typical = Annotated[float, _choice("Locally typical sampling with probability mass P; 1: off.")]
 
-    return runs
+Length = Annotated[int, _amount("Maximum number of characters, without the prompt; 0: no limit.", min=0)]
+MinLength = Annotated[int, _amount("Minimum number of characters; --stop and --match end no sooner.", min=0)]
+Stop = Annotated[
+    list[str] | None, _amount("Stop before this string; can be repeated.", metavar="STRING", parser=utf8)
+]
+StopAtNewline = Annotated[bool, _amount("Stop at the end of the line.", "--stop-at-newline")]
+KeepStop = Annotated[bool, _amount("Include the stop string.", "--keep-stop")]
+Count = Annotated[int, _amount("Number of samples for each prompt.", min=1)]
+Seed = Annotated[int | None, _amount("Same seed, same samples. Default: random; printed on stderr.", min=0)]
+Index = Annotated[
+    int,
+    _amount(
+        "Number of the first sample: --index 7 generates number 7 of --count 8 again, equal but for"
+        " rounding; --batch 1 is exact.",
+        min=0,
+    ),
+]
+Batch = Annotated[
+    int,
+    _amount(
+        "Samples generated at once, and prompts read at once; affects speed only: samples are equal but for"
+        " rounding; --batch 1 is exact.",
+        min=1,
+        max=65_536,
+    ),
+]
+
+Beam = Annotated[int | None, _beam("Find the --count most probable texts; draw none.", metavar="WIDTH")]
+LengthPenalty = Annotated[
+    float, _beam("Rank texts by log-probability / ((5 + characters) / 6) ** this; higher: longer texts.")
+]
+Diverse = Annotated[int, _beam("Groups of beams that avoid each other's choices.", metavar="GROUPS")]
+Diversity = Annotated[float, _beam("Penalty, in nats, for repeating another group's choice.")]
+Stochastic = Annotated[bool, _beam("Draw without replacement: no text occurs twice.", "--stochastic")]
+
+SaveState = Annotated[Path | None, _state("Save the state at the end of the sample.", metavar="FILE")]
+LoadState = Annotated[Path | None, _state("Continue from a saved state.", metavar="FILE")]
+
+NoEcho = Annotated[bool, _output("Leave the prompt out of the output.", "--no-echo")]
+Delimiter = Annotated[
+    bytes | None,
+    _output(
+        r"Write this after each of several samples: \n, \t, \0 or any text. Default: \n.",
+        metavar="TEXT",
+        parser=parse_delimiter,
+    ),
+]
+AsJson = Annotated[
+    bool,
+    _output(
+        'Write a JSON line for each sample: {"index", "prompt", "text", "seed", "log_probability",'
+        ' "ended"}, in nats under the unmodified model; with --beam also "score".',
+        "--json",
+    ),
+]
+Scores = Annotated[
+    bool, _output('Add each character\'s log-probability as "log_probabilities"; implies --json.', "--scores")
+]
+Colour = Annotated[
+    bool, _output("Shade characters by surprise, on a terminal or with FORCE_COLOR.", "--colour")
+]
+Novel = Annotated[
+    str | None,
+    _output("Report the longest run copied from a file, folder or catalogue entry.", metavar="TEXT"),
+]
 
 
-def unescaped(delimiter: str) -> bytes:
-    """An argument cannot hold a zero, and hardly a newline."""
-    for escape, meant in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
-        delimiter = delimiter.replace(escape, meant)
-    return os.fsencode(delimiter)
+NEEDS = {
+    "--keep-stop": ("--stop", "--stop-at-newline"),
+    "--repeat-window": ("--repeat-penalty",),
+    "--length-penalty": ("--beam",),
+    "--diverse": ("--beam",),
+    "--diversity": ("--diverse",),
+    "--stochastic": ("--beam",),
+}
+"""Options that have no effect unless one of the others is given."""
+
+CONFLICTS = (
+    (("--prompt", "--prompt-file", "--prompts"), "give only one of them"),
+    (("--save-state", "--prompts"), "a state file holds one sample"),
+    (("--save-state", "--count"), "a state file holds one sample"),
+    (("--stochastic", "--length-penalty"), "samples without replacement are not ranked by length"),
+    (("--json", "--colour"), "JSON has no colours"),
+    (("--json", "--delimiter"), "JSON has one line for each sample"),
+)
+"""Options of which only one may be given, and why."""
+
+NEED_AN_END = ("--count", "--prompts", "--json", "--novel", "--save-state")
+"""Options that need samples that end."""
+
+
+def check_combinations(context: typer.Context) -> None:
+    """Raises ConfigError for options that make no sense together; a default value counts as not given."""
+    values = context.params
+    given = {
+        option.opts[0]
+        for option in context.command.params
+        if option.name in values and values[option.name] not in (option.default, ())
+    }
+    if "--scores" in given:
+        given.add("--json")
+    for option, needed in NEEDS.items():
+        if option in given and given.isdisjoint(needed):
+            raise ConfigError(f"{option} has no effect without {' or '.join(needed)}")
+    for options, reason in CONFLICTS:
+        if len(both := [option for option in options if option in given]) > 1:
+            raise ConfigError(f"{' and '.join(both)}: {reason}")
+    if values["length"] == 0:
+        if given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
+            for option in (option for option in NEED_AN_END if option in given):
+                raise ConfigError(
+                    f"{option}: with --length 0 no sample ends; add --stop, --match or a --length"
+                )
+        if (ramp := values["temperature"]) and ramp.end is not None:
+            raise ConfigError(
+                f"--temperature {ramp.start:g}:{ramp.end:g} needs a --length above 0, over which it changes"
+            )

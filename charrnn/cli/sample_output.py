@@ -1,4 +1,4 @@
-"""How ``charrnn sample`` writes texts: as they are drawn, shaded, or as JSON lines."""
+"""How ``charrnn sample`` writes samples: as text while it is generated, shaded, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import shades
 from charrnn.cli.sample_prompts import Prompt
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from charrnn.text.novel import Run
     from charrnn.text.vocabulary import Vocabulary
 
-SURPRISE = 8.0
-"""Bits of surprise from which on a character is shaded in full."""
+FULL_SHADE = 8.0
+"""Bits of surprise from which on a character has the darkest shade."""
 
 
 @dataclass
-class Text:
-    """One text as it comes: number ``index`` of its seed."""
+class Sample:
+    """One sample while it is generated: number ``index`` of its seed; the other fields are as of Chunk."""
 
     prompt: Prompt
     index: int
@@ -35,191 +35,174 @@ class Text:
     end: Cursor | None = None
     rank: float | None = None
 
-    def add(self, piece: Chunk) -> None:
-        """What is new of it."""
-        self.ids += piece.ids
-        self.scores += piece.scores
-        self.ended, self.end, self.rank = piece.ended, piece.end, piece.rank
+    def add(self, chunk: Chunk) -> None:
+        """Append a chunk."""
+        self.ids += chunk.ids
+        self.scores += chunk.scores
+        self.ended, self.end, self.rank = chunk.ended, chunk.end, chunk.rank
 
 
-Copied = Callable[[Sequence[Text]], "list[Run]"]
-"""The longest run of each that stands in the corpus given."""
+CopyFinder = Callable[[Sequence[Sample]], "list[Run]"]
+"""Finds the longest run of each sample that also occurs in a corpus."""
 
 
-class Writer(Protocol):
-    """Writes texts in order: the first that has not ended as it comes, each when it has ended, then all."""
+@dataclass
+class Writer:
+    """Writes samples in order."""
 
     out: Terminal
+    vocabulary: Vocabulary
+    find_copies: CopyFinder | None
 
-    def come(self, text: Text) -> None:
-        """More of it is there."""
+    def update(self, sample: Sample) -> None:
+        """The first sample that has not ended has grown."""
 
-    def end(self, text: Text) -> None:
-        """All of it is there."""
+    def end(self, sample: Sample) -> None:
+        """A sample has ended, and all before it."""
 
-    def finish(self, texts: Sequence[Text]) -> None:
-        """All texts of a batch have ended."""
+    def finish(self, samples: Sequence[Sample]) -> None:
+        """All samples of a batch have ended."""
 
 
-def deliver(texts: Sequence[Text], pieces: Iterable[Chunk], writer: Writer) -> int:
-    """Texts drawn side by side, written one after the other: how many there were."""
+def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Writer) -> int:
+    """Write samples that are generated at once, one after the other. Returns how many there were."""
     current = 0
-    for piece in pieces:
-        texts[piece.row].add(piece)
+    for chunk in chunks:
+        samples[chunk.row].add(chunk)
         writer.out.keep_up()
-        while current < len(texts) and piece.row <= current:
-            text = texts[current]
-            writer.come(text)
-            if text.ended is None:
+        while current < len(samples) and chunk.row <= current:
+            sample = samples[current]
+            writer.update(sample)
+            if sample.ended is None:
                 break
-            writer.end(text)
-            if text.ended == "stuck":
-                writer.out.note(f"text {text.index} ends early: no character is left that may come")
+            writer.end(sample)
+            if sample.ended == "stuck":
+                writer.out.note(
+                    f"sample {sample.index} ended early: --ban, --allow, --no-repeat or --match exclude every"
+                    " character"
+                )
             current += 1
-    writer.finish(texts[:current])
+    writer.finish(samples[:current])
     writer.out.flush()
     return current
 
 
-class Plain:
-    """Text alone, as it comes; at byte level in whole characters.
+@dataclass
+class TextWriter(Writer):
+    """Writes text alone, as it is generated; at byte level in whole characters.
 
-    delimiter  written after each; None where there is but one
-    echo       whether the prompt stands before it
+    delimiter  written after each sample; None for a single sample
+    echo       whether the prompt is written before each sample
     colour     whether characters are shaded by surprise
     """
 
-    def __init__(
-        self,
-        out: Terminal,
-        vocabulary: Vocabulary,
-        delimiter: bytes | None,
-        echo: bool,
-        colour: bool,
-        copied: Copied | None,
-    ) -> None:
-        self.out, self.vocabulary, self.delimiter = out, vocabulary, delimiter
-        self.echo, self.colour, self.copied = echo, colour, copied
-        self._begun = False
-        self._written = 0
-        self._held = b""
-        byte_level = vocabulary.byte_level
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace" if byte_level else "surrogatepass")
-        self._surprise = 0.0
+    delimiter: bytes | None
+    echo: bool
+    colour: bool
+    _started: bool = False
+    _written: int = 0
+    _surprise: float = 0.0  # bits, of the bytes that the decoder holds back
 
-    def come(self, text: Text) -> None:
-        """Write what is new; what is written is forgotten, but for those that look for copies."""
-        if not self._begun:
-            self._begun = True
+    def __post_init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def update(self, sample: Sample) -> None:
+        """Write what is new, and drop it where no search for copies needs it: a sample can be endless."""
+        if not self._started:
+            self._started = True
             if self.echo:
-                self.out.write(self.vocabulary.decode_bytes(text.prompt.ids))
-        new = text.ids[self._written :]
+                self.out.write(self.vocabulary.decode_bytes(sample.prompt.ids))
+        ids, scores = sample.ids[self._written :], sample.scores[self._written :]
         if self.colour:
-            self._shade(new, text.scores[self._written :])
-        elif new:
-            self._write(self.vocabulary.decode_bytes(new))
-        if self.copied is None:
-            text.ids.clear()
-            text.scores.clear()
+            self._shade(ids, scores)
+        elif ids:
+            self._write(self._decode(ids))
+        if self.find_copies is None:
+            sample.ids.clear()
+            sample.scores.clear()
         else:
-            self._written = len(text.ids)
+            self._written = len(sample.ids)
 
-    def end(self, text: Text) -> None:
+    def end(self, sample: Sample) -> None:
         """Write what was held back, and the delimiter."""
-        self.out.write(self._held + (self.delimiter or b""))
-        self._held, self._begun, self._written = b"", False, 0
-        self._decoder.reset()
-        self._surprise = 0.0
+        self._write(self._decoder.decode(b"", final=True))
+        self.out.write(self.delimiter or b"")
+        self._started, self._written, self._surprise = False, 0, 0.0
 
-    def finish(self, texts: Sequence[Text]) -> None:
-        """Tell of each what it has copied."""
-        if self.copied is None:
+    def finish(self, samples: Sequence[Sample]) -> None:
+        """Report what each sample copies."""
+        if self.find_copies is None:
             return
-        self.out.finish()  # a terminal's line, before stderr speaks
-        for text, run in zip(texts, self.copied(texts), strict=True):
-            which = f"text {text.index}: " if self.delimiter is not None else ""
+        self.out.finish()  # ends a terminal's line before stderr is written
+        for sample, run in zip(samples, self.find_copies(samples), strict=True):
+            prefix = f"sample {sample.index}: " if self.delimiter is not None else ""
             if not run.length:
-                self.out.note(f"{which}nothing of it stands in the corpus")
+                self.out.note(f"{prefix}no character of it occurs in the corpus")
                 continue
-            shown = self.vocabulary.decode(text.ids[run.start : run.start + run.length])
+            copy = self.vocabulary.decode(sample.ids[run.start : run.start + run.length])
             self.out.note(
-                f"{which}the longest run copied has {run.length:,} of {len(text.ids):,} characters, at"
-                f" {run.found:,} of the corpus: {shown if len(shown) <= 60 else shown[:59] + '…'!r}"
+                f"{prefix}longest copied run: {run.length:,} of {len(sample.ids):,} characters, at"
+                f" {run.found:,} of the corpus: {copy if len(copy) <= 60 else copy[:59] + '…'!r}"
             )
 
-    def _write(self, data: bytes) -> None:
+    def _decode(self, ids: list[int]) -> str:
+        """The characters that these ids complete."""
         if self.vocabulary.byte_level:
-            data = self._held + data
-            whole = len(data) - unfinished(data)
-            data, self._held = data[:whole], data[whole:]
-        if data:
-            self.out.write(data)
+            return self._decoder.decode(self.vocabulary.decode_bytes(ids))
+        return self.vocabulary.decode(ids)
+
+    def _write(self, text: str) -> None:
+        if text:
+            errors = "surrogateescape" if self.vocabulary.byte_level else "surrogatepass"
+            self.out.write(text.encode("utf-8", errors))
 
     def _shade(self, ids: Sequence[int], scores: Sequence[float]) -> None:
-        for id, score in zip(ids, scores, strict=True):
+        for symbol_id, score in zip(ids, scores, strict=True):
             self._surprise -= score / math.log(2)
-            for character in self._decoder.decode(self.vocabulary.decode_bytes([id])):
-                value = -min(1.0, self._surprise / SURPRISE)
-                self.out.write(shades.shaded(character, value).encode("utf-8", "replace"))
+            for character in self._decode([symbol_id]):
+                shade = -min(1.0, self._surprise / FULL_SHADE)
+                self.out.write(shades.shaded(character, shade).encode("utf-8", "replace"))
                 self._surprise = 0.0
 
 
-class Lines:
-    """A JSON line for each text.
+@dataclass
+class JsonWriter(Writer):
+    """Writes a JSON line for each sample, with each character's log-probability if ``with_scores``."""
 
-    every   whether each character's log-probability is in it
-    """
+    with_scores: bool
 
-    def __init__(self, out: Terminal, vocabulary: Vocabulary, every: bool, copied: Copied | None) -> None:
-        self.out, self.vocabulary, self.every, self.copied = out, vocabulary, every, copied
+    def end(self, sample: Sample) -> None:
+        """Write the line, unless copies are still to be found."""
+        if self.find_copies is None:
+            self._write(sample, None)
 
-    def come(self, text: Text) -> None:
-        """A line waits for its text to end."""
+    def finish(self, samples: Sequence[Sample]) -> None:
+        """Write the lines with what each sample copies."""
+        if self.find_copies is not None:
+            for sample, run in zip(samples, self.find_copies(samples), strict=True):
+                self._write(sample, run)
 
-    def end(self, text: Text) -> None:
-        """Write it, unless it waits for what is copied."""
-        if self.copied is None:
-            self._write(text, None)
-
-    def finish(self, texts: Sequence[Text]) -> None:
-        """Write them with what each has copied."""
-        if self.copied is not None:
-            for text, run in zip(texts, self.copied(texts), strict=True):
-                self._write(text, run)
-
-    def _write(self, text: Text, run: Run | None) -> None:
+    def _write(self, sample: Sample, run: Run | None) -> None:
         from charrnn.files import json_line
 
-        line: dict[str, Any] = text.prompt.fields | {
-            "index": text.index,
-            "prompt": text.prompt.text,
-            "text": self.vocabulary.decode(text.ids),
-            "seed": text.seed,
-            "log_probability": _number(math.fsum(text.scores)),
-            "ended": text.ended,
+        line: dict[str, Any] = sample.prompt.fields | {
+            "index": sample.index,
+            "prompt": sample.prompt.text,
+            "text": self.vocabulary.decode(sample.ids),
+            "seed": sample.seed,
+            "log_probability": _number(math.fsum(sample.scores)),
+            "ended": sample.ended,
         }
-        if text.rank is not None:
-            line["score"] = _number(text.rank)
-        if self.every:
-            line["log_probabilities"] = [_number(score) for score in text.scores]
+        if sample.rank is not None:
+            line["score"] = _number(sample.rank)
+        if self.with_scores:
+            line["log_probabilities"] = [_number(score) for score in sample.scores]
         if run is not None:
-            copied = self.vocabulary.decode(text.ids[run.start : run.start + run.length])
-            line["copied"] = {**run._asdict(), "text": copied}
+            copy = self.vocabulary.decode(sample.ids[run.start : run.start + run.length])
+            line["copied"] = {"length": run.length, "start": run.start, "found": run.found, "text": copy}
         self.out.write(json_line(line))
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no infinity; and the digits in which batches of other sizes differ are of no use."""
+    """A log-probability for JSON, which has no infinity; rounded, because batches differ by rounding."""
     return round(value, 4) if math.isfinite(value) else None
-
-
-def unfinished(data: bytes) -> int:
-    """How many bytes at the end begin a character of UTF-8 that is not whole."""
-    for back in range(1, min(3, len(data)) + 1):
-        byte = data[-back]
-        if byte >= 0xC2:
-            length = 2 + (byte >= 0xE0) + (byte >= 0xF0)
-            return back if back < length and byte <= 0xF4 else 0
-        if byte < 0x80:
-            return 0
-    return 0
