@@ -643,3 +643,23 @@ def test_the_locale_changes_nothing(run: Path) -> None:
     for settings in ({"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         command = [sys.executable, "-m", "charrnn", "sample", *arguments]
         assert subprocess.check_output(command, env=os.environ | settings) == expected
+
+
+# --- the documentation ---
+
+
+@pytest.mark.slow
+def test_every_example_of_the_sampling_page_runs(run: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sampling.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for name in ("novels", "code"):
+        model(name, "\n" + "".join(map(chr, range(32, 127))))
+    # The shell says what the arguments are; the commands run here.
+    shell = 'charrnn() { printf "%s\\0" "$@" "" >> commands; }; jq() { cat; }\n'
+    subprocess.run(["bash", "-ec", shell + "".join(blocks)], input=b"hello\n", check=True)
+    commands = Path("commands").read_text().removesuffix("\0\0").split("\0\0")
+    assert len(commands) == page.count("\ncharrnn ") + page.count("\n  charrnn ")
+    for command in commands:
+        done = charrnn(*command.split("\0"), "--length", "220")
+        assert done.status == 0, (command, done.err)
+        assert done.out

@@ -119,7 +119,7 @@ Temperature = Annotated[
     Ramp | None,
     _choice(
         "Below 1: safer, more repetitive; above 1: more varied; 0: always the most probable character."
-        " A:B: from A at the first character to B at the last. Default: 1.",
+        " A:B changes from A at the first character to B at the last. Default: 1.",
         metavar="T|A:B",
         parser=parse_ramp,
     ),
@@ -156,7 +156,7 @@ Batch = Annotated[
     ),
 ]
 
-Beam = Annotated[int | None, _beam("Find the --count most probable texts; draw none.", metavar="WIDTH")]
+Beam = Annotated[int | None, _beam("Search for the --count most probable texts.", metavar="WIDTH")]
 LengthPenalty = Annotated[
     float, _beam("Rank texts by log-probability / ((5 + characters) / 6) ** this; higher: longer texts.")
 ]
