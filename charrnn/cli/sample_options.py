@@ -58,7 +58,7 @@ def parse_delimiter(value: str) -> bytes:
 
 
 def _panel(title: str) -> Callable[..., Any]:
-    """Makes options that the help shows under ``title``."""
+    """A function that makes options; the help lists them under ``title``."""
 
     def option(description: str, *names: str, **settings: Any) -> Any:
         return typer.Option(*names, help=description, rich_help_panel=title, **settings)
@@ -88,7 +88,8 @@ Weights = Annotated[
 ]
 
 PromptText = Annotated[
-    str | None, _prompt("Continue this text, taken literally.", metavar="TEXT", parser=utf8)
+    str | None,
+    _prompt("Continue this text; backslashes have no special meaning.", metavar="TEXT", parser=utf8),
 ]
 PromptFile = Annotated[str | None, _prompt("Continue the text of a file, or of stdin.", metavar="PATH|-")]
 PromptLines = Annotated[
