@@ -78,6 +78,16 @@ def test_the_batch_size_changes_samples_by_rounding_only(run: Path, batch: str) 
         assert one["log_probability"] == pytest.approx(other["log_probability"], abs=1e-3)
 
 
+def test_one_sample_at_a_time_uses_one_thread(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr("charrnn.cli.sample.one_thread", lambda: calls.append(None))
+    sample("--length", "1")
+    sample("--length", "1", "--count", "2", "--batch", "1")
+    assert len(calls) == 2
+    sample("--length", "1", "--count", "2")
+    assert len(calls) == 2
+
+
 def test_a_delimiter_follows_each_of_several_samples_and_no_single_one(run: Path) -> None:
     assert sample("--length", "5").text.count("|") == 0
     texts = sample("--count", "3", "--length", "5", "--delimiter", r"|\n\0").text.split("|\n\0")
@@ -88,25 +98,25 @@ def test_a_delimiter_follows_each_of_several_samples_and_no_single_one(run: Path
 def test_each_line_of_prompts_is_continued_in_order(run: Path) -> None:
     prompts = ["the cat", "", "no", "she said"]
     Path("prompts").write_text("\n".join(prompts) + "\n")
-    found = lines("--prompts", "prompts", "--length", "9", "--batch", "1")
-    assert [line["prompt"] for line in found] == prompts
-    assert [line["index"] for line in found] == [0, 1, 2, 3]
-    for line in found:
+    results = lines("--prompts", "prompts", "--length", "9", "--batch", "1")
+    assert [line["prompt"] for line in results] == prompts
+    assert [line["index"] for line in results] == [0, 1, 2, 3]
+    for line in results:
         arguments = ("--prompt", line["prompt"], "--index", str(line["index"]), "--length", "9")
         assert lines(*arguments)[0] == line
     windows = Path("prompts").read_bytes().replace(b"\n", b"\r\n")
     piped = sample("--prompts", "-", "--length", "9", "--batch", "1", stdin=windows)
-    assert piped.text == "".join(line["prompt"] + line["text"] + "\n" for line in found)
+    assert piped.text == "".join(line["prompt"] + line["text"] + "\n" for line in results)
 
 
 def test_prompts_from_json_lines_keep_their_other_fields(run: Path) -> None:
     rows = [{"id": 1, "prompt": "the", "tags": ["é"]}, {"prompt": "a\ncat", "id": None, "text": "old"}]
     stdin = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    found = lines("--prompts", "-", "--count", "2", "--length", "4", stdin=stdin)
-    assert [line["id"] for line in found] == [1, 1, None, None]
-    assert found[0]["tags"] == ["é"]
-    assert [line["prompt"] for line in found] == ["the", "the", "a\ncat", "a\ncat"]
-    assert all(len(line["text"]) == 4 for line in found)
+    results = lines("--prompts", "-", "--count", "2", "--length", "4", stdin=stdin)
+    assert [line["id"] for line in results] == [1, 1, None, None]
+    assert results[0]["tags"] == ["é"]
+    assert [line["prompt"] for line in results] == ["the", "the", "a\ncat", "a\ncat"]
+    assert all(len(line["text"]) == 4 for line in results)
     for second in (
         '{"id": 2}',
         '{"prompt": 2}',
@@ -231,11 +241,11 @@ def test_match_generates_only_text_that_matches(run: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--beam", "4"), ("--count", "3")], ids=" ".join)
 def test_a_sample_without_allowed_characters_ends_early(run: Path, options: tuple[str, ...]) -> None:
     arguments = ("--no-repeat", "1", "--length", "100", *options)
-    found = lines(*arguments)
-    assert {line["ended"] for line in found} == {"stuck"}
-    assert all(len(set(line["text"])) == len(line["text"]) > 1 for line in found)
+    results = lines(*arguments)
+    assert {line["ended"] for line in results} == {"stuck"}
+    assert all(len(set(line["text"])) == len(line["text"]) > 1 for line in results)
     note = "ended early: --ban, --allow, --no-repeat or --match exclude every character"
-    assert sample(*arguments).err.count(note) == len(found)
+    assert sample(*arguments).err.count(note) == len(results)
 
 
 def test_ban_and_allow_can_be_given_several_times(run: Path) -> None:
@@ -247,35 +257,35 @@ def test_ban_and_allow_can_be_given_several_times(run: Path) -> None:
 
 
 def test_a_search_writes_the_best_first(run: Path) -> None:
-    found = lines("--beam", "6", "--count", "6", "--length", "8", "--length-penalty", "0")
-    scores = [line["score"] for line in found]
+    results = lines("--beam", "6", "--count", "6", "--length", "8", "--length-penalty", "0")
+    scores = [line["score"] for line in results]
     assert scores == sorted(scores, reverse=True)
-    assert all(line["seed"] is None for line in found)
-    for line in found:
+    assert all(line["seed"] is None for line in results)
+    for line in results:
         assert line["log_probability"] == pytest.approx(line["score"], abs=1e-4)
-    assert sample("--beam", "6", "--length", "8").text == found[0]["text"]
+    assert sample("--beam", "6", "--length", "8").text == results[0]["text"]
     greedy = sample("--temperature", "0", "--length", "30").text
     assert sample("--beam", "1", "--length", "30").text == greedy
 
 
 def test_each_prompt_has_its_own_search(run: Path) -> None:
-    found = lines("--prompts", "-", "--beam", "3", "--count", "2", "--length", "5", stdin=b"the\ncat\n")
-    assert [(line["index"], line["prompt"]) for line in found] == [
+    results = lines("--prompts", "-", "--beam", "3", "--count", "2", "--length", "5", stdin=b"the\ncat\n")
+    assert [(line["index"], line["prompt"]) for line in results] == [
         (0, "the"),
         (1, "the"),
         (2, "cat"),
         (3, "cat"),
     ]
     alone = lines("--prompt", "cat", "--beam", "3", "--count", "2", "--length", "5")
-    assert [line["text"] for line in found[2:]] == [line["text"] for line in alone]
+    assert [line["text"] for line in results[2:]] == [line["text"] for line in alone]
 
 
 def test_samples_without_replacement_depend_on_the_seed_and_the_index(run: Path) -> None:
     arguments = ("--beam", "8", "--stochastic", "--count", "8", "--length", "3")
-    found = [line["text"] for line in lines(*arguments)]
-    assert len(set(found)) == 8
-    assert [line["text"] for line in lines(*arguments)] == found
-    assert [line["text"] for line in lines(*arguments, "--index", "1")] != found
+    results = [line["text"] for line in lines(*arguments)]
+    assert len(set(results)) == 8
+    assert [line["text"] for line in lines(*arguments)] == results
+    assert [line["text"] for line in lines(*arguments, "--index", "1")] != results
 
 
 def test_a_search_that_finds_too_few_texts_says_so(run: Path) -> None:
@@ -434,9 +444,9 @@ EVERY = "".join(map(chr, [*range(0x20), 0x22, 0x5C, 0x7F, 0x85, 0xA0, 0x2028, 0x
 
 def test_json_lines_are_valid_for_every_character(run: Path) -> None:
     model("every", EVERY)
-    found = lines("every", "--count", "20", "--length", "50", "--temperature", "3")
-    assert set("".join(line["text"] for line in found)) == set(EVERY)
-    assert all(len(line["text"]) == 50 for line in found)
+    results = lines("every", "--count", "20", "--length", "50", "--temperature", "3")
+    assert set("".join(line["text"] for line in results)) == set(EVERY)
+    assert all(len(line["text"]) == 50 for line in results)
 
 
 def test_a_byte_model_writes_whole_characters_only(run: Path) -> None:
