@@ -89,7 +89,7 @@ def test_one_sample_at_a_time_uses_one_thread(run: Path, monkeypatch: pytest.Mon
 
 
 def test_a_delimiter_follows_each_of_several_samples_and_no_single_one(run: Path) -> None:
-    assert sample("--length", "5").text.count("|") == 0
+    assert len(sample("--length", "5").text) == len(sample("--length", "5", "--delimiter", "|").text) == 5
     texts = sample("--count", "3", "--length", "5", "--delimiter", r"|\n\0").text.split("|\n\0")
     assert [len(text) for text in texts] == [5, 5, 5, 0]
     assert sample("--count", "2", "--length", "4", "--allow", "a").text == "aaaa\naaaa\n"
@@ -104,7 +104,7 @@ def test_each_line_of_prompts_is_continued_in_order(run: Path) -> None:
     for line in results:
         arguments = ("--prompt", line["prompt"], "--index", str(line["index"]), "--length", "9")
         assert lines(*arguments)[0] == line
-    windows = Path("prompts").read_bytes().replace(b"\n", b"\r\n")
+    windows = b"\xef\xbb\xbf" + Path("prompts").read_bytes().replace(b"\n", b"\r\n")
     piped = sample("--prompts", "-", "--length", "9", "--batch", "1", stdin=windows)
     assert piped.text == "".join(line["prompt"] + line["text"] + "\n" for line in results)
 
@@ -175,7 +175,8 @@ def test_characters_outside_the_vocabulary_are_refused_or_skipped_or_replaced(ru
     skipped = sample("--prompt", "the\u2603 cat", "--unknown", "skip", "--length", "1")
     assert skipped.text.startswith("the cat")
     assert "'☃' is not in the vocabulary: skipped" in skipped.err.splitlines()
-    near = sample("--prompt", "“Thé cat À”", "--unknown", "nearest", "--length", "1")
+    batches = ("--count", "2", "--batch", "1")
+    near = sample("--prompt", "“Thé cat À”", "--unknown", "nearest", "--length", "1", *batches)
     assert near.text.startswith('"thé cat a"')
     assert near.err.count("'À' is not in the vocabulary: read as 'a'") == 1
     assert "☃" in refusal("--prompt", "☃", "--unknown", "nearest")
@@ -251,6 +252,11 @@ def test_a_sample_without_allowed_characters_ends_early(run: Path, options: tupl
 def test_ban_and_allow_can_be_given_several_times(run: Path) -> None:
     assert not set("abe") & set(sample("--ban", "a", "--ban", "be", "--length", "300").text)
     assert set(sample("--allow", "a", "--allow", "t", "--length", "100").text) == set("at")
+
+
+def test_a_strong_repeat_penalty_excludes_the_characters_of_its_window(run: Path) -> None:
+    text = sample("--repeat-penalty", "1e30", "--repeat-window", "3", "--length", "200").text
+    assert all(len(set(text[start : start + 4])) == 4 for start in range(len(text) - 3))
 
 
 # --- beams ---
@@ -412,7 +418,7 @@ def test_colour_shades_a_terminal_and_not_a_pipe(run: Path, monkeypatch: pytest.
     plain = sample("--length", "30").text
     assert sample("--length", "30", "--colour").text == plain
     painted = sample("--length", "30", "--colour", tty=True).text
-    assert "\x1b[" in painted
+    assert len(set(re.findall(r"\x1b\[[\d;]*m", painted)[-30:])) > 2, "shades differ to the end"
     bare = re.sub(r"\x1b\[[\d;]*m", "", painted).replace("\u23ce", "")
     assert bare.rstrip("\n") == plain.rstrip("\n")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -433,6 +439,7 @@ def test_novel_reports_the_longest_copied_run(run: Path) -> None:
     assert not any(drawn[at : at + longer] in corpus for at in range(60 - longer + 1))
     done = sample("--length", "60", "--count", "2", "--novel", "corpus.txt")
     assert done.err.count("longest copied run: ") == 2
+    assert done.out == sample("--length", "60", "--count", "2").out
     Path("other.txt").write_text("0123")
     assert "no character of it occurs in the corpus" in sample("--length", "9", "--novel", "other.txt").err
 
