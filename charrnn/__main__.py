@@ -5,7 +5,7 @@ import sys
 
 
 def entry() -> None:
-    """Run the command line; Ctrl-C is stop_on_signals from the first import on."""
+    """Run the command line and exit with its status; Ctrl-C exits with 130 even during the first imports."""
     try:
         from charrnn.cli import main
 
@@ -14,7 +14,7 @@ def entry() -> None:
         status = 130
     try:
         sys.exit(status)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a second Ctrl-C
         os._exit(130)
 
 

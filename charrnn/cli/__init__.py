@@ -1,4 +1,4 @@
-"""The command line: one file a command. Importing this imports no array library."""
+"""The command line: one file per command. Importing it imports no array library."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import typer
 
 import charrnn
 from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
-from charrnn.cli.terminal import OutputClosed, Stopped, Terminal
+from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, is_main_process
 from charrnn.errors import CharrnnError, ConfigError
 
 app = typer.Typer(
     name="charrnn",
-    help="Learn to write like a text, character by character; then sample, and look inside.",
+    help="Train a model that imitates your text, character by character; sample from it, and look inside it.",
     epilog=(
-        "Exit status: 0 done, 1 a mistake in files, values or what goes together, 2 an option or argument"
-        " that is none, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
+        "Exit status: 0 success, 1 a wrong file, value or combination of options, 2 an unknown option or"
+        " argument, or a value that cannot be read, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     ),
     add_completion=True,
     no_args_is_help=True,
@@ -32,7 +32,7 @@ app.command("info")(info.info)
 app.add_typer(corpus.app, name="corpus")
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"charrnn {charrnn.__version__}")
         raise typer.Exit
@@ -41,50 +41,48 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
 
 
 def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -> int:
-    """Run one command; its exit status. The one place where errors become lines."""
+    """Run one command and return its exit status. Only here do errors become lines."""
     terminal = terminal or Terminal.of_process()
     try:
-        try:
-            code = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
-            terminal.finish()
-            return int(code or 0)
-        finally:
-            terminal.end_bars()
-    except OutputClosed:
-        return 0  # the reader has what it wanted
-    except SystemExit:
-        terminal.forget_stdout()  # the framework's own answer to a pipe that is closed on its help
-        return 0
-    except Stopped as stopped:
-        terminal.note(str(stopped))
-        return stopped.status
-    except KeyboardInterrupt:
-        return 130
-    except MemoryError:
-        terminal.note("charrnn: not enough memory")
-        return 1
-    except CharrnnError as error:
-        if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":
-            return 1  # under torchrun all processes were told the same; the first one speaks
-        terminal.note(f"charrnn: {error}")
-        return 1
-    except OSError as error:
-        # A file system that refuses, wherever it does, is never a bug of ours.
-        terminal.forget_stdout()
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        terminal.note(f"charrnn: {where}{error.strerror or error}")
-        return 1
-    except typer.TyperException as error:
-        told = getattr(error, "format_message", error.__str__)
-        message = " ".join(told().split())
-        where = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        if message:
-            terminal.note(f"charrnn: {message} (see {where} --help)")
-        return int(getattr(error, "exit_code", 2))
+        status = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
+        terminal.finish()
+        return int(status or 0)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        terminal.end_bars()
+        if isinstance(error, (SystemExit, OSError)):
+            terminal.discard_stdout()  # what it still buffers could not be written at the exit either
+        message, status = _message_and_status(error)
+        same_everywhere = isinstance(error, (ConfigError, Stopped, typer.TyperException))
+        if message and (is_main_process() or not same_everywhere):
+            terminal.note(message)
+        return status
+
+
+def _message_and_status(error: BaseException) -> tuple[str, int]:
+    """The line to print and the exit status. Raises the error again if it is a bug."""
+    match error:
+        case OutputClosed() | SystemExit():  # the reader has gone; typer exits when a help text has no reader
+            return "", 0
+        case KeyboardInterrupt():
+            return "", 130
+        case Stopped():
+            return str(error), error.status
+        case MemoryError():
+            return "charrnn: not enough memory", 1
+        case CharrnnError():
+            return f"charrnn: {error}", 1
+        case OSError():  # a file system that refuses is no bug
+            path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+            return f"charrnn: {path}{error.strerror or error}", 1
+        case typer.TyperException():
+            message = " ".join(error.format_message().split())
+            command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
+            return message and f"charrnn: {message} (see {command} --help)", error.exit_code
+    raise error

@@ -1,4 +1,4 @@
-"""``charrnn corpus``: the texts known by name."""
+"""``charrnn corpus``: the texts of the catalogue."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import CorporaOption, corpora_folder, fetch_corpus, terminal
+from charrnn.cli.options import CorporaOption, corpora_folder, terminal
+from charrnn.cli.text_source import fetch_corpus
 
-app = typer.Typer(help="The texts known by name: list them, get one.", no_args_is_help=True)
+app = typer.Typer(help="List the texts of the catalogue, or download one.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="A name from `charrnn corpus list`.")]
 
 
 @app.command("list")
 def list_(context: typer.Context, corpora: CorporaOption = None) -> None:
-    """List the catalogue: name, size, whether it is here, what it is."""
+    """List the texts: name, size, whether the text is on this machine, licence, description."""
     from charrnn.text import catalog
 
     folder = corpora_folder(corpora)
@@ -32,12 +35,8 @@ def list_(context: typer.Context, corpora: CorporaOption = None) -> None:
 
 
 @app.command("get")
-def get(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A name that `charrnn corpus list` shows.")],
-    corpora: CorporaOption = None,
-) -> None:
-    """Fetch a text, check it, and print its path."""
+def get(context: typer.Context, name: NameArgument, corpora: CorporaOption = None) -> None:
+    """Download a text, check its hash, and print its path."""
     from charrnn.text import catalog
 
     out = terminal(context)

@@ -1,6 +1,6 @@
-"""The terminal as a value: where bytes come from and go to, and who is looking.
+"""The terminal as a value: stdin, stdout, stderr, and whether a person is at each of them.
 
-stdout carries the product alone; everything else goes to stderr. Tests put their own streams here.
+stdout carries the product alone; everything else goes to stderr. Tests pass streams of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -21,156 +21,132 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 FLUSH_SECONDS = 0.2
-"""In a pipe, output waits no longer than about this (half a second is promised)."""
+"""Output to a pipe is flushed about this often."""
 
 
 class OutputClosed(Exception):
-    """Whoever was reading stdout has gone, as ``head`` does."""
+    """The reader of stdout has gone, as ``head`` does."""
 
 
 class Stopped(Exception):
-    """The work was stopped politely: what to say, and the exit status."""
+    """A signal ended the work, and the results were saved: the message to print and the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
+def is_main_process() -> bool:
+    """Whether this process prints for all: under torchrun every process runs the same command."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def printable(text: str) -> str:
-    """Text that neither breaks a line nor steers a terminal: the rest as escapes."""
+    """The text with every unprintable character escaped: it can neither break a line nor steer a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _forget(stream: IO[Any]) -> None:
-    """What a stream still holds goes nowhere, quietly, when the interpreter flushes it."""
-    with contextlib.suppress(OSError, ValueError):  # a stream without a file behind it needs nothing
+def _discard(stream: IO[Any]) -> None:
+    """Send what is still in the stream's buffer to the null device, so that the last flush cannot fail."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Closed(io.RawIOBase):
-    """A standard output that is not there."""
-
-    def writable(self) -> bool:
-        return True
+class _ClosedOutput(io.RawIOBase):
+    """A standard output that was closed before the process started."""
 
     def write(self, data: object) -> int:
         raise OSError(errno.EBADF, "it is closed")
 
 
-class IgnoringErrors:
-    """A standard error that may go away: notes are for eyes, and without eyes the work goes on."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        with self._whatever():
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._whatever():
-            self.stream.flush()
-
-    @contextlib.contextmanager
-    def _whatever(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError):
-            _forget(self.stream)
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-
 @dataclass
 class Terminal:
-    """stdin and stdout are bytes, stderr is text; ``*_tty`` says whether a person is there."""
+    """stdin and stdout carry bytes, stderr carries text; ``*_tty`` says whether a person is there."""
 
     stdin: BinaryIO
     stdout: IO[bytes]
-    stderr: IO[str] | IgnoringErrors
+    stderr: IO[str]
     stdin_tty: bool = False
     stdout_tty: bool = False
     stderr_tty: bool = False
     clock: Callable[[], float] = time.monotonic
-    outlives_reader: bool = False  # whether the work goes on when stdout's reader has gone
-    _flushed: float = field(default=0.0, init=False)
-    _last: bytes = field(default=b"", init=False)
+    outlives_reader: bool = False  # whether the work goes on after the reader of stdout has gone
+    _flush_time: float = field(default=0.0, init=False)
+    _last_byte: bytes = field(default=b"", init=False)
     _bars: list[tqdm[Any]] = field(default_factory=list, init=False)
 
     @classmethod
     def of_process(cls) -> Terminal:
-        """The real one."""
+        """The terminal of this process."""
         return cls(
             stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
-            stdout=cast(IO[bytes], sys.stdout.buffer if sys.stdout else _Closed()),
-            stderr=IgnoringErrors(sys.stderr or io.StringIO()),
+            stdout=cast(IO[bytes], sys.stdout.buffer if sys.stdout else _ClosedOutput()),
+            stderr=sys.stderr or io.StringIO(),
             stdin_tty=bool(sys.stdin) and sys.stdin.isatty(),
             stdout_tty=bool(sys.stdout) and sys.stdout.isatty(),
             stderr_tty=bool(sys.stderr) and sys.stderr.isatty(),
         )
 
     def write(self, data: bytes) -> None:
-        """Product to stdout: at once to a person, within FLUSH_SECONDS into a pipe.
+        """Write to stdout: a person sees it at once, a pipe gets it within FLUSH_SECONDS.
 
-        Raises OutputClosed when the reader has gone, CharrnnError when the disk is full.
+        Raises OutputClosed when the reader has gone, CharrnnError when stdout cannot be written.
         """
         try:
             self.stdout.write(data)
         except OSError as error:
             self._write_failed(error)
-        self._last = data[-1:] or self._last
+        self._last_byte = data[-1:] or self._last_byte
         self.keep_up()
 
     def keep_up(self) -> None:
-        """Flush what has waited long enough: for work that goes on without writing. Raises as ``write``."""
-        if self.stdout_tty or self.clock() - self._flushed >= FLUSH_SECONDS:
+        """Flush stdout if the last flush is too long ago. Raises as ``write``."""
+        if self.stdout_tty or self.clock() - self._flush_time >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Nothing waits any longer: before work that may take its time. Raises as ``write``."""
+        """Flush stdout, e.g. before slow work. Raises as ``write``."""
         try:
             self.stdout.flush()
         except OSError as error:
             self._write_failed(error)
-        self._flushed = self.clock()
+        self._flush_time = self.clock()
 
     def finish(self) -> None:
-        """All is written. A person's prompt starts on a line of its own. Raises as ``write``."""
-        if self.stdout_tty and self._last not in (b"", b"\n"):
+        """Flush stdout at the end; in a terminal, end its last line first. Raises as ``write``."""
+        if self.stdout_tty and self._last_byte not in (b"", b"\n"):
             self.write(b"\n")
         self.flush()
 
     def _write_failed(self, error: OSError) -> None:
-        """Stdout takes no more. Raises what it amounts to."""
-        self.forget_stdout()
+        """Raise what a write error of stdout means; nothing where the work outlives the reader."""
+        self.discard_stdout()
         if not isinstance(error, BrokenPipeError):
             raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
         if not self.outlives_reader:
             raise OutputClosed from error
 
-    def forget_stdout(self) -> None:
-        """What stdout still holds goes nowhere."""
-        _forget(self.stdout)
+    def discard_stdout(self) -> None:
+        """Drop what stdout still buffers."""
+        _discard(self.stdout)
 
     def muted(self) -> Terminal:
-        """A terminal that says nothing: for the processes of a group that do not lead."""
+        """A terminal that prints nothing."""
         return Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
-        """A line for eyes, to stderr, above any bar; what is not printable in it is escaped."""
+        """Print a line to stderr, above any progress bar, with unprintable characters escaped."""
         line = printable(line)
-        if self._bars:
-            self._bars[-1].write(line, file=self.stderr)
-        else:
-            print(line, file=self.stderr, flush=True)
+        try:
+            if self._bars:
+                self._bars[-1].write(line, file=self.stderr)
+            else:
+                print(line, file=self.stderr, flush=True)
+        except (OSError, ValueError):  # the work goes on when nobody can read about it
+            _discard(self.stderr)
 
     def bar(self, **settings: Any) -> tqdm[Any]:
-        """A progress bar on stderr; without a person there it stays silent."""
+        """A progress bar on stderr; it shows nothing where no person is there."""
         from tqdm import tqdm
 
         bar = tqdm(file=self.stderr, disable=not self.stderr_tty, dynamic_ncols=True, leave=False, **settings)
@@ -179,7 +155,7 @@ class Terminal:
         return bar
 
     def end_bars(self) -> None:
-        """Take all bars away."""
+        """Remove all progress bars."""
         for bar in self._bars:
             bar.close()
         self._bars.clear()

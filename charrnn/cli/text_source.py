@@ -1,26 +1,30 @@
-"""Where a run's text comes from: files, folders, stdin, the catalogue."""
+"""Reads the text of a run: files, folders, stdin, the catalogue."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.options import fetch_corpus
 from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
-    from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
     from charrnn.text.sources import Source
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run's text came from, so that ``--resume`` finds it again."""
+    """Where the text of a run comes from; checkpoints record it, so that --resume finds the text again.
+
+    texts   files, folders, catalogue names, or "-" for stdin; none: the catalogue's default
+    """
 
     texts: list[str]
     glob: str = "*"
@@ -29,95 +33,110 @@ class Origin:
     newlines: str = "lf"
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any], given: list[str] | None) -> Origin:
-        """What a run recorded; texts that are given now stand for those it names. Raises ConfigError."""
-        from charrnn.errors import ConfigError
-
+    def from_record(cls, record: dict[str, Any], texts: list[str] | None) -> Origin:
+        """The origin that a checkpoint records; ``texts``, if any, replace its own. Raises ConfigError."""
         try:
-            origin = cls(**saved)
+            origin = cls(**record)
             if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
                 raise TypeError("texts")
         except TypeError as error:
             raise ConfigError(f"--resume: the run does not say how its text was read: {error}") from error
-        if given:
-            return replace(origin, texts=given)
+        if texts:
+            return replace(origin, texts=texts)
         if "-" in origin.texts:
-            raise ConfigError("--resume: this run read its text from stdin: pipe it in again, with TEXT -")
+            again = shlex.join(origin.texts)
+            raise ConfigError(f"--resume: this run read stdin: pipe the text in again, with TEXT {again}")
         return origin
 
-    def lasting(self) -> dict[str, Any]:
-        """What a checkpoint records: files by their absolute paths, so that any folder will do to resume."""
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint records: absolute paths, so that a run can be resumed from any folder."""
         texts = ["-" if _is_pipe(text) else text for text in self.texts]
         texts = [os.path.abspath(text) if os.path.exists(text) else text for text in texts]
         return asdict(replace(self, texts=texts))
 
     @property
     def run_name(self) -> str:
-        """A run's name, from the first text's."""
+        """The default name of a run on this text: the name of its first file."""
         first = self.texts[0] if self.texts else "python-stdlib"
         stem = "stdin" if first == "-" or _is_pipe(first) else os.path.basename(os.path.abspath(first))
         stem = re.sub(r"\.(gz|bz2|xz)$", "", stem, flags=re.IGNORECASE)
-        stem = Path(stem).stem if Path(stem).stem else stem
-        return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
+        return re.sub(r"[^\w.-]+", "-", Path(stem).stem).strip(".-") or "run"
 
 
 def read_corpus(
-    out: Terminal,
-    origin: Origin,
-    folder: Path,
-    stack: ExitStack,
-    begin: Checkpoint | None = None,
-    advice: str | None = None,
+    out: Terminal, origin: Origin, folder: Path, stack: ExitStack, known: str = "", advice: str | None = None
 ) -> Corpus:
-    """The text as ids, from files, stdin or the catalogue; with the symbols of the model to begin from.
+    """The text as ids, over a vocabulary that holds the ``known`` symbols too.
 
-    ``advice`` is for whoever gives bytes that are not in the encoding. Raises CharrnnError.
+    folder  where the catalogue's texts are
+    stack   closes the temporary copies of piped texts
+    advice  what to do about bytes that are not in the encoding; None: the usual advice
+
+    Raises CharrnnError.
     """
-    from charrnn.errors import CorpusError
     from charrnn.text import catalog
     from charrnn.text.corpus import open_corpus
-    from charrnn.text.sources import Reading, sources, spooled
+    from charrnn.text.sources import Reading
 
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
     if advice is not None:
         reading = replace(reading, advice=advice)
-    given = origin.texts or [catalog.DEFAULT]
-    if given.count("-") > 1:
-        raise CorpusError("TEXT: - stands twice, but there is one standard input")
-    texts: list[Source] = []
-    for path in given:
-        if path == "-":
-            texts.append(stack.enter_context(spooled(out.stdin)))
-        elif not Path(path).exists() and path in catalog.entries():
-            entry = catalog.entry(path)
-            found = catalog.local(entry, folder)
-            texts += found if found is not None else sources([fetch_corpus(out, entry, folder)])
-        elif _is_pipe(path):
-            with Path(path).open("rb") as pipe:
-                texts.append(stack.enter_context(spooled(pipe, path)))
-        else:
-            texts += sources([path], origin.glob)
-    title = "standard input" if given[0] == "-" else Path(given[0]).name
-    if len(given) > 1:
-        title += f" and {len(given) - 1} more"
+    texts = origin.texts or [catalog.DEFAULT]
+    if texts.count("-") > 1:
+        raise CorpusError("TEXT: give - only once, there is one standard input")
+    opened = [source for text in texts for source in _open(out, text, origin.glob, folder, stack)]
+    title = "standard input" if texts[0] == "-" else Path(texts[0]).name
+    if len(texts) > 1:
+        title += f" and {len(texts) - 1} more"
     bars: dict[str, Any] = {}
 
-    def progress(what: str, characters: int) -> None:
-        if what not in bars:
-            bars[what] = stack.enter_context(out.bar(desc=what, unit="char", unit_scale=True, delay=1))
-        bars[what].update(characters)
+    def progress(task: str, characters: int) -> None:
+        if task not in bars:
+            bars[task] = out.bar(desc=task, unit="char", unit_scale=True, delay=1)
+        bars[task].update(characters)
 
-    known = begin.header.vocabulary.symbols if begin else ""
-    corpus = open_corpus(texts, title, reading, known=known, progress=progress)
-    for bar in bars.values():
-        bar.close()
-    if begin is not None:
-        new = sorted(set(corpus.vocabulary.symbols) - set(known))
-        what = f"new rows for {' '.join(map(repr, new))}" if new else "no new characters"
-        out.note(f"from   {begin.path}: its {len(known)} symbols stay, {what}")
+    corpus = open_corpus(opened, title, reading, known=known, progress=progress)
+    out.end_bars()
     return corpus
 
 
+def _open(out: Terminal, text: str, glob: str, folder: Path, stack: ExitStack) -> list[Source]:
+    """The sources of one TEXT argument. Raises CorpusError, DownloadError."""
+    from charrnn.text import catalog
+    from charrnn.text.sources import sources, spooled
+
+    if text == "-":
+        return [stack.enter_context(spooled(out.stdin))]
+    if _is_pipe(text):
+        with open(text, "rb") as pipe:
+            return [stack.enter_context(spooled(pipe, text))]
+    if not Path(text).exists() and text in catalog.entries():
+        entry = catalog.entry(text)
+        present = catalog.local(entry, folder)
+        return sources([fetch_corpus(out, entry, folder)]) if present is None else present
+    return sources([text], glob)
+
+
 def _is_pipe(path: str) -> bool:
-    """Whether this can be read only once, as a named pipe or a process substitution."""
+    """Whether the path can be read only once, as a named pipe or a process substitution can."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
+    """Download or build a text of the catalogue, with a progress bar; its path. Raises DownloadError."""
+    from charrnn.text import catalog
+
+    with out.bar(desc=entry.name, unit="B", unit_scale=True, total=entry.size) as bar:
+
+        def progress(size: int, total: int | None) -> None:
+            if total is not None:
+                bar.total = total
+            bar.update(size)
+
+        path = catalog.fetch(entry, folder, progress)
+    if entry.url and entry.sha256 is None:
+        out.note(
+            f"{entry.name}: the catalogue has no SHA-256 for it;"
+            f" the download's is kept in {entry.name}.sha256 and checked from now on"
+        )
+    return path

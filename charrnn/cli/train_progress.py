@@ -1,4 +1,4 @@
-"""What a person sees of a training, and how they stop it."""
+"""What a person sees of a training, the folder it writes to, and the signals that stop it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,26 @@ import shlex
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.options import checkpoints_folder
+from charrnn.cli.options import corpora_folder
 from charrnn.cli.terminal import Stopped, Terminal
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.files import write_errors
 
 if TYPE_CHECKING:
     from charrnn.runs.history import Report
     from charrnn.training.train import Progress, Training
 
-
 BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
 
 
-def stopped(training: Training, number: int) -> Stopped:
-    run = training.folder
-    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    where = "" if run.parent == checkpoints_folder(None) else f" --checkpoints {shlex.quote(str(run.parent))}"
-    piped = "-" in training.origin.get("texts", [])
-    text, again = ("- ", " with the text piped in again") if piped else ("", "")
-    return Stopped(
-        f"{name}: saved at step {training.step} of {training.steps};"
-        f" charrnn train {text}--resume {shlex.quote(run.name)}{where} goes on{again}",
-        128 + number,
-    )
-
-
 def announce(out: Terminal, training: Training, device: str) -> None:
+    """Print what is trained: text, model, device, folder."""
     from charrnn.runs import parameters
 
     learner, corpus, config = training.learner, training.corpus, training.config
@@ -52,66 +42,58 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     out.note(f"run    {training.folder}")
     if (batches.streams, batches.bptt) != (config.streams, config.bptt):
         out.note(
-            f"the text is short: {batches.streams} streams and windows of {batches.bptt},"
-            f" not {config.streams} and {config.bptt}"
+            f"short text: {batches.streams} streams and windows of {batches.bptt} characters,"
+            f" instead of {config.streams} and {config.bptt}"
         )
     if not learner.validation_part:
-        out.note("the text is too short for a validation part: the best model is the one that fits it best")
+        out.note("no validation part: the best checkpoint is the one with the lowest training loss")
+    if training.done:
+        out.note(f"this run ended at step {training.step}: nothing is left to train")
 
 
-def advance(bar: Any, now: Progress, characters_per_step: float) -> None:
-    """Move the bar to where training is."""
+def advance(bar: Any, progress: Progress, characters_per_step: float) -> None:
+    """Move the progress bar."""
     from charrnn.training.train import bits
 
-    bar.total = round(now.steps * characters_per_step)
-    bar.set_description(f"epoch {now.epoch:.2f}", refresh=False)
-    bar.set_postfix_str(f"loss {now.nats:.3f}, {bits(now.nats):.3f} bpc", refresh=False)
-    bar.update(round(now.step * characters_per_step) - bar.n)
+    bar.total = round(progress.steps * characters_per_step)
+    bar.set_description(f"epoch {progress.epoch:.2f}", refresh=False)
+    bar.set_postfix_str(f"loss {progress.nats:.3f}, {bits(progress.nats):.3f} bpc", refresh=False)
+    bar.update(round(progress.step * characters_per_step) - bar.n)
 
 
-def tell(out: Terminal, report: Report) -> None:
-    """A line for each report, and what the model writes by now."""
-    validation = (
-        ""
-        if report.validation_nats is None
-        else (
-            f"  validation {report.validation_nats:.4f} ({report.validation_bpc:.3f} bpc)"
-            f"{' best' if report.best else ''}"
-        )
-    )
+def print_report(out: Terminal, report: Report) -> None:
+    """Print a report: one line of figures, then the sample."""
+    validation = ""
+    if report.validation_nats is not None:
+        validation = f"  validation {report.validation_nats:.4f} ({report.validation_bpc:.3f} bpc)"
+        validation += " best" if report.best else ""
     out.note(
         f"step {report.step}/{report.steps}  epoch {report.epoch:.2f}"
         f"  train {report.train_nats:.4f}{validation}"
         f"  {report.characters_per_second:,.0f} char/s  {report.seconds:,.0f} s"
     )
     for line in report.sample.strip().splitlines():
-        printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
-        out.note(f"    | {printable}")
+        out.note(f"    | {line}")
 
 
 @contextmanager
-def new_run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -> Iterator[Path]:
-    """A new run's folder, made here and now, so that it is this run's alone; gone again if nothing is saved.
+def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) -> Iterator[Path]:
+    """Make the folder of a new run, and remove it at the end if it holds no checkpoint.
 
-    A run is never written over: a ``name`` that is taken is refused, a ``proposed`` one is numbered.
+    Making the folder claims it: no other process can get the same one. A ``name`` that is taken is
+    an error; without a name the run is called ``default``, or ``default-2`` and so on.
+
     Raises ConfigError, CheckpointError.
     """
-    from charrnn.errors import CheckpointError, ConfigError
-
-    folder, number = runs / (name or proposed), 1
-    while True:
-        try:
+    for candidate in [name] if name else chain([default], (f"{default}-{number}" for number in count(2))):
+        folder = runs / candidate
+        with write_errors(folder, CheckpointError), suppress(FileExistsError):
             folder.mkdir(parents=True)
             break
-        except FileExistsError as error:
-            if name is not None:
-                raise ConfigError(taken(runs, name)) from error
-            number += 1
-            folder = runs / f"{proposed}-{number}"
-        except OSError as error:
-            raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
-    if number > 1:
-        out.note(f"run {proposed} exists; this one is {folder.name}")
+    else:
+        raise run_exists(folder)
+    if folder.name != (name or default):
+        out.note(f"run {default} exists: this run is called {folder.name}")
     try:
         yield folder
     finally:
@@ -119,36 +101,45 @@ def new_run_folder(out: Terminal, runs: Path, name: str | None, proposed: str) -
             shutil.rmtree(folder)
 
 
-def taken(runs: Path, name: str) -> str:
-    """What is said of a name that a run has."""
-    return (
-        f"a run called {name} is in {runs}: go on with it by --resume {name},"
-        " or start anew under another --name"
-    )
-
-
-def _stops() -> list[signal.Signals]:
-    """What asks a process to end: Ctrl-C, kill, and a terminal that closes."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+def run_exists(folder: Path) -> ConfigError:
+    """The error for a --name that is taken."""
+    resume = f"--resume {shlex.quote(str(folder))}"
+    return ConfigError(f"run {folder} exists: continue it with {resume}, or give another --name")
 
 
 @contextmanager
 def stop_on_signals(training: Training) -> Iterator[list[int]]:
-    """The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step in hand; a second ends it at once."""
-    caught: list[int] = []
+    """The signals received so far: the first one stops the run after its step, a second one the process."""
+    received: list[int] = []
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
+    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in signals}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
+        received.append(number)
         training.stop = True
-        for each in before:
-            signal.signal(each, signal.SIG_DFL if each != signal.SIGINT else signal.default_int_handler)
+        for other in signals:
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
-    before = {number: signal.getsignal(number) for number in _stops()}
-    for number in before:
+    for number in signals:
         signal.signal(number, stop)
     try:
-        yield caught
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stopped(training: Training, number: int, corpora: Path) -> Stopped:
+    """The message and exit status of a run that a signal stopped; the message says how to continue."""
+    texts = training.origin["texts"]
+    piped = "-" in texts
+    arguments = [*(texts if piped else []), "--resume", str(training.folder)]
+    if corpora != corpora_folder(None):
+        arguments += ["--corpora", str(corpora)]
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    return Stopped(
+        f"{name}: saved at step {training.step} of {training.steps};"
+        f" to continue{', pipe the text in again' if piped else ''}: charrnn train {shlex.join(arguments)}",
+        128 + number,
+    )
