@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.options import corpora_folder
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.files import write_errors
 
 if TYPE_CHECKING:
     from charrnn.runs.history import Report
@@ -85,6 +84,8 @@ def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) ->
 
     Raises ConfigError, CheckpointError.
     """
+    from charrnn.files import write_errors
+
     for candidate in [name] if name else chain([default], (f"{default}-{number}" for number in count(2))):
         folder = runs / candidate
         with write_errors(folder, CheckpointError), suppress(FileExistsError):
