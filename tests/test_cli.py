@@ -144,6 +144,10 @@ def test_a_resumed_run_keeps_its_settings_and_its_text(text: Path) -> None:
     done = charrnn("train", "--resume", "notes")
     assert (done.status, done.text) == (0, "checkpoints/notes/model.safetensors\n")
     assert "this run ended at step 12" in done.err
+    Path("checkpoints/notes/model.safetensors").unlink()
+    done = charrnn("train", "--resume", "notes")
+    assert (done.status, done.out) == (1, b"")
+    assert "checkpoints/notes/model.safetensors is missing" in done.err
     text.write_text(TEXT + "more")
     done = charrnn("train", "--resume", "notes")
     assert done.status == 1
@@ -165,7 +169,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_text(text: Path) -> None:
             "--from tiny keeps that model's architecture: leave out --cell",
         ),
         (["--from", "tiny", "--params", "9k"], "leave out --params"),
-        (["--from", "tiny", "--bytes"], "--from tiny: that model knows characters: leave out --bytes"),
+        (["--from", "tiny", "--bytes"], "--from tiny: that model reads characters: leave out --bytes"),
         (["--params", "9k", "--hidden", "8"], "--params chooses the width: leave out --hidden"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -248,7 +252,8 @@ def test_params_are_a_number_with_a_unit(value: str, number: int) -> None:
 def test_a_run_whose_text_has_moved_asks_for_its_path(text: Path) -> None:
     train(str(text))
     text.rename("moved.txt")
-    assert "give its path: TEXT --resume RUN" in one_line(charrnn("train", "--resume", "notes"))
+    line = one_line(charrnn("train", "--resume", "notes"))
+    assert line.endswith("give its new path: charrnn train TEXT --resume checkpoints/notes")
     assert charrnn("train", "moved.txt", "--resume", "notes").status == 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,25 +16,15 @@ from charrnn.cli.options import CheckpointsOption, CorporaOption, terminal
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_plan import Plan, make_plan, settle
-from charrnn.cli.train_progress import (
-    BAR,
-    advance,
-    announce,
-    new_run_folder,
-    print_report,
-    stop_on_signals,
-    stopped,
-)
+from charrnn.cli.train_progress import announce, follow, new_run_folder, stop_on_signals, stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from charrnn.runs.history import Report
     from charrnn.text.corpus import Corpus
     from charrnn.training.devices import ProcessGroup
-    from charrnn.training.train import Training
 
 
 def train(
@@ -88,10 +79,7 @@ def train(
 
 
 def _read(out: Terminal, plan: Plan) -> Corpus:
-    """The plan's text as ids. Raises CharrnnError for all that can be wrong before torch is imported."""
-    from charrnn import cells
-
-    cells.get(plan.model.cell)
+    """The plan's text as ids. Raises CorpusError, DownloadError."""
     known = plan.start.header.vocabulary.symbols if plan.start else ""
     try:
         with ExitStack() as stack:
@@ -99,8 +87,9 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     except CorpusError as error:
         if plan.last is None:
             raise
-        raise CorpusError(f"{error}; if the text has moved, give its path: TEXT --resume RUN") from error
-    corpus.splits(plan.config.split)
+        command = f"charrnn train TEXT --resume {shlex.quote(str(plan.last.path.parent))}"
+        raise CorpusError(f"{error}; if the text has moved, give its new path: {command}") from error
+    corpus.splits(plan.config.split)  # raises CorpusError if the training part is too short
     if plan.start:
         new = " ".join(map(repr, sorted(set(corpus.vocabulary.symbols) - set(known))))
         out.note(f"from   {plan.start.path}: knows {len(known)} symbols; new in this text: {new or 'none'}")
@@ -109,12 +98,13 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
 
 def _run(out: Terminal, plan: Plan, corpus: Corpus, device: str, tensorboard: bool) -> Path:
     """Train, and return the path of the best checkpoint. Raises Stopped, CharrnnError."""
-    # OpenMP's threads spin while they wait for each other. Where another process holds a core, that
-    # makes training many times slower. OpenMP reads this variable when torch is imported.
+    # torch is imported here, after everything that can fail without it: the import is slow.
+    # OpenMP reads this variable then. Its threads would spin while they wait for each other, which
+    # makes training many times slower where another process holds a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from charrnn.runs import history
     from charrnn.runs.checkpoint import BEST
-    from charrnn.training.devices import describe
+    from charrnn.training import devices
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Training
 
@@ -127,11 +117,12 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus, device: str, tensorboard: bo
             training = Training(
                 corpus, plan.model, plan.config, run, group, plan.last, plan.origin.record(), plan.start
             )
-            announce(out, training, describe(group))
+            announce(out, training, devices.describe(group))
             write_events = stack.enter_context(event_writer(run)) if tensorboard and group.is_main else None
             signals = stack.enter_context(stop_on_signals(training))
-            _follow(out, training, write_events)
-    if not training.done:
+            follow(out, training, write_events)
+            devices.barrier()
+    if not training.done:  # without a signal of its own: another process of the group received one
         raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.corpora)
     if group.is_main and not (run / BEST).exists():
         raise CharrnnError(
@@ -156,22 +147,3 @@ def _process_group(device: str) -> Iterator[ProcessGroup]:
         raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
     finally:
         devices.shutdown()
-
-
-def _follow(out: Terminal, training: Training, write_events: Callable[[Report], None] | None) -> None:
-    """Run the training, and show its progress, notices and reports."""
-    from charrnn.training import devices
-    from charrnn.training.train import Notice, Progress
-
-    bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
-    for event in training.run():
-        if isinstance(event, Progress):
-            advance(bar, event, training.characters_per_step)
-        elif isinstance(event, Notice):
-            out.note(event.text)
-        else:
-            print_report(out, event)
-            if write_events is not None:
-                write_events(event)
-    out.end_bars()
-    devices.barrier()

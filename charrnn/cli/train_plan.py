@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,7 +51,7 @@ class Plan:
     config: TrainConfig
     origin: Origin
     corpora: Path
-    left_open: frozenset[str] = frozenset()
+    left_open: Collection[str] = ()
     parameters: int | None = None
     start: Checkpoint | None = None
     last: Checkpoint | None = None
@@ -59,30 +59,31 @@ class Plan:
 
 def make_plan(out: Terminal, context: typer.Context) -> Plan:
     """The plan that the command line asks for. Raises ConfigError, CheckpointError."""
+    from charrnn import cells
+
     options = context.params
     check_combinations(context)
     if options["resume"] is not None:
         return _resumed(options)
-    corpora = corpora_folder(options["corpora"])
     runs, name = checkpoints_folder(options["checkpoints"]), options["name"]
     if name is not None and (runs / name).exists():
         raise run_exists(runs / name)
-    start = _start(options, runs)
+    start = None if options["start"] is None else _start(options, runs)
     model = start.header.model if start else _config(ModelConfig, options)
+    cells.get(model.cell)  # raises ConfigError if there is no such cell
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
-    if start and not _given(context, "lr", "muon"):
-        config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
-        out.note(
-            "rates  a quarter of the default learning rates: the model is trained already (--lr, --muon)"
-        )
     if config.epochs is config.steps is config.minutes is None:
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
-    left_open = frozenset(setting for setting in CHOSEN if options[setting] is None)
+    if start and not _given(context, "lr", "muon"):
+        config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
+        out.note("rates  a quarter of the default learning rates, for trained weights (--lr, --muon)")
+    left_open = {setting for setting in CHOSEN if options[setting] is None}
     if start or options["params"] is not None:
-        left_open -= {"hidden"}
+        left_open.discard("hidden")
     as_bytes = options["as_bytes"]
     newlines = options["newlines"] or ("keep" if as_bytes else "lf")
     origin = Origin(options["text"] or [], options["glob"], options["encoding"], as_bytes, newlines)
+    corpora = corpora_folder(options["corpora"])
     return Plan(runs, name, model, config, origin, corpora, left_open, options["params"], start)
 
 
@@ -115,17 +116,14 @@ def _config(kind: type[Config], options: Options) -> Config:
     return kind(**{name: value for name, value in options.items() if name in names and value is not None})
 
 
-def _start(options: Options, runs: Path) -> Checkpoint | None:
+def _start(options: Options, runs: Path) -> Checkpoint:
     """The checkpoint of --from. Raises ConfigError, CheckpointError."""
     from charrnn.runs.checkpoint import find, load
 
-    if options["start"] is None:
-        return None
     start = load(find(options["start"], runs))
-    if start.header.vocabulary.byte_level and not options["as_bytes"]:
-        raise ConfigError(f"--from {options['start']}: that model knows bytes: add --bytes")
-    if options["as_bytes"] and not start.header.vocabulary.byte_level:
-        raise ConfigError(f"--from {options['start']}: that model knows characters: leave out --bytes")
+    if start.header.vocabulary.byte_level != options["as_bytes"]:
+        unit, change = ("characters", "leave out") if options["as_bytes"] else ("bytes", "add")
+        raise ConfigError(f"--from {options['start']}: that model reads {unit}: {change} --bytes")
     return start
 
 

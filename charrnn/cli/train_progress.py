@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -50,7 +50,24 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         out.note(f"this run ended at step {training.step}: nothing is left to train")
 
 
-def advance(bar: Any, progress: Progress, characters_per_step: float) -> None:
+def follow(out: Terminal, training: Training, write_events: Callable[[Report], None] | None) -> None:
+    """Run the training and show its progress, notices and reports; ``write_events`` gets each report."""
+    from charrnn.training.train import Notice, Progress
+
+    bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
+    for event in training.run():
+        if isinstance(event, Progress):
+            _advance(bar, event, training.characters_per_step)
+        elif isinstance(event, Notice):
+            out.note(event.text)
+        else:
+            _print_report(out, event)
+            if write_events is not None:
+                write_events(event)
+    out.end_bars()
+
+
+def _advance(bar: Any, progress: Progress, characters_per_step: float) -> None:
     """Move the progress bar."""
     from charrnn.training.train import bits
 
@@ -60,7 +77,7 @@ def advance(bar: Any, progress: Progress, characters_per_step: float) -> None:
     bar.update(round(progress.step * characters_per_step) - bar.n)
 
 
-def print_report(out: Terminal, report: Report) -> None:
+def _print_report(out: Terminal, report: Report) -> None:
     """Print a report: one line of figures, then the sample."""
     validation = ""
     if report.validation_nats is not None:
