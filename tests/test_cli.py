@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from safetensors.numpy import load_file
 from charrnn import __version__
 from charrnn.cli import app, main
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import Origin
 from charrnn.cli.train_options import parse_params
-from charrnn.cli.train_plan import WITH_RESUME
+from charrnn.cli.train_plan import WITH_RESUME, make_plan
 from charrnn.cli.train_progress import new_run_folder, stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
@@ -193,6 +195,29 @@ def test_every_setting_of_a_run_can_be_given(text: Path) -> None:
     default = TrainConfig()
     for name in ("final_lr", "save_every", "save_minutes"):
         assert recorded[name] == getattr(default, name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "budget", "newlines"),
+    [
+        ([], (5.0, 30.0, None), "lf"),
+        (["--steps", "3", "--bytes"], (None, None, 3), "keep"),
+        (["--epochs", "2", "--bytes", "--newlines", "lf"], (None, 2.0, None), "lf"),
+    ],
+)
+def test_the_default_budget_and_newlines_of_a_plan(
+    arguments: list[str], budget: tuple, newlines: str
+) -> None:
+    command = typer.main.get_group(app).commands["train"]
+    context = cast(typer.Context, command.make_context("train", arguments))
+    plan = make_plan(Terminal(io.BytesIO(), io.BytesIO(), io.StringIO()), context)
+    assert (plan.config.minutes, plan.config.epochs, plan.config.steps) == budget
+    assert plan.origin.newlines == newlines
+
+
+def test_a_run_records_where_its_text_is_for_any_working_folder(text: Path) -> None:
+    record = Origin([str(text), "-", "tinyshakespeare"]).record()
+    assert record["texts"] == [str(text.absolute()), "-", "tinyshakespeare"]
 
 
 def test_every_option_of_train_is_a_setting_or_is_used_by_the_plan() -> None:
@@ -485,6 +510,7 @@ def test_inspect_cell_reads_a_new_sample_where_nothing_is_piped_in(run: Path) ->
     ("arguments", "message"),
     [
         (["train", "missing.txt"], "no file or folder missing.txt"),
+        (["train", "-", "-"], "give - only once"),
         (["train", "empty.txt"], "the text is empty"),
         (["train", "one.txt"], "at least 2"),
         (["train", "folder"], "holds no file that matches"),
