@@ -1,35 +1,35 @@
-"""What the user can put right.
+"""The errors that a user can correct.
 
-    CharrnnError                 any of these: one line on stderr, exit 1
-    ├── ConfigError              a setting that makes no sense, named
-    ├── CorpusError              a text that cannot be read, or is too short
-    ├── UnknownCharacterError    a character the vocabulary does not hold
-    ├── CheckpointError          a checkpoint that is missing, damaged, or of another kind
-    └── DownloadError            a corpus that could not be fetched
+    CharrnnError                 one line on stderr, exit status 1
+    ├── ConfigError              a wrong setting or option
+    ├── CorpusError              a text that cannot be read, is empty or is too short
+    ├── UnknownCharacterError    a character that is not in the vocabulary
+    ├── CheckpointError          a checkpoint or saved state that is missing, damaged or unfit
+    └── DownloadError            a corpus that cannot be downloaded
 
-Anything else that is raised is a bug and keeps its traceback.
+Every other exception but OSError is a bug and keeps its traceback.
 """
 
 
 class CharrnnError(Exception):
-    """A mistake the user can put right; its text is one line and says how."""
+    """An error that the user can correct; the message is one line and says how."""
 
 
 class ConfigError(CharrnnError, ValueError):
-    """A setting that makes no sense; the text names the option."""
+    """A wrong setting; the message names the option."""
 
 
 class CorpusError(CharrnnError):
-    """A text that cannot be read as asked, or is too short to learn from."""
+    """A text that cannot be read, is empty or is too short."""
 
 
 class UnknownCharacterError(CharrnnError):
-    """A character that the vocabulary does not hold."""
+    """A character that is not in the vocabulary."""
 
 
 class CheckpointError(CharrnnError):
-    """A checkpoint that is missing, damaged, from the future, or not a checkpoint."""
+    """A checkpoint or saved state that is missing, damaged, of a newer version, or of another kind."""
 
 
 class DownloadError(CharrnnError):
-    """A corpus that could not be fetched, or is not what the catalogue says."""
+    """A corpus that cannot be downloaded, or differs from the catalogue's hash or size."""

@@ -1,4 +1,4 @@
-"""Writing files so that what was there before is never harmed, and lines that are always UTF-8."""
+"""Writing files: whole or not at all, with one-line errors, and JSON lines that are valid UTF-8."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from charrnn.errors import CharrnnError
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes ``path`` when the block ends well, and vanishes when it does not.
+    """A file to write, which replaces ``path`` when the block ends and is deleted when it raises.
 
-    A temporary name in the same folder, fsynced, then renamed: ``path`` is always the old file
-    or the new one, whole. Raises OSError.
+    It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
+    the whole old file or the whole new one. Raises OSError.
     """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        error.filename = str(path)  # a person knows the name that was given, not the temporary one
+        error.filename = str(path)  # the user knows this name, not the temporary one
         raise
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def write_errors(path: Path, error_type: type[CharrnnError], advice: str = "") -> Iterator[None]:
-    """A block that writes ``path``: an OSError inside it becomes ``error_type``, "cannot write PATH: ..."."""
+    """Turn an OSError in the block into ``error_type``: "cannot write PATH: reason", then ``advice``."""
     try:
         yield
     except OSError as error:
@@ -47,7 +47,7 @@ def write_errors(path: Path, error_type: type[CharrnnError], advice: str = "") -
 
 
 def json_line(value: object) -> bytes:
-    """A value as one line of JSON in UTF-8, readable where it can be: lone surrogates are escaped."""
+    """A value as one line of JSON in UTF-8. All is escaped where a surrogate cannot be written."""
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:

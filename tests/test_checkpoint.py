@@ -24,7 +24,7 @@ from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint, parameters
-from charrnn.runs.checkpoint import BEST, FORMAT, LAST, Header, find, load, read_header, save_checkpoint
+from charrnn.runs.checkpoint import BEST, LAST, Header, find, load, read_header, save_checkpoint
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
@@ -43,7 +43,8 @@ def path(tmp_path: Path) -> Path:
 def header_of(path: Path) -> dict[str, Any]:
     """The header as JSON."""
     with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["charrnn"])
+        header: dict[str, Any] = json.loads(file.metadata()["charrnn"])
+    return header
 
 
 def damage(path: Path, header: object = None, weights: dict[str, np.ndarray] = WEIGHTS) -> None:
@@ -121,7 +122,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> N
 
 
 def test_what_training_keeps_for_itself_comes_only_when_asked_for(tmp_path: Path) -> None:
-    kept = {
+    kept: dict[str, np.ndarray] = {
         "resume.count": np.arange(3),
         "resume.mean": np.ones((2, 1)),
         "resume.bytes": np.zeros(5, np.uint8),
@@ -181,13 +182,13 @@ def test_any_other_file_is_refused(path: Path, content: bytes) -> None:
 
 def test_safetensors_of_another_program_are_refused(path: Path) -> None:
     save_file(WEIGHTS, path)
-    assert "not a charrnn checkpoint" in refusal(path)
+    assert "is a safetensors file, but not a checkpoint of charrnn" in refusal(path)
     save_file(WEIGHTS, path, {"format": "pt"})
-    assert "not a charrnn checkpoint" in refusal(path)
+    assert "is a safetensors file, but not a checkpoint of charrnn" in refusal(path)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert f"is a folder without {BEST}" in refusal(tmp_path)
+    assert refusal(tmp_path).endswith("is not a file")
 
 
 @pytest.mark.parametrize("name", ["missing", f"{BEST}/inside"])
@@ -221,12 +222,12 @@ def test_a_flipped_byte_is_refused_or_harmless(data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_missing_tensor_is_named(path: Path, name: str) -> None:
     damage(path, weights={key: weight for key, weight in WEIGHTS.items() if key != name})
-    assert f"tensor {name} is missing" in refusal(path)
+    assert f"tensor {name!r} is missing" in refusal(path)
 
 
 def test_an_extra_tensor_is_named(path: Path) -> None:
     damage(path, weights=WEIGHTS | {"layers.1.bias": np.zeros(6, np.float32)})
-    assert "tensor 'layers.1.bias' is none of this network's" in refusal(path)
+    assert "tensor 'layers.1.bias' does not belong to this network" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_a_tensor_of_another_shape_or_type_is_named_with_what_is_asked_for(
     damage(path, weights=WEIGHTS | {"layers.0.weight_hh": other})
     assert "tensor layers.0.weight_hh is " in (message := refusal(path))
     assert str(list(other.shape)) in message
-    assert message.endswith("asks for F32 [6, 2]")
+    assert message.endswith("needs float32 [6, 2]")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -285,14 +286,14 @@ def changed(header: dict[str, Any], keys: str, value: object) -> dict[str, Any]:
 
 
 def test_a_format_from_the_future_says_to_upgrade(path: Path) -> None:
-    damage(path, changed(header_of(path), "format", FORMAT + 1))
-    assert f"has checkpoint format {FORMAT + 1}, this charrnn reads up to {FORMAT}: upgrade" in refusal(path)
+    damage(path, changed(header_of(path), "format", 2))
+    assert "has checkpoint format 2, this charrnn reads up to 1: upgrade" in refusal(path)
     # ... even if nothing else is where this version expects it
-    damage(path, {"format": FORMAT + 1})
+    damage(path, {"format": 2})
     assert "upgrade charrnn" in refusal(path)
 
 
-HOSTILE = {
+HOSTILE: dict[str, list[Any]] = {
     "format": [..., None, "1", [], {}, 0, -1, 0.5, True, float("nan")],
     "model": [..., None, 5, "lstm", [], [["cell", "lstm"]]],
     "model.depth": [3],

@@ -322,8 +322,8 @@ def test_a_state_of_another_model_is_refused_with_the_reason(run: Path) -> None:
     assert "another model: weights" in refusal("other", "--load-state", "s")
     assert "another model: cells 'lstm 2 x 6', not 'gru 1 x 6'" in refusal("gru", "--load-state", "s")
     assert "another model" in refusal("letters", "--load-state", "s")
-    assert "there is no such file" in refusal("tiny", "--load-state", "none")
-    assert "it is not a state" in refusal("tiny", "--load-state", "checkpoints/tiny/model.safetensors")
+    assert "no saved state at none" in refusal("tiny", "--load-state", "none")
+    assert "not a saved state" in refusal("tiny", "--load-state", "checkpoints/tiny/model.safetensors")
     Path("cut").write_bytes(Path("s").read_bytes()[:-7])
     assert "damaged" in refusal("tiny", "--load-state", "cut")
     assert "--save-state nowhere/s: there is no folder nowhere" in refusal(
@@ -341,7 +341,7 @@ def test_only_a_state_is_overwritten_by_a_state(run: Path) -> None:
     for path in ("novel.txt", "pipe", model_file, "checkpoints", ".", ""):
         done = charrnn("sample", "--save-state", path, "--length", "2")
         assert (done.status, done.out) == (1, b"")
-        assert "is no state, and is not written over" in done.err
+        assert "--save-state writes over saved states only" in done.err
     assert Path(model_file).read_bytes() == before
     for path in ("kept", "kept", "empty", "link"):
         sample("--save-state", path, "--length", "2")

@@ -88,7 +88,7 @@ def refused(path: Path, model: dict[str, str] = MODEL, predictor: Inference | No
     with pytest.raises(CheckpointError) as caught:
         load_state(path, model, predictor or network(), V)
     message = str(caught.value)
-    assert message.startswith(f"--load-state {path}: ")
+    assert str(path) in message
     assert "\n" not in message
     return message
 
@@ -106,11 +106,10 @@ def test_a_state_of_another_shape_is_refused(saved: Path, other: Inference) -> N
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    assert "there is no such file" in refused(tmp_path / "none")
-    assert "not a file" in refused(tmp_path)
-    assert "there is no such file" in refused(tmp_path / "none" / "state")
     (tmp_path / "file").write_bytes(b"")
-    assert "irectory" in refused(tmp_path / "file" / "state")
+    for path in (tmp_path / "none", tmp_path / "none" / "state", tmp_path / "file" / "state"):
+        assert refused(path) == f"no saved state at {path}"
+    assert refused(tmp_path) == f"{tmp_path} is not a file"
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -147,7 +146,7 @@ def test_a_byte_changed_is_refused_or_another_state_of_the_same_shape(
 
 def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
     tensors = load_file(path)
-    header = {"format": 1, "model": MODEL, "carries": [2, 2]}
+    header = {"format": 1, "model": MODEL}
     change(tensors, header)
     save_file(tensors, path, {"charrnn-state": json.dumps(header)})
 
@@ -172,12 +171,8 @@ def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
         lambda tensors, header: header.pop("model"),
         lambda tensors, header: header.update(model="abc"),
         lambda tensors, header: header.update(model={"weights": "a\nb"}),
-        lambda tensors, header: header.pop("carries"),
-        lambda tensors, header: header.update(carries=[2]),
-        lambda tensors, header: header.update(carries=[2, 10**9]),
-        lambda tensors, header: header.update(carries=[2, -1]),
-        lambda tensors, header: header.update(carries=[2, "2"]),
-        lambda tensors, header: header.update(carries=2),
+        lambda tensors, header: tensors.update({"2.0": tensors["1.0"]}),
+        lambda tensors, header: tensors.update({"1.2": tensors["1.0"]}),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(saved: Path, change) -> None:
@@ -192,7 +187,7 @@ def test_a_header_that_is_none_is_refused(saved: Path, header: str) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(saved: Path, run: Path) -> None:
-    assert "not a state that --save-state wrote" in refused(run / "model.safetensors")
+    assert "not a saved state of charrnn" in refused(run / "model.safetensors")
     saved.write_text('{"a": "state"}')
     refused(saved)
 
@@ -205,11 +200,11 @@ def test_a_state_is_saved_whole_or_not_at_all(saved: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(CheckpointError, match=r"^cannot write .*: No space"):
             save_state(saved, start, MODEL)
     assert saved.read_bytes() == before
     save_state(saved, start, MODEL)
     assert saved.read_bytes() != before
     assert [path.name for path in saved.parent.iterdir()] == ["state"]
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(CheckpointError, match=r"^cannot write .*: No such file"):
         save_state(saved.parent / "none" / "state", start, MODEL)
