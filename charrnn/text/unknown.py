@@ -1,4 +1,4 @@
-"""Text for a model that does not know all of its characters."""
+"""Replace the characters of a text that a model does not know."""
 
 from __future__ import annotations
 
@@ -8,85 +8,84 @@ from collections.abc import Iterator
 from charrnn.errors import UnknownCharacterError
 from charrnn.text.vocabulary import Vocabulary, describe
 
-ALIKE = str.maketrans(
-    {
-        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u00b4\u02bc", "'"),
-        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
-        "\u2022": "*",
-        "\u00d7": "x",
-        "\t": " ",
-        "\r": "\n",
-        "\u00df": "ss",
-        "\u00e6": "ae",
-        "\u00c6": "AE",
-        "\u0153": "oe",
-        "\u0152": "OE",
-        "\u00f8": "o",
-        "\u00d8": "O",
-        "\u0142": "l",
-        "\u0141": "L",
-        "\u0131": "i",
-        "\u00f0": "d",
-        "\u00fe": "th",
-    }
+LOOK_ALIKE = str.maketrans(
+    {**dict.fromkeys("«»″", '"'), **dict.fromkeys("‹›´", "'"), "×": "x", "ı": "i", "\t": " ", "\r": "\n"}
 )
-"""What people write for each other and Unicode does not call compatible."""
+"""Characters whose look or use in a text is nearer than their transliteration (anyascii: « is <<)."""
 
 
 class Replacement:
-    """Text in the characters that a model knows.
+    """Replaces unknown characters in texts for one vocabulary.
 
-    replaced  each character that was not known, and what is read for it
+    replaced  every unknown character met so far, and its replacement ("" where it was left out)
     """
 
     def __init__(self, vocabulary: Vocabulary, skip: bool = False) -> None:
-        """``skip`` leaves out what is not known; else the nearest that is known stands for it."""
-        self._known = set(vocabulary.symbols)
-        self._byte_level, self._skip = vocabulary.byte_level, skip
+        """With ``skip`` unknown characters are left out; without, the nearest known ones replace them."""
+        self._vocabulary, self._known = vocabulary, set(vocabulary.symbols)
+        self._skip = skip
         self.replaced: dict[str, str] = {}
 
     def knows(self, text: str) -> bool:
-        """Whether the model knows all characters of a text (at byte level, all their bytes)."""
-        units = text.encode("utf-8", "surrogateescape").decode("latin-1") if self._byte_level else text
-        return self._known.issuperset(units)
+        """Whether the vocabulary holds all characters of a text (at byte level: all their bytes)."""
+        try:
+            return self._known.issuperset(self._vocabulary.units(text))
+        except UnknownCharacterError:  # a surrogate has no bytes
+            return False
 
     def __call__(self, text: str) -> str:
-        """The text as the model can read it.
+        """The text, its unknown characters replaced.
 
-        The nearest is found by composed form, compatibility form, likeness, case and accents, in
-        this order. Raises UnknownCharacterError for a character that nothing known is near to.
+        Raises UnknownCharacterError for a character without a known replacement.
         """
-        if self.knows(text):
-            return text
-        if not self._skip:
+        if not self._skip and not self.knows(text):
             text = unicodedata.normalize("NFC", text)
             if not self.knows("\r"):
                 text = text.replace("\r\n", "\n")
-        return "".join(map(self._one, text))
+        return "".join(map(self._known_character, text))
 
-    def _one(self, character: str) -> str:
+    def _known_character(self, character: str) -> str:
         if self.knows(character):
             return character
         if character not in self.replaced:
-            found = "" if self._skip else next(filter(self.knows, _near(character)), None)
-            if found is None:
-                raise UnknownCharacterError(
-                    f"{describe(character)} is near to none of the model's {len(self._known)} symbols:"
-                    " --unknown skip leaves it out"
-                )
-            self.replaced[character] = found
+            self.replaced[character] = "" if self._skip else self._nearest(character)
         return self.replaced[character]
 
+    def _nearest(self, character: str) -> str:
+        for candidate in _candidates(character):
+            if candidate and self.knows(candidate):
+                return candidate
+        raise UnknownCharacterError(
+            f"{describe(character)} resembles none of the model's {len(self._known)} symbols:"
+            " --unknown skip leaves it out"
+        )
 
-def _near(character: str) -> Iterator[str]:
-    """What could stand for a character, the nearest first; nothing that is empty."""
+
+def _candidates(character: str) -> Iterator[str]:
+    """Replacements for a character, the nearest first.
+
+    Its compatibility form and its look-alike, then the character without accents, then its
+    transliteration to ASCII; of each also the other cases. Some may be empty.
+    """
     compatible = unicodedata.normalize("NFKC", character)
-    bare = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
-    for forms in (
-        [character, compatible, character.translate(ALIKE), compatible.translate(ALIKE)],
-        [bare, bare.translate(ALIKE)],
-    ):
-        yield from filter(None, forms)
-        for form in forms:
-            yield from filter(None, (form.swapcase(), form.lower(), form.upper(), form.casefold()))
+    yield from _with_cases(compatible, character.translate(LOOK_ALIKE), compatible.translate(LOOK_ALIKE))
+
+    decomposed = unicodedata.normalize("NFKD", character)
+    yield from _with_cases("".join(part for part in decomposed if not unicodedata.combining(part)))
+
+    yield from _with_cases(_transliterated(character))
+
+
+def _with_cases(*forms: str) -> Iterator[str]:
+    """The forms, then their other cases; casefold makes "ss" of "ß"."""
+    yield from forms
+    for form in forms:
+        yield from (form.lower(), form.casefold(), form.upper())
+
+
+def _transliterated(character: str) -> str:
+    """A character in ASCII, as "Shch" for "Щ"; "" for an emoji, of which only a name is known."""
+    from anyascii import anyascii
+
+    ascii_text = anyascii(character)
+    return "" if len(ascii_text) > 2 and ascii_text[0] == ascii_text[-1] == ":" else ascii_text

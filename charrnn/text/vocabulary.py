@@ -1,6 +1,6 @@
-"""Characters <-> ids.
+"""Vocabularies: characters <-> ids.
 
-V: the vocabulary's size; an id is a position in the sorted row of symbols.
+V: vocabulary size   N: number of characters
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from charrnn.errors import UnknownCharacterError
 
 CODE_POINTS = 0x110000
 UNKNOWN = -1
+"""The id of every character that the vocabulary does not hold."""
 
 
 def describe(character: str) -> str:
@@ -26,11 +27,9 @@ def describe(character: str) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The symbols a model knows, sorted by code point, each once.
+    """The V symbols that a model knows, sorted by code point without repeats; an id is a position among them.
 
-    With ``byte_level`` the unit is the byte: the symbols are code points 0-255 standing for
-    bytes, text is encoded as UTF-8 on the way in, and ``decode`` gives text back with
-    U+FFFD where the bytes are not UTF-8.
+    With ``byte_level`` a symbol stands for a byte: code points 0-255, and text is UTF-8.
     """
 
     symbols: str
@@ -38,22 +37,19 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if list(self.symbols) != sorted(set(self.symbols)):
-            raise ValueError("symbols: not sorted, or one stands twice")
+            raise ValueError("symbols: they must be sorted and without repeats")
         if self.byte_level and any(ord(symbol) > 255 for symbol in self.symbols):
-            raise ValueError("symbols: a byte above 255")
+            raise ValueError("symbols: a byte cannot be above 255")
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     @cached_property
-    def _code_points(self) -> NDArray[np.uint32]:
-        return code_points(self.symbols)
-
-    @cached_property
-    def _table(self) -> NDArray[np.int64]:
-        """(highest code point + 2,): the id of each code point; the last row is for all beyond."""
-        table = np.full(int(self._code_points.max(initial=0)) + 2, UNKNOWN, np.int64)
-        table[self._code_points] = np.arange(len(self))
+    def _ids(self) -> NDArray[np.int64]:
+        """(highest code point + 2,): the id of each code point; the last entry is for all higher ones."""
+        codes = code_points(self.symbols)
+        table = np.full(int(codes.max(initial=0)) + 2, UNKNOWN, np.int64)
+        table[codes] = np.arange(len(self))
         return table
 
     @property
@@ -62,44 +58,57 @@ class Vocabulary:
         return np.dtype(np.min_scalar_type(max(len(self) - 1, 0)))
 
     def lookup(self, codes: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """(N,) code points -> (N,) ids, UNKNOWN where there is none."""
-        return self._table[np.minimum(codes, len(self._table) - 1)]
+        """(N,) code points -> (N,) ids, UNKNOWN where the vocabulary lacks the symbol."""
+        return self._ids[np.minimum(codes, len(self._ids) - 1)]
+
+    def units(self, text: str) -> str:
+        """Text as the symbols it consists of: characters, or at byte level its UTF-8 bytes as code points.
+
+        Raises UnknownCharacterError for a surrogate, which has no bytes.
+        """
+        if not self.byte_level:
+            return text
+        try:
+            return text.encode("utf-8", "surrogateescape").decode("latin-1")
+        except UnicodeEncodeError as error:
+            surrogate = describe(text[error.start])
+            raise UnknownCharacterError(
+                f"{surrogate} at position {error.start} has no bytes in UTF-8"
+            ) from error
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Text -> (N,) ids. Raises UnknownCharacterError naming the character and its position."""
-        if self.byte_level:
-            try:
-                text = text.encode("utf-8", "surrogateescape").decode("latin-1")
-            except UnicodeEncodeError as error:
-                where = f"{describe(text[error.start])} at position {error.start}"
-                raise UnknownCharacterError(f"{where} has no bytes in UTF-8") from error
-        return self.encode_units(text)
+        return self.encode_units(self.units(text))
 
     def encode_units(self, units: str, before: int = 0) -> NDArray[np.int64]:
-        """Units as ``corpus.characters`` reads them (code points, or bytes as code points) -> (N,) ids.
+        """Units, as ``sources.characters`` reads them, -> (N,) ids.
 
-        ``before``: how many units of the same text came before these. Raises UnknownCharacterError.
+        ``before`` is the number of units of the same text before these. Raises UnknownCharacterError
+        naming the character and its position.
         """
         ids = self.lookup(code_points(units))
         if (unknown := np.flatnonzero(ids == UNKNOWN)).size:
             position = int(unknown[0])
-            what = f"byte 0x{ord(units[position]):02X}" if self.byte_level else describe(units[position])
+            unit = f"byte 0x{ord(units[position]):02X}" if self.byte_level else describe(units[position])
             raise UnknownCharacterError(
-                f"{what} at position {before + position} is not among the model's {len(self)} symbols"
+                f"{unit} at position {before + position} is not among the model's {len(self)} symbols"
                 " (charrnn info lists them)"
             )
         return ids
 
     def decode(self, ids: NDArray[np.integer] | list[int]) -> str:
-        """(N,) ids -> text."""
+        """(N,) ids -> text; at byte level U+FFFD stands where the bytes are not UTF-8."""
         if self.byte_level:
             return self.decode_bytes(ids).decode("utf-8", "replace")
-        return "".join([self.symbols[i] for i in ids])
+        return self._joined(ids)
 
     def decode_bytes(self, ids: NDArray[np.integer] | list[int]) -> bytes:
-        """(N,) ids -> the bytes a file would hold: raw bytes, or UTF-8."""
-        text = "".join([self.symbols[i] for i in ids])
+        """(N,) ids -> the bytes of a file: UTF-8, or at byte level the bytes themselves."""
+        text = self._joined(ids)
         return text.encode("latin-1") if self.byte_level else text.encode("utf-8", "surrogatepass")
+
+    def _joined(self, ids: NDArray[np.integer] | list[int]) -> str:
+        return "".join([self.symbols[i] for i in ids])
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
