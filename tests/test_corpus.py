@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -32,7 +33,13 @@ pieces = st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "\0", "a", "é", "€", 
 tricky_text = st.lists(pieces | pieces | st.characters(codec="utf-8"), max_size=20).map("".join)
 tricky_bytes = st.lists(pieces.map(str.encode) | st.binary(max_size=2), max_size=20).map(b"".join)
 chunks = st.sampled_from([1, 2, 3, 4, 7, 1 << 20])
-PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".GZ": gzip.compress,
+}
 
 
 def memory(data: bytes, name: str = "text") -> Source:
@@ -45,7 +52,7 @@ def written(path: Path, data: bytes | str) -> Path:
     return path
 
 
-def opened(*texts: bytes | Path, told: list[str] | None = None, **reading: object) -> Corpus:
+def opened(*texts: bytes | Path, told: list[str] | None = None, **reading: Any) -> Corpus:
     """A corpus of files, or of bytes, in the test's own cache; ``told`` collects what was done."""
     found = [memory(text) if isinstance(text, bytes) else file_source(text) for text in texts]
     record = [] if told is None else told
@@ -62,7 +69,7 @@ def lf(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def refusal(*texts: bytes | Path, **reading: object) -> str:
+def refusal(*texts: bytes | Path, **reading: Any) -> str:
     with pytest.raises(CorpusError) as caught:
         opened(*texts, **reading)
     assert len(str(caught.value).splitlines()) == 1
@@ -181,7 +188,7 @@ def test_an_empty_text_is_a_corpus_error(text: bytes) -> None:
     ("reading", "option"),
     [({"encoding": "klingon"}, "--encoding klingon"), ({"newlines": "crlf"}, "--newlines crlf")],
 )
-def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, str], option: str) -> None:
+def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, Any], option: str) -> None:
     with pytest.raises(CorpusError, match=option):
         Reading(**reading)
 
@@ -384,8 +391,8 @@ def test_of_two_characters_both_train(shares: tuple[float, float, float]) -> Non
     assert of_length(2).splits(shares) == (range(2), range(2, 2), range(2, 2))
 
 
-def test_a_single_character_leaves_nothing_to_predict() -> None:
-    with pytest.raises(CorpusError, match=r"^text: in 1 character there is nothing to predict"):
+def test_a_single_character_is_too_short_to_train_on() -> None:
+    with pytest.raises(CorpusError, match=r"^text: 1 character: training needs at least 2"):
         opened(b"a").splits((90, 5, 5))
 
 

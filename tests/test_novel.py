@@ -60,7 +60,7 @@ def texts_and_corpus(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
         lambda cut: corpus[cut[0] : cut[0] + cut[1]]
     )
     own = st.lists(st.integers(UNKNOWN, symbols), max_size=4)
-    text = st.lists(cuts | own, max_size=3).map(lambda parts: [id for part in parts for id in part])
+    text = st.lists(cuts | own, max_size=3).map(lambda parts: [symbol for part in parts for symbol in part])
     return draw(st.lists(text, max_size=4)), corpus
 
 
@@ -128,7 +128,7 @@ def test_what_the_corpus_cannot_hold_breaks_a_run() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_ids_may_be_of_any_width(dtype: type) -> None:
     last = min(int(np.iinfo(dtype).max), 0x10FFFF)
-    corpus = np.array([1, last, 0, last], dtype)
+    corpus: np.ndarray = np.array([1, last, 0, last], dtype)
     assert longest_runs([np.array([last, 0, 1])], corpus) == [Run(2, 0, 1)]
     assert longest_runs([np.array([last, 0, 1], dtype)], corpus) == [Run(2, 0, 1)]
 

@@ -1,1 +1,1 @@
-"""Characters and ids: vocabularies, corpora, the catalogue, unknown characters. NumPy only."""
+"""Characters and ids: vocabularies, corpora, the catalogue, unknown characters, copied runs."""

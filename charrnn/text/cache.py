@@ -1,85 +1,70 @@
-"""Encoded texts as files of ids, by the hash of the text."""
+"""A cache of encoded texts: one file of ids for each text."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from charrnn.files import atomic_write
-from charrnn.text.sources import Reading, Source, characters
-from charrnn.text.vocabulary import UNKNOWN, Vocabulary, code_points
+from charrnn.errors import CorpusError
+from charrnn.files import atomic_write, write_errors
 
 CACHE_LIMIT = 8 << 30
-"""Bytes of cached ids beyond which the least recently used go."""
+"""Bytes of cached ids; above this the least recently used files are deleted."""
 
 STALE_SECONDS = 24 * 3600.0
-"""The age from which on a half-written file is nobody's any more."""
+"""Age at which a temporary file counts as left behind by a killed process."""
 
 
 def cache_folder() -> Path:
-    """Where encoded texts are kept: $CHARRNN_CACHE, or the user's cache folder."""
+    """The folder of encoded texts: $CHARRNN_CACHE, or the user's cache folder."""
     given = os.environ.get("CHARRNN_CACHE")
     return Path(given) if given else user_cache_path("charrnn", appauthor=False)
 
 
-def cached(path: Path, count: int, vocabulary: Vocabulary) -> NDArray[np.unsignedinteger] | None:
-    """The memory-mapped ids, or None where there are none, or not these."""
+def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """(count,) memory-mapped ids; None where the file is missing, damaged, or of another shape or type."""
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError):
         return None
     with contextlib.suppress(OSError):  # a shared cache may be read-only
-        os.utime(path)  # the least recently used go first
-    ids = np.asarray(mapped)  # still mapped, without np.memmap's price at every slice
-    return ids if ids.shape == (count,) and ids.dtype == vocabulary.id_dtype else None
+        os.utime(path)  # marks it as used
+    ids = np.asarray(mapped)  # still mapped, but slices without np.memmap's overhead
+    return ids if ids.shape == (count,) and ids.dtype == dtype else None
 
 
-def encode(
-    texts: Sequence[Source],
-    reading: Reading,
-    path: Path,
-    count: int,
-    vocabulary: Vocabulary,
-    progress: Callable[[str, int], None],
-) -> str:
-    """Write the ids; the hash of the text they were made from, which may have changed meanwhile."""
-    digest, plain = hashlib.sha256(), reading.plain
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(vocabulary.id_dtype),
-        "fortran_order": False,
-        "shape": (count,),
-    }
-    with atomic_write(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for piece in characters(texts, reading):
-            digest.update(piece.encode(plain, "surrogatepass"))
-            ids = vocabulary.lookup(code_points(piece))
-            if ids.min() == UNKNOWN:
-                break
-            file.write(ids.astype(vocabulary.id_dtype).tobytes())
-            progress("encoding", len(piece))
-    _prune(path)
-    return digest.hexdigest()
+def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
+    """Write ids, given in pieces of ``count`` in all, and delete old files above CACHE_LIMIT.
+
+    Raises CorpusError where the folder cannot be written.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    with write_errors(path, CorpusError, advice="; set $CHARRNN_CACHE to another folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for ids in pieces:
+                file.write(ids.astype(dtype).tobytes())
+    with contextlib.suppress(OSError):  # another process may be deleting the same files
+        _delete_old(path)
 
 
-def _prune(keep: Path) -> None:
-    """Delete the least recently used ids beyond CACHE_LIMIT, never ``keep``."""
-    with contextlib.suppress(OSError):  # another process may be pruning too
-        entries = [(entry.stat(), entry) for entry in keep.parent.glob("*.npy")]
-        total = 0
-        for left in keep.parent.glob(".*.npy.*"):  # a process that was killed while it wrote
-            if left.stat().st_mtime < keep.stat().st_mtime - STALE_SECONDS:
-                left.unlink(missing_ok=True)
-        for stat, entry in sorted(entries, key=lambda pair: -pair[0].st_mtime):
-            total += stat.st_size
-            if total > CACHE_LIMIT and entry != keep:
-                entry.unlink(missing_ok=True)
+def _delete_old(newest: Path) -> None:
+    """Delete the least recently used ids above CACHE_LIMIT, except ``newest``, and stale temporary files."""
+    times = {path: path.stat().st_mtime for path in newest.parent.iterdir()}
+    total = 0
+    for path in sorted(newest.parent.glob("*.npy"), key=lambda path: -times[path]):
+        total += path.stat().st_size
+        if total > CACHE_LIMIT and path != newest:
+            path.unlink(missing_ok=True)
+    for path in newest.parent.glob(".*.npy.*"):
+        if times[path] < times[newest] - STALE_SECONDS:
+            path.unlink(missing_ok=True)

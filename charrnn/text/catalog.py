@@ -1,8 +1,8 @@
-"""The corpora known by name: ``corpora/catalog.toml``.
+"""The catalogue of corpora that are known by name (``catalog.toml``), and their downloads.
 
-An entry is downloaded (``url``) or is read from what the machine has (``builtin``). Downloads
-lie in the corpora folder as ``NAME.txt``. An entry without a known hash is pinned at its first
-download, trust on first use, in ``NAME.sha256`` beside it.
+An entry is downloaded (``url``) or read from this machine (``builtin``). A download is kept in the
+corpora folder as ``NAME.txt``. Where the catalogue has no SHA-256, that of the first download is
+trusted: it is kept beside the text in ``NAME.sha256``, and later downloads must have it too.
 """
 
 from __future__ import annotations
@@ -22,20 +22,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CorpusError, DownloadError
-from charrnn.files import atomic_write
+from charrnn.files import atomic_write, write_errors
 from charrnn.text.sources import CHUNK, Source, file_source
 
 DEFAULT = "python-stdlib"
 TIMEOUT = 30.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds without any data before a download fails."""
+
+_FAILURES = (
+    OSError,  # the network's errors are of this type
+    ValueError,  # no address, or no length
+    EOFError,
+    http.client.HTTPException,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,  # an encrypted archive
+)
 
 Progress = Callable[[int, int | None], None]
-"""Told (bytes further, bytes in all, or None where the server does not say)."""
+"""Called with the number of new bytes, and the number in all or None where the server does not send it."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One corpus. ``sha256`` and ``size`` (bytes) are of the text, unpacked; None where not known."""
+    """One corpus. ``sha256`` and ``size`` (bytes) are those of the unpacked text, None where not known."""
 
     name: str
     about: str
@@ -46,126 +56,122 @@ class Entry:
     licence: str = ""
 
 
-def entries(path: Path | None = None) -> dict[str, Entry]:
-    """The catalogue, by name, in its file's order."""
-    here = Path(__file__).parent
-    installed, checkout = here / "catalog.toml", here.parent.parent / "corpora" / "catalog.toml"
-    text = (path or (installed if installed.exists() else checkout)).read_text(encoding="utf-8")
-    return {name: Entry(name, **values) for name, values in tomllib.loads(text).items()}
+def catalog_file() -> Path:
+    """``catalog.toml``: beside this file in an installed package, in ``corpora/`` in a checkout."""
+    installed = Path(__file__).with_name("catalog.toml")
+    return installed if installed.exists() else Path(__file__).parents[2] / "corpora" / "catalog.toml"
 
 
-def entry(name: str, path: Path | None = None) -> Entry:
-    """The entry of this name. Raises CorpusError, listing those there are."""
-    known = entries(path)
+def entries() -> dict[str, Entry]:
+    """The catalogue's entries by name, in the order of its file."""
+    tables = tomllib.loads(catalog_file().read_text(encoding="utf-8"))
+    return {name: Entry(name, **values) for name, values in tables.items()}
+
+
+def entry(name: str) -> Entry:
+    """The entry with this name. Raises CorpusError listing the names in the catalogue."""
+    known = entries()
     if name not in known:
         raise CorpusError(f"no corpus is called {name}; the catalogue has: {', '.join(known)}")
     return known[name]
 
 
 def standard_library() -> list[Source]:
-    """The .py files of the running interpreter's standard library, tests and site-packages left out."""
-    root = Path(sysconfig.get_path("stdlib"))
+    """The .py files of this Python's standard library, without its tests and without installed packages."""
     left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
-    found = []
-    for folder, folders, files in os.walk(root):
+    paths: list[Path] = []
+    for folder, folders, names in os.walk(sysconfig.get_path("stdlib")):
         folders[:] = sorted(set(folders) - left_out)
-        found += [Path(folder) / file for file in sorted(files) if file.endswith(".py")]
-    return [file_source(path) for path in found if _is_utf8(path)]
+        paths += [Path(folder) / name for name in sorted(names) if name.endswith(".py")]
+    return [file_source(path) for path in paths if _is_utf8(path)]
 
 
 def _is_utf8(path: Path) -> bool:
-    """The library holds a few files in other encodings, each to show that it can."""
     try:
         path.read_text(encoding="utf-8")
-    except (UnicodeDecodeError, OSError):
+    except (UnicodeDecodeError, OSError):  # a few files are in other encodings
         return False
     return True
 
 
-def local(found: Entry, folder: Path) -> list[Source] | None:
-    """The corpus's files where it is here already, else None."""
-    if found.builtin == "python-stdlib":
+def local(entry: Entry, folder: Path) -> list[Source] | None:
+    """The corpus's files on this machine, None where it is not downloaded yet."""
+    if entry.builtin:
         return standard_library()
-    path = folder / f"{found.name}.txt"
+    path = folder / f"{entry.name}.txt"
     return [file_source(path)] if path.is_file() else None
 
 
-def fetch(found: Entry, folder: Path, progress: Progress = lambda further, total: None) -> Path:
-    """Download, or build, a corpus as ``folder/NAME.txt``, checked; the path it has.
+def fetch(entry: Entry, folder: Path, progress: Progress = lambda new, total: None) -> Path:
+    """Download a corpus, or copy it from this machine, to ``folder/NAME.txt``; the path of that file.
 
-    Raises DownloadError; nothing half-written stays.
+    Raises DownloadError; then the folder is as it was before.
     """
-    path = folder / f"{found.name}.txt"
-    pin = folder / f"{found.name}.sha256"
-    expected = found.sha256
-    if expected is None and pin.is_file():
-        expected = pin.read_text(encoding="ascii", errors="replace").partition(" ")[0].strip()
+    path, pin = folder / f"{entry.name}.txt", folder / f"{entry.name}.sha256"
+    expected = entry.sha256 or _pinned(pin)
     digest = hashlib.sha256()
-    try:
+    with write_errors(path, DownloadError):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            for block in _blocks(found, progress):
+            for block in _blocks(entry, progress):
                 digest.update(block)
                 file.write(block)
-            _check_size(found, file.tell())
-            if expected is not None and digest.hexdigest() != expected and found.url:
-                raise DownloadError(
-                    f"{found.name}: the download's SHA-256 is {digest.hexdigest()},"
-                    f" expected {expected}; not kept"
-                )
-        if found.url and found.sha256 is None and expected is None:
+            if entry.url:
+                _check(entry, digest.hexdigest(), expected, file.tell())
+        if entry.url and not expected:
             with atomic_write(pin) as file:
                 file.write(f"{digest.hexdigest()}  {path.name}\n".encode())
-    except urllib.error.HTTPError as error:
-        error.close()  # it is the server's reply, still open
-        raise DownloadError(f"{found.name}: cannot fetch {found.url}: {error.code} {error.reason}") from error
-    except (*_FAILURES, ValueError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DownloadError(f"{found.name}: cannot fetch {found.url}: {reason}") from error
-    except OSError as error:
-        raise DownloadError(f"{found.name}: {error.strerror or error}") from error
     return path
 
 
-_FAILURES = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-)
+def _pinned(pin: Path) -> str | None:
+    """The SHA-256 of the first download, in the format of sha256sum."""
+    words = pin.read_text(encoding="ascii", errors="replace").split() if pin.is_file() else []
+    return words[0] if words else None
 
 
-def _check_size(found: Entry, size: int) -> None:
-    """Without a hash, at least no error page becomes the text; sizes in the literature are not exact."""
-    if found.sha256 is None and found.size and abs(size - found.size) > found.size / 10:
-        raise DownloadError(f"{found.name}: got {size:,} bytes, expected about {found.size:,}; not kept")
+def _check(entry: Entry, sha256: str, expected: str | None, size: int) -> None:
+    """Compare a download with the hash or, within 10 percent, with the size. Raises DownloadError."""
+    if expected and sha256 != expected:
+        raise DownloadError(
+            f"{entry.name}: the download's SHA-256 is {sha256}, expected {expected}; the download was deleted"
+        )
+    if not entry.sha256 and entry.size and abs(size - entry.size) > entry.size / 10:
+        raise DownloadError(
+            f"{entry.name}: the download has {size:,} bytes, expected about {entry.size:,};"
+            " the download was deleted"
+        )
 
 
-def _blocks(found: Entry, progress: Progress) -> Iterator[bytes]:
-    """The text's bytes, from wherever the entry says."""
-    if not found.url:
-        for source in local(found, Path()) or []:
+def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
+    """The bytes of the text. Raises DownloadError, CorpusError."""
+    if not entry.url:
+        for source in standard_library():
             for block in source.blocks():
                 progress(len(block), None)
                 yield block
         return
-    if not found.url.endswith(".zip"):
-        yield from _download(found.url, progress)
-        return
+    try:
+        download = _download(entry.url, progress)
+        yield from _unzipped(download) if entry.url.endswith(".zip") else download
+    except urllib.error.HTTPError as error:
+        error.close()  # the error is the open connection
+        raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {error.code} {error.reason}") from error
+    except _FAILURES as error:
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {reason}") from error
+
+
+def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The first file of a zip archive."""
     with tempfile.TemporaryFile() as packed:
-        packed.writelines(_download(found.url, progress))
-        with zipfile.ZipFile(packed) as archive, archive.open(_first(archive)) as member:
-            while block := member.read(CHUNK):
-                yield block
-
-
-def _first(archive: zipfile.ZipFile) -> str:
-    if not archive.namelist():
-        raise zipfile.BadZipFile("the archive is empty")
-    return archive.namelist()[0]
+        packed.writelines(blocks)
+        with zipfile.ZipFile(packed) as archive:
+            if not archive.namelist():
+                raise zipfile.BadZipFile("the archive is empty")
+            with archive.open(archive.namelist()[0]) as member:
+                while block := member.read(CHUNK):
+                    yield block
 
 
 def _download(url: str, progress: Progress) -> Iterator[bytes]:

@@ -1,15 +1,14 @@
-"""Text sources -> memory-mapped ids; splits.
+"""Corpora: texts as memory-mapped ids, and their splits.
 
-Reading is in two streaming passes at constant memory: the first finds the hash and the
-symbols, the second writes ids. The ids are cached under the hash of the *text*, so a changed
-file is never served stale, and the same text from another file, newline convention or
-compression is found again.
+A text is read twice, in pieces, so memory stays constant: first for its hash and its symbols, then
+for its ids. The ids are cached under the hash of the characters. So a changed file is read anew,
+and the same text in another file, packing, encoding or newline convention is found in the cache.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CorpusError
-from charrnn.text.cache import cache_folder, cached, encode
+from charrnn.text.cache import cache_folder, load_ids, save_ids
 from charrnn.text.sources import Reading, Source, characters
-from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, code_points
+from charrnn.text.vocabulary import CODE_POINTS, UNKNOWN, Vocabulary, code_points
+
+Progress = Callable[[str, int], None]
+"""Called with what is being done ("reading" or "encoding") and how many more characters are done."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text as ids, and where its splits begin.
+    """A text as ids.
 
     ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``
-    sha256  of the text as the model reads it (decoded, newlines settled), in UTF-8, or
-            of the bytes
+    sha256  of the characters that the model reads, in UTF-8; at byte level of the bytes
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -37,21 +38,21 @@ class Corpus:
     name: str
 
     def splits(self, shares: tuple[float, float, float]) -> tuple[range, range, range]:
-        """Contiguous training, validation and test parts, as ranges of positions.
+        """The positions of the training, validation and test parts, which follow each other.
 
-        Raises CorpusError when the training part has no room for a target.
+        Of a text with a training part below 2 characters, all is training. Raises CorpusError when
+        the whole text is that short.
         """
-        count, whole = len(self.ids), sum(shares)
-        first = int(count * shares[0] / whole + 1e-9)
-        second = int(count * (shares[0] + shares[1]) / whole + 1e-9)
-        if first < 2 <= count:  # a handful of characters: all of them train
-            first = second = count
-        if first < 2:
+        count, total = len(self.ids), sum(shares)
+        if count < 2:
             raise CorpusError(
-                f"{self.name}: in {count} character{'s' if count != 1 else ''} there is nothing to predict:"
-                " give it at least 2"
+                f"{self.name}: {count} character{'s' if count != 1 else ''}: training needs at least 2"
             )
-        return range(first), range(first, second), range(second, count)
+        train_end = int(count * shares[0] / total + 1e-9)
+        validation_end = int(count * (shares[0] + shares[1]) / total + 1e-9)
+        if train_end < 2:
+            train_end = validation_end = count
+        return range(train_end), range(train_end, validation_end), range(validation_end, count)
 
 
 def open_corpus(
@@ -60,41 +61,60 @@ def open_corpus(
     reading: Reading | None = None,
     cache: Path | None = None,
     known: str = "",
-    progress: Callable[[str, int], None] = lambda what, characters: None,
+    progress: Progress = lambda activity, characters: None,
 ) -> Corpus:
-    """Read texts into a Corpus, from the cache where it has been read before.
+    """Read texts into one Corpus, with ids from the cache where they are already there.
 
-    ``known`` are symbols that the vocabulary is to hold besides the text's. ``progress`` is told what is
-    done, and how many characters further it is. Raises CorpusError.
+    The vocabulary holds the symbols of the texts and those of ``known``. Raises CorpusError.
     """
-    reading, cache = reading or Reading(), cache or cache_folder()
-    digest, count, plain = hashlib.sha256(), 0, reading.plain
+    reading = reading or Reading()
+    sha256, count, vocabulary = _scan(texts, name, reading, known, progress)
+    key = hashlib.sha256(f"{sha256} {reading.byte_level} {vocabulary.symbols!r}".encode()).hexdigest()
+    path = (cache or cache_folder()) / f"{key[:32]}.npy"
+    ids = load_ids(path, count, vocabulary.id_dtype)
+    if ids is None:
+        pieces = _encoded(texts, name, reading, vocabulary, sha256, progress)
+        save_ids(path, count, vocabulary.id_dtype, pieces)
+        ids = load_ids(path, count, vocabulary.id_dtype)
+    if ids is None:
+        raise CorpusError(f"another process deleted the encoded text {path}: try again")
+    return Corpus(ids, vocabulary, sha256, name)
+
+
+def _scan(
+    texts: Sequence[Source], name: str, reading: Reading, known: str, progress: Progress
+) -> tuple[str, int, Vocabulary]:
+    """(SHA-256, number of characters, vocabulary) of texts. Raises CorpusError."""
+    digest, count = hashlib.sha256(), 0
     seen = np.zeros(CODE_POINTS, np.bool_)
     for piece in characters(texts, reading):
-        digest.update(piece.encode(plain, "surrogatepass"))
+        digest.update(reading.to_bytes(piece))
         seen[code_points(piece)] = True
         count += len(piece)
         progress("reading", len(piece))
     if not count:
         raise CorpusError(f"{name}: the text is empty")
     seen[code_points(known)] = True
-    vocabulary = Vocabulary("".join(map(chr, np.flatnonzero(seen))), reading.byte_level)
-    key = hashlib.sha256(
-        f"{digest.hexdigest()} {reading.byte_level} {vocabulary.symbols!r}".encode()
-    ).hexdigest()
-    path = cache / f"{key[:32]}.npy"
-    ids = cached(path, count, vocabulary)
-    if ids is None:
-        try:
-            if encode(texts, reading, path, count, vocabulary, progress) != digest.hexdigest():
-                path.unlink(missing_ok=True)
-                raise CorpusError(f"{name} changed while it was read: try again")
-        except OSError as error:
-            raise CorpusError(
-                f"cannot write the encoded text to {cache}: {error.strerror or error};"
-                " $CHARRNN_CACHE names another folder"
-            ) from error
-        ids = cached(path, count, vocabulary)
-        if ids is None:
-            raise CorpusError(f"the encoded text has vanished from {cache}: try again")
-    return Corpus(ids, vocabulary, digest.hexdigest(), name)
+    symbols = "".join(map(chr, np.flatnonzero(seen)))
+    return digest.hexdigest(), count, Vocabulary(symbols, reading.byte_level)
+
+
+def _encoded(
+    texts: Sequence[Source],
+    name: str,
+    reading: Reading,
+    vocabulary: Vocabulary,
+    sha256: str,
+    progress: Progress,
+) -> Iterator[NDArray[np.int64]]:
+    """The ids of texts, in pieces. Raises CorpusError when their hash is no longer ``sha256``."""
+    digest = hashlib.sha256()
+    for piece in characters(texts, reading):
+        digest.update(reading.to_bytes(piece))
+        ids = vocabulary.lookup(code_points(piece))
+        if ids.min() == UNKNOWN:
+            break
+        yield ids
+        progress("encoding", len(piece))
+    if digest.hexdigest() != sha256:
+        raise CorpusError(f"{name} changed while it was read: try again")

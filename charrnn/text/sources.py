@@ -1,4 +1,4 @@
-"""Files, folders and pipes, decoded: what a corpus is read from."""
+"""Text sources (files, folders, pipes), and the characters that are read from them."""
 
 from __future__ import annotations
 
@@ -15,52 +15,57 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from charrnn.errors import CorpusError
 
 CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How bytes become characters. ``newlines``: "lf" (CRLF and lone CR become LF) or "keep"."""
+    """How bytes become characters.
+
+    newlines  "lf": CRLF and lone CR become LF; "keep": they stay
+    advice    what a user can do about bytes that are not in the encoding
+    """
 
     encoding: str = "utf-8"
     byte_level: bool = False
     newlines: str = "lf"
     advice: str = (
-        "say what it is (--encoding latin-1), learn bytes (--bytes), or leave it out (--glob '*.txt')"
+        "name its encoding (--encoding latin-1), learn bytes (--bytes), or leave it out (--glob '*.txt')"
     )
 
     def __post_init__(self) -> None:
         try:
             with contextlib.suppress(UnicodeError):
-                b"a".decode(self.encoding)  # refuses what is known but makes no text, as hex
+                b"a".decode(self.encoding)  # fails for codecs that give no text, as hex
             codecs.getincrementaldecoder(self.encoding)
         except (LookupError, ValueError) as error:
             raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
         if self.newlines not in ("lf", "keep"):
             raise CorpusError(f"--newlines {self.newlines}: it must be lf or keep")
 
-    @property
-    def plain(self) -> str:
-        """The encoding in which the characters read are hashed."""
-        return "latin-1" if self.byte_level else "utf-8"
+    def to_bytes(self, characters: str) -> bytes:
+        """The bytes by which a text is hashed: UTF-8, or at byte level the bytes themselves."""
+        return characters.encode("latin-1" if self.byte_level else "utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text to read, and what a message calls it. ``open`` gives its bytes, unpacked, from the start."""
+    """One text: its name in messages, and a function that opens its bytes, unpacked, at the start."""
 
     name: str
     open: Callable[[], IO[bytes]]
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes, in pieces. Raises CorpusError."""
+        """The bytes, CHUNK at a time. Raises CorpusError."""
         try:
             with self.open() as file:
                 while block := file.read(CHUNK):
@@ -79,32 +84,32 @@ def file_source(path: Path) -> Source:
 
 
 def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
-    """Files as they are, folders as the sorted files below them that match ``glob``.
+    """Each file as it is given; for each folder the sorted files inside, at any depth, that match ``glob``.
 
-    Raises CorpusError for a path that is not there, or a folder without a match.
+    Raises CorpusError for a path that does not exist and for a folder without a match.
     """
-    found: list[Source] = []
+    result: list[Source] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(_below(path, glob))
-            if not inside:
+            files = sorted(_files_inside(path, glob))
+            if not files:
                 raise CorpusError(f"folder {path} holds no file that matches {glob} (--glob)")
-            found += map(file_source, inside)
+            result += map(file_source, files)
         elif path.exists():
-            found.append(file_source(path))
+            result.append(file_source(path))
         else:
             raise CorpusError(f"no file or folder {path}")
-    return found
+    return result
 
 
-def _below(folder: Path, glob: str) -> Iterator[Path]:
-    """The files below a folder whose names match. Raises CorpusError for a folder that cannot be read."""
+def _files_inside(folder: Path, glob: str) -> Iterator[Path]:
+    """The matching files at any depth. Raises CorpusError for an unreadable folder or a bad pattern."""
 
     def refuse(error: OSError) -> None:
         raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
 
-    for root, _, files in os.walk(folder, onerror=refuse):
-        for path in (Path(root) / file for file in files):
+    for root, _, names in os.walk(folder, onerror=refuse):
+        for path in (Path(root) / name for name in names):
             try:
                 if path.match(glob) and path.is_file():
                     yield path
@@ -114,51 +119,46 @@ def _below(folder: Path, glob: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def spooled(stream: IO[bytes], name: str = "standard input") -> Iterator[Source]:
-    """A pipe kept in a file without a name while the block lasts, for it is read more than once."""
+    """A pipe as a source that can be read more than once: copied to a temporary file for the block's time."""
     with tempfile.TemporaryFile() as file:
         shutil.copyfileobj(stream, file, CHUNK)
         file.flush()
 
-        def again() -> IO[bytes]:
+        def reopened() -> IO[bytes]:
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-            return os.fdopen(os.dup(file.fileno()), "rb")
+            return open(file.fileno(), "rb", closefd=False)
 
-        yield Source(name, again)
-
-
-def _decoded(source: Source, reading: Reading) -> Iterator[str]:
-    """One file's characters, in pieces. Raises CorpusError naming file and offset of a bad byte."""
-    encoding = "latin-1" if reading.byte_level else reading.encoding  # byte b is code point b
-    decoder = codecs.getincrementaldecoder(encoding)("strict")
-    newlines = io.IncrementalNewlineDecoder(None, translate=True) if reading.newlines == "lf" else None
-    read, first = 0, True
-
-    def text(block: bytes, final: bool) -> str:
-        waiting = len(decoder.getstate()[0])
-        try:
-            decoded = decoder.decode(block, final)
-        except UnicodeDecodeError as error:
-            offset = read - waiting + error.start
-            bad = error.object[error.start]
-            raise CorpusError(
-                f"{source.name}: byte 0x{bad:02X} at offset {offset} is not {encoding}; {reading.advice}"
-            ) from error
-        except UnicodeError as error:  # "UTF-16 stream does not start with BOM"
-            raise CorpusError(f"{source.name}: not {encoding}: {error}") from error
-        return newlines.decode(decoded, final) if newlines else decoded
-
-    for block in source.blocks():
-        piece = text(block, False)
-        read += len(block)
-        if first and piece:
-            first = False
-            if not reading.byte_level:
-                piece = piece.removeprefix("\ufeff")
-        yield piece
-    yield text(b"", True)
+        yield Source(name, reopened)
 
 
 def characters(texts: Sequence[Source], reading: Reading) -> Iterator[str]:
-    """All characters of all files, one file after the other, in pieces."""
+    """All characters of all texts, one text after the other, in pieces that are not empty.
+
+    At byte level the character with code point b stands for byte b. Raises CorpusError.
+    """
     for source in texts:
-        yield from (piece for piece in _decoded(source, reading) if piece)
+        yield from filter(None, _decoded(source, reading))
+
+
+def _decoded(source: Source, reading: Reading) -> Iterator[str]:
+    """The characters of one text, without a byte order mark. Raises CorpusError with a bad byte's offset."""
+    encoding = "latin-1" if reading.byte_level else reading.encoding
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)("strict"), translate=reading.newlines == "lf"
+    )
+    size, at_start = 0, not reading.byte_level
+    for block in chain(source.blocks(), [b""]):
+        size += len(block)
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            offset = size - len(error.object) + error.start  # the decoder may hold bytes of earlier blocks
+            raise CorpusError(
+                f"{source.name}: byte 0x{error.object[error.start]:02X} at offset {offset}"
+                f" is not {encoding}; {reading.advice}"
+            ) from error
+        except UnicodeError as error:  # "UTF-16 stream does not start with BOM"
+            raise CorpusError(f"{source.name}: not {encoding}: {error}") from error
+        if at_start and text:
+            at_start, text = False, text.removeprefix("\ufeff")
+        yield text
