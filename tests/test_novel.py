@@ -86,6 +86,7 @@ def test_a_piece_of_the_corpus_is_copied_whole_wherever_it_was_cut(data: st.Data
     ]
 
 
+@pytest.mark.slow
 @given(case=texts_and_corpus())
 def test_every_text_is_answered_as_if_it_were_alone(case: tuple[list[list[int]], list[int]]) -> None:
     texts, corpus = case
