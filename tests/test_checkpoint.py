@@ -105,6 +105,7 @@ headers = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(headers, st.integers(0, 99))
 def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> None:
@@ -154,6 +155,7 @@ def test_versions_are_those_that_run() -> None:
     assert (found["numpy"], found["torch"]) == (np.__version__, "2.0")
 
 
+@pytest.mark.slow
 @given(headers.map(lambda header: header.model), st.integers(1, 9))
 def test_parameters_are_counted_by_their_shapes(config: ModelConfig, symbols: int) -> None:
     weights = random_weights(config, symbols)
@@ -469,6 +471,7 @@ def test_a_training_tensor_of_a_type_numpy_does_not_know_is_refused(path: Path, 
     refusal(path, resume=True)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300)
 def test_any_value_anywhere_in_the_header_is_refused_or_harmless(data: st.DataObject) -> None:

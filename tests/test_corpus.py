@@ -83,6 +83,7 @@ def cached() -> list[Path]:
 # Reading
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     texts=st.lists(tricky_text, min_size=1, max_size=3).filter(

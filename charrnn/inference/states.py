@@ -91,12 +91,10 @@ def _by_name(state: State) -> dict[str, NDArray[np.generic]]:
 
 def _fits(tensors: dict[str, NDArray[np.generic]], empty: dict[str, NDArray[np.generic]]) -> bool:
     """Whether tensors have the names, shapes and types of an empty state, and finite values."""
-    return tensors.keys() == empty.keys() and all(
-        tensor.shape == empty[name].shape
-        and tensor.dtype == empty[name].dtype
-        and bool(np.isfinite(tensor).all())
-        for name, tensor in tensors.items()
+    shapes, expected = (
+        {name: (t.shape, t.dtype) for name, t in arrays.items()} for arrays in (tensors, empty)
     )
+    return shapes == expected and all(np.isfinite(tensor).all() for tensor in tensors.values())
 
 
 def _are_ids(unread: Ids, symbols: int) -> bool:

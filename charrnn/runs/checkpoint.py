@@ -59,12 +59,8 @@ class Checkpoint:
 
 def versions(**more: str) -> dict[str, str]:
     """The versions that a checkpoint records."""
-    return {
-        "charrnn": charrnn.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        **more,
-    }
+    python, numpy = platform.python_version(), np.__version__
+    return {"charrnn": charrnn.__version__, "python": python, "numpy": numpy, **more}
 
 
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:

@@ -133,14 +133,12 @@ def _pinned(pin: Path) -> str | None:
 def _check(entry: Entry, sha256: str, expected: str | None, size: int) -> None:
     """Compare a download with the hash or, within 10 percent, with the size. Raises DownloadError."""
     if expected and sha256 != expected:
-        raise DownloadError(
-            f"{entry.name}: the download's SHA-256 is {sha256}, expected {expected}; the download was deleted"
-        )
-    if not entry.sha256 and entry.size and abs(size - entry.size) > entry.size / 10:
-        raise DownloadError(
-            f"{entry.name}: the download has {size:,} bytes, expected about {entry.size:,};"
-            " the download was deleted"
-        )
+        problem = f"the download's SHA-256 is {sha256}, expected {expected}"
+    elif not entry.sha256 and entry.size and abs(size - entry.size) > entry.size / 10:
+        problem = f"the download has {size:,} bytes, expected about {entry.size:,}"
+    else:
+        return
+    raise DownloadError(f"{entry.name}: {problem}; the download was deleted")
 
 
 def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
