@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +18,16 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference import beam as beams
 from charrnn.inference.beam import Search, beam
-from charrnn.inference.choice import NOTHING_LEFT, Choice, possible
+from charrnn.inference.choice import NOTHING_LEFT, Choice, can_continue
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference
 from charrnn.inference.pattern import Pattern
-from charrnn.inference.sample import sample
+from charrnn.inference.prompts import read_prompt
+from charrnn.inference.sample import Chunk, sample
 from charrnn.inference.states import Cursor
-from charrnn.inference.streams import after
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
+from tests.generation_oracles import Generated, Table, end_of, gathered
 
 V, LONG = 3, 6
 WIDE = V**LONG
@@ -54,20 +55,8 @@ class Remembers:
         return np.stack(logits, 1), ((read,),)
 
 
-class Table:
-    """The logits after a character, and after no other."""
-
-    def __init__(self, table) -> None:
-        self.table = np.array(table, float)
-
-    def start(self, batch: int):
-        return ((np.zeros((batch, 1)),),)
-
-    def __call__(self, ids, state, trace=None):
-        return self.table[ids], state
-
-
 def net(seed: int = 0) -> Inference:
+    """A network with sharp predictions, in float64."""
     config = ModelConfig(layers=2, hidden=6, embedding=4)
     weights = random_weights(config, V, seed)
     return Inference(config, {name: 2 * value.astype(np.float64) for name, value in weights.items()})
@@ -77,30 +66,17 @@ def at(predictor, *unread: int) -> Cursor:
     return Cursor(np.array(unread or (0,)), predictor.start(1))
 
 
-@dataclass
-class Told:
-    """One text as it came out."""
-
-    text: tuple[int, ...] = ()
-    scores: tuple[float, ...] = ()
-    pieces: int = 0
-    ended: str | None = None
-    then: Cursor | None = None
-    rank: float | None = None
+def in_order(chunks: Iterable[Chunk]) -> list[Generated]:
+    """The texts, which come one after the other, best first."""
+    chunks = list(chunks)
+    assert [chunk.row for chunk in chunks] == sorted(chunk.row for chunk in chunks)
+    return gathered(chunks)
 
 
-def gathered(pieces) -> list[Told]:
-    found: list[Told] = []
-    for piece in pieces:
-        assert piece.row in (len(found) - 1, len(found)), "the best come first, one after the other"
-        if piece.row == len(found):
-            found.append(Told())
-        one = found[piece.row]
-        assert one.ended is None
-        one.text, one.scores = one.text + tuple(piece.ids), one.scores + tuple(piece.scores)
-        one.ended, one.end, one.rank, one.pieces = piece.ended, piece.end, piece.rank, one.pieces + 1
-    assert all(one.ended and one.end is not None for one in found)
-    return found
+def ranks(texts: Iterable[Generated]) -> list[float]:
+    """What the search compared the texts by."""
+    assert all(text.rank is not None for text in texts)
+    return [text.rank for text in texts if text.rank is not None]
 
 
 # --- all texts, by brute force, in plain words
@@ -121,7 +97,7 @@ class Leaf:
 
 
 def in_words(text) -> str:
-    return "".join("abc"[id] for id in text)
+    return "".join("abc"[symbol] for symbol in text)
 
 
 @dataclass
@@ -129,71 +105,75 @@ class Brute:
     """The distribution of texts, each computed from its whole string."""
 
     predictor: object
-    start: Cursor
-    rules: Constraints
+    cursor: Cursor
+    constraints: Constraints
     choice: Choice = PLAIN
     expression: str | None = None
 
     def __post_init__(self) -> None:
         self.texts: set[str] = set()
         if self.expression is not None:
-            allowed = [True] * V if self.rules.allowed is None else self.rules.allowed
+            allowed = [True] * V if self.constraints.allowed is None else self.constraints.allowed
             letters = [letter for letter, may in zip("abc", allowed, strict=True) if may]
-            for length in range(self.rules.least, self.rules.length + 1):
+            for length in range(self.constraints.min_length, self.constraints.length + 1):
                 for text in map("".join, itertools.product(letters, repeat=length)):
                     if re.fullmatch(self.expression, text):
                         self.texts.add(text)
         self.beginnings = {text[:size] for text in self.texts for size in range(len(text) + 1)}
 
-    def continuation_mask(self, drawn: tuple[int, ...], id: int) -> bool:
-        return self.expression is None or in_words((*drawn, id)) in self.beginnings
+    def continuation_mask(self, drawn: tuple[int, ...], symbol: int) -> bool:
+        return self.expression is None or in_words((*drawn, symbol)) in self.beginnings
 
-    def may(self, drawn: tuple[int, ...], id: int) -> bool:
-        rules, then = self.rules, (*drawn, id)
-        if rules.allowed is not None and not rules.allowed[id]:
+    def allows(self, drawn: tuple[int, ...], symbol: int) -> bool:
+        constraints, then = self.constraints, (*drawn, symbol)
+        if constraints.allowed is not None and not constraints.allowed[symbol]:
             return False
-        if in_words(drawn) not in self.texts and not self.continuation_mask(drawn, id):
+        if in_words(drawn) not in self.texts and not self.continuation_mask(drawn, symbol):
             return False
-        if n := rules.no_repeat:
+        if n := constraints.no_repeat:
             grams = [then[k : k + n] for k in range(len(then) - n + 1)]
             if grams and grams[-1] in grams[:-1]:
                 return False
-        return not any(then[-len(s) :] == s and len(then) - len(s) < rules.least for s in rules.stops)
+        return not any(
+            then[-len(s) :] == s and len(then) - len(s) < constraints.min_length for s in constraints.stops
+        )
 
     def probabilities(self, drawn: tuple[int, ...]) -> list[float]:
-        read = np.array([*self.start.unread, *drawn])
-        logits = self.predictor(read[None], self.start.state)[0][0, -1]
-        window = [*self.start.unread, *drawn][-self.rules.window :] if self.rules.window else []
+        read = np.array([*self.cursor.unread, *drawn])
+        logits = self.predictor(read[None], self.cursor.state)[0][0, -1]
+        window = [*self.cursor.unread, *drawn][-self.constraints.window :] if self.constraints.window else []
         choice = self.choice
         weights = []
-        for id in range(V):
-            logit = float(logits[id]) - math.log(choice.repeat_penalty) * (id in window)
-            temperature = choice.temperature_at(len(drawn), self.rules.length)
-            weights.append(math.exp(logit / temperature) if self.may(drawn, id) else 0.0)
+        for symbol in range(V):
+            logit = float(logits[symbol]) - math.log(choice.repeat_penalty) * (symbol in window)
+            temperature = choice.temperature_at(len(drawn), self.constraints.length)
+            weights.append(math.exp(logit / temperature) if self.allows(drawn, symbol) else 0.0)
         if choice.top_k:
-            best = sorted(range(V), key=lambda id: (-weights[id], id))[: choice.top_k]
-            weights = [weight if id in best else 0.0 for id, weight in enumerate(weights)]
+            best = sorted(range(V), key=lambda symbol: (-weights[symbol], symbol))[: choice.top_k]
+            weights = [weight if symbol in best else 0.0 for symbol, weight in enumerate(weights)]
         total = sum(weights)
         return [weight / total for weight in weights] if total else weights
 
     def leaves(self, drawn: tuple[int, ...] = (), log_probability: float = 0.0) -> Iterator[Leaf]:
-        rules, whole = self.rules, in_words(drawn) in self.texts
-        stop = max((len(s) for s in rules.stops if s == drawn[-len(s) :]), default=0)
+        constraints, whole = self.constraints, in_words(drawn) in self.texts
+        stop = max((len(s) for s in constraints.stops if s == drawn[-len(s) :]), default=0)
         if stop:
-            yield Leaf(drawn, drawn if rules.keep_stop else drawn[:-stop], log_probability, "stop")
+            yield Leaf(drawn, drawn if constraints.keep_stop else drawn[:-stop], log_probability, "stop")
             return
-        if whole and not any(self.continuation_mask(drawn, id) and self.may(drawn, id) for id in range(V)):
+        if whole and not any(
+            self.continuation_mask(drawn, symbol) and self.allows(drawn, symbol) for symbol in range(V)
+        ):
             yield Leaf(drawn, drawn, log_probability, "match")
             return
-        if len(drawn) == rules.length:
+        if len(drawn) == constraints.length:
             yield Leaf(drawn, drawn, log_probability, "length")
             return
         leaves = 0.0
-        for id, probability in enumerate(self.probabilities(drawn)):
-            if probability and not self.continuation_mask(drawn, id):
+        for symbol, probability in enumerate(self.probabilities(drawn)):
+            if probability and not self.continuation_mask(drawn, symbol):
                 leaves += probability
             elif probability:
-                yield from self.leaves((*drawn, id), log_probability + math.log(probability))
+                yield from self.leaves((*drawn, symbol), log_probability + math.log(probability))
         if leaves:
             yield Leaf(drawn, drawn, log_probability + math.log(leaves), "match")
 
@@ -206,8 +186,8 @@ class Brute:
         return list(seen.values())
 
 
-def same(found: list[Told], expected: list[Leaf], alpha: float) -> None:
-    assert [one.text for one in found] == [leaf.text for leaf in expected]
+def same(found: list[Generated], expected: list[Leaf], alpha: float) -> None:
+    assert [one.ids for one in found] == [leaf.text for leaf in expected]
     assert [one.ended for one in found] == [leaf.ended for leaf in expected]
     np.testing.assert_allclose(
         [one.rank for one in found], [leaf.score(alpha) for leaf in expected], rtol=1e-9
@@ -215,20 +195,22 @@ def same(found: list[Told], expected: list[Leaf], alpha: float) -> None:
 
 
 def exact(
-    predictor, rules: Constraints, choice: Choice = PLAIN, expression=None, alpha=0.6, count=20
+    predictor, constraints: Constraints, choice: Choice = PLAIN, expression=None, alpha=0.6, count=20
 ) -> None:
     """A wide beam finds what brute force finds, in the same order."""
-    start = at(predictor)
-    expected = Brute(predictor, start, rules, choice, expression).best(alpha)
+    cursor = at(predictor)
+    expected = Brute(predictor, cursor, constraints, choice, expression).best(alpha)
     if not expected:
-        search = beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count)
-        if possible(after(predictor, start)[0], rules.start(start.unread).allowed_mask()).any():
-            assert {one.ended for one in gathered(search)} == {"stuck"}
+        search = beam(predictor, cursor, choice, constraints, Search(WIDE, length_penalty=alpha), count)
+        if can_continue(
+            read_prompt(predictor, cursor)[0], constraints.start(cursor.unread).allowed_mask()
+        ).any():
+            assert {one.ended for one in in_order(search)} == {"stuck"}
         else:
             with pytest.raises(ConfigError, match="no character is left"):
-                gathered(search)
+                in_order(search)
         return
-    found = gathered(beam(predictor, start, choice, rules, Search(WIDE, length_penalty=alpha), count))
+    found = in_order(beam(predictor, cursor, choice, constraints, Search(WIDE, length_penalty=alpha), count))
     same(found, expected[:count], alpha)
 
 
@@ -263,27 +245,27 @@ def test_with_stop_strings_it_is_brute_force(predictor, stops, alpha: float) -> 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 @pytest.mark.parametrize("alpha", [0, 0.6])
 def test_with_a_match_it_is_brute_force(predictor, expression: str, alpha: float) -> None:
-    for least, allowed in ((0, None), (0, NONE_B), (2, None)):
-        if (expression, least) == ("a?", 2) or (expression == "abcabc" and allowed is not None):
+    for min_length, allowed in ((0, None), (0, NONE_B), (2, None)):
+        if (expression, min_length) == ("a?", 2) or (expression == "abcabc" and allowed is not None):
             continue  # no text matches
-        pattern = Pattern(expression, ABC, allowed, least, LONG)
-        rules = Constraints(V, LONG, least, allowed, pattern=pattern)
-        exact(predictor, rules, expression=expression, alpha=alpha)
+        pattern = Pattern(expression, ABC, allowed, min_length, LONG)
+        constraints = Constraints(V, LONG, min_length, allowed, pattern=pattern)
+        exact(predictor, constraints, expression=expression, alpha=alpha)
 
 
 @predictors
 def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
     choice = Choice(0.7, top_k=2, repeat_penalty=1.5, final_temperature=1.4)
     pattern = Pattern("[ab]*c?[ab]*", ABC, None, 2, LONG)
-    rules = Constraints(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
-    exact(predictor, rules, choice, "[ab]*c?[ab]*")
+    constraints = Constraints(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
+    exact(predictor, constraints, choice, "[ab]*c?[ab]*")
 
 
 @settings(max_examples=300)
 @given(
     seed=st.integers(0, 10**6),
     length=st.integers(1, LONG),
-    least=st.integers(0, 3),
+    min_length=st.integers(0, 3),
     allowed=st.sampled_from([None, NONE_B, np.array([True, True, False])]),
     stops=st.sampled_from([(), *STOPS.values()]),
     keep_stop=st.booleans(),
@@ -301,15 +283,17 @@ def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
     count=st.integers(1, 30),
 )
 def test_any_rules_and_any_choice_are_brute_force(
-    seed, length, least, allowed, stops, keep_stop, no_repeat, window, expression, alpha, choice, count
+    seed, length, min_length, allowed, stops, keep_stop, no_repeat, window, expression, alpha, choice, count
 ) -> None:
-    least = min(least, length)
+    min_length = min(min_length, length)
     try:
-        pattern = expression and Pattern(expression, ABC, allowed, least, length)
+        pattern = expression and Pattern(expression, ABC, allowed, min_length, length)
     except ConfigError:
         return  # no text matches
-    rules = Constraints(V, length, least, allowed, stops, keep_stop, no_repeat, window, pattern or None)
-    exact(Remembers(seed), rules, choice, expression, alpha, count)
+    constraints = Constraints(
+        V, length, min_length, allowed, stops, keep_stop, no_repeat, window, pattern or None
+    )
+    exact(Remembers(seed), constraints, choice, expression, alpha, count)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -317,8 +301,8 @@ def test_any_rules_and_any_choice_are_brute_force(
 def test_among_equals_the_lower_row_comes_first_and_then_the_lower_id(width: int, groups: int) -> None:
     uniform = Table(np.zeros((V, V)))
     search = Search(width * groups, groups, diversity=0)
-    found = gathered(beam(uniform, at(uniform), PLAIN, Constraints(V, 5), search, width))
-    assert [one.text for one in found] == list(itertools.product(range(V), repeat=5))[:width]
+    found = in_order(beam(uniform, at(uniform), PLAIN, Constraints(V, 5), search, width))
+    assert [one.ids for one in found] == list(itertools.product(range(V), repeat=5))[:width]
 
 
 # --- greedy
@@ -334,40 +318,44 @@ GREEDY = {
 
 
 @predictors
-@pytest.mark.parametrize("rules", GREEDY.values(), ids=GREEDY)
-def test_a_greedy_run_is_a_beam_of_width_1(predictor, rules: dict) -> None:
+@pytest.mark.parametrize("constraints", GREEDY.values(), ids=GREEDY)
+def test_a_greedy_run_is_a_beam_of_width_1(predictor, constraints: dict) -> None:
     for seed in range(5):
-        start, rule = at(predictor, seed % V, seed // V), Constraints(V, 12, **rules)
+        cursor, rule = at(predictor, seed % V, seed // V), Constraints(V, 12, **constraints)
         choices = [Choice(temperature, repeat_penalty=2.0 if rule.window else 1.0) for temperature in (0, 1)]
-        drawn = outcome(sample(predictor, [start], choices[0], rule, [np.random.default_rng(0)], scored=True))
-        assert outcome(beam(predictor, start, choices[1], rule, Search(1))) == drawn
+        drawn = outcome(
+            sample(predictor, [cursor], choices[0], rule, [np.random.default_rng(0)], scored=True)
+        )
+        assert outcome(beam(predictor, cursor, choices[1], rule, Search(1))) == drawn
 
 
-def outcome(pieces):
+def outcome(chunks):
     """The one text that is told, or that there is nothing left to draw."""
     try:
-        (one,) = gathered(pieces)
+        (one,) = in_order(chunks)
     except ConfigError as error:
         return str(error)
-    return one.text, [round(score, 9) for score in one.scores], one.ended
+    return one.ids, [round(score, 9) for score in one.scores], one.ended
 
 
 @predictors
 @pytest.mark.parametrize("expression", ["(a|b)*c", "(ab|c)+bb", "[ac]{3,5}b"])
 def test_a_greedy_match_is_a_beam_of_width_1(predictor, expression: str) -> None:
     for seed in range(5):
-        rules = Constraints(V, 9, pattern=Pattern(expression, ABC, None, 0, 9))
-        start = at(predictor, seed % V, seed // V)
-        drawn = outcome(sample(predictor, [start], Choice(0), rules, [np.random.default_rng(0)], scored=True))
-        assert outcome(beam(predictor, start, PLAIN, rules, Search(1))) == drawn
+        constraints = Constraints(V, 9, pattern=Pattern(expression, ABC, None, 0, 9))
+        cursor = at(predictor, seed % V, seed // V)
+        drawn = outcome(
+            sample(predictor, [cursor], Choice(0), constraints, [np.random.default_rng(0)], scored=True)
+        )
+        assert outcome(beam(predictor, cursor, PLAIN, constraints, Search(1))) == drawn
 
 
 def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None:
     likely = Table(np.log([[0.4, 0.3, 0.3]] * V))
-    rules = Constraints(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
-    (drawn,) = gathered(sample(likely, [at(likely)], Choice(0), rules, [np.random.default_rng(0)]))
-    (found,) = gathered(beam(likely, at(likely), PLAIN, rules, Search(1, length_penalty=0)))
-    assert (in_words(drawn.text), in_words(found.text)) == ("aaaaa", "a")
+    constraints = Constraints(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
+    (drawn,) = in_order(sample(likely, [at(likely)], Choice(0), constraints, [np.random.default_rng(0)]))
+    (found,) = in_order(beam(likely, at(likely), PLAIN, constraints, Search(1, length_penalty=0)))
+    assert (in_words(drawn.ids), in_words(found.ids)) == ("aaaaa", "a")
     assert found.rank == pytest.approx(math.log(0.6))
 
 
@@ -375,7 +363,7 @@ def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None
 
 
 def diverse(
-    predictor, start: Cursor, length: int, stops, search: Search, count: int
+    predictor, cursor: Cursor, length: int, stops, search: Search, count: int
 ) -> list[tuple[tuple[int, ...], float]]:
     """Vijayakumar et al. 2018, algorithm 1, with strings: groups in order, each shy of what those before
     it took in this step; the best of each group first.
@@ -388,10 +376,10 @@ def diverse(
         for group in range(search.groups):
             candidates = []
             for text, total in live[group].items():
-                read = np.array([[*start.unread, *text]])
-                logits = predictor(read, start.state)[0][0, -1]
+                read = np.array([[*cursor.unread, *text]])
+                logits = predictor(read, cursor.state)[0][0, -1]
                 logs = logits - math.log(sum(math.exp(value) for value in logits))
-                candidates += [((*text, id), total + logs[id]) for id in range(V)]
+                candidates += [((*text, symbol), total + logs[symbol]) for symbol in range(V)]
             candidates.sort(key=lambda one: -(one[1] - search.diversity * taken[one[0][-1]]))
             live[group] = {}
             for text, total in candidates[:size]:
@@ -418,27 +406,27 @@ def diverse(
 @pytest.mark.parametrize("diversity", [0, 0.5, 3])
 @pytest.mark.parametrize("width_groups", [(2, 2), (6, 2), (6, 3), (6, 6), (8, 4)])
 def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, width_groups) -> None:
-    start, search = at(predictor), Search(*width_groups, diversity)
+    cursor, search = at(predictor), Search(*width_groups, diversity)
     for length, count in ((4, 1), (5, search.width), (6, search.groups)):
-        found = gathered(beam(predictor, start, PLAIN, Constraints(V, length, stops=stops), search, count))
-        expected = diverse(predictor, start, length, stops, search, count)
-        assert [one.text for one in found] == [text for text, _ in expected]
+        found = in_order(beam(predictor, cursor, PLAIN, Constraints(V, length, stops=stops), search, count))
+        expected = diverse(predictor, cursor, length, stops, search, count)
+        assert [one.ids for one in found] == [text for text, _ in expected]
         np.testing.assert_allclose([one.rank for one in found], [score for _, score in expected])
-        assert len({one.text for one in found}) == len(found)
+        assert len({one.ids for one in found}) == len(found)
 
 
 @predictors
 def test_one_group_is_a_plain_beam(predictor) -> None:
-    rules = Constraints(V, 8, stops=((2, 2),))
-    one = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=7), 5))
-    plain = gathered(beam(predictor, at(predictor), PLAIN, rules, Search(5, 1, diversity=0), 5))
-    assert [(a.text, a.rank) for a in one] == [(b.text, b.rank) for b in plain]
+    constraints = Constraints(V, 8, stops=((2, 2),))
+    one = in_order(beam(predictor, at(predictor), PLAIN, constraints, Search(5, 1, diversity=7), 5))
+    plain = in_order(beam(predictor, at(predictor), PLAIN, constraints, Search(5, 1, diversity=0), 5))
+    assert [(a.ids, a.rank) for a in one] == [(b.ids, b.rank) for b in plain]
 
 
 @predictors
 def test_shy_groups_go_different_ways_from_the_first_character_on(predictor) -> None:
-    found = gathered(beam(predictor, at(predictor), PLAIN, Constraints(V, 5), Search(3, 3, diversity=100), 3))
-    assert {one.text[0] for one in found} == {0, 1, 2}
+    found = in_order(beam(predictor, at(predictor), PLAIN, Constraints(V, 5), Search(3, 3, diversity=100), 3))
+    assert {one.ids[0] for one in found} == {0, 1, 2}
 
 
 # --- without replacement
@@ -471,7 +459,7 @@ def matched(length: int) -> Constraints:
     return Constraints(V, length, pattern=Pattern("a*(b|cc)?a*", ABC, None, 0, length))
 
 
-WITHOUT = {
+WITHOUT_REPLACEMENT = {
     "2 of 9": (2, Constraints(V, 2), None),
     "3 of 9": (3, Constraints(V, 2), None),
     "2 of 27": (2, Constraints(V, 3), None),
@@ -483,19 +471,21 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize(("width", "rules", "expression"), WITHOUT.values(), ids=WITHOUT)
-def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, rules, expression) -> None:
+@pytest.mark.parametrize(
+    ("width", "constraints", "expression"), WITHOUT_REPLACEMENT.values(), ids=WITHOUT_REPLACEMENT
+)
+def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, constraints, expression) -> None:
     predictor, choice, total = Remembers(3, 0.8), Choice(1.3), 2500
-    start, generator = at(predictor), np.random.default_rng(0)
-    leaves = list(Brute(predictor, start, rules, choice, expression).leaves())
+    cursor, generator = at(predictor), np.random.default_rng(0)
+    leaves = list(Brute(predictor, cursor, constraints, choice, expression).leaves())
     number = {leaf.drawn: k for k, leaf in enumerate(leaves)}
     draws = Counter[tuple[int, ...]]()
     search = Search(width, stochastic=True)
     for _ in range(total):
-        found = gathered(beam(predictor, start, choice, rules, search, width, generator))
+        found = in_order(beam(predictor, cursor, choice, constraints, search, width, generator))
         assert [one.rank for one in found] == sorted((one.rank for one in found), reverse=True)
         # What was drawn is the text and, where a stop that is not kept ended it, that.
-        draws[tuple(number[drawn(one, rules)] for one in found)] += 1
+        draws[tuple(number[drawn(one, constraints)] for one in found)] += 1
     theory = ordered([math.exp(leaf.log_probability) for leaf in leaves], width)
     assert sum(theory.values()) == pytest.approx(1)
     assert far(draws, theory, total) < 4
@@ -519,21 +509,23 @@ def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, rules,
         assert abs(seen[k] - total * probability) <= 4.5 * deviation + 1e-6
 
 
-def drawn(one: Told, rules: Constraints) -> tuple[int, ...]:
+def drawn(one: Generated, constraints: Constraints) -> tuple[int, ...]:
     """The characters of a text and those of its stop, as ``then`` tells them."""
     if one.ended != "stop":
-        return one.text
+        return one.ids
     last = int(one.end.unread[-1])
-    return next((*one.text, *stop) for stop in rules.stops if stop[-1] == last)
+    return next((*one.ids, *stop) for stop in constraints.stops if stop[-1] == last)
 
 
 @predictors
 def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
-    rules = Constraints(V, 4, stops=((2, 2),), keep_stop=True)
+    constraints = Constraints(V, 4, stops=((2, 2),), keep_stop=True)
     search = Search(100, stochastic=True)
-    found = gathered(beam(predictor, at(predictor), PLAIN, rules, search, 100, np.random.default_rng(0)))
-    expected = {leaf.text for leaf in Brute(predictor, at(predictor), rules).leaves()}
-    assert {one.text for one in found} == expected
+    found = in_order(
+        beam(predictor, at(predictor), PLAIN, constraints, search, 100, np.random.default_rng(0))
+    )
+    expected = {leaf.text for leaf in Brute(predictor, at(predictor), constraints).leaves()}
+    assert {one.ids for one in found} == expected
     assert len(found) == len(expected)
 
 
@@ -541,10 +533,10 @@ def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
 def test_a_stochastic_beam_is_its_generator_s(predictor) -> None:
     def drawn(seed: int, count: int = 4) -> list[tuple[int, ...]]:
         generator, search = np.random.default_rng(seed), Search(4, stochastic=True)
-        rules = Constraints(V, 9, stops=((1, 1),))
+        constraints = Constraints(V, 9, stops=((1, 1),))
         return [
-            one.text
-            for one in gathered(beam(predictor, at(predictor), PLAIN, rules, search, count, generator))
+            one.ids
+            for one in in_order(beam(predictor, at(predictor), PLAIN, constraints, search, count, generator))
         ]
 
     assert drawn(1) == drawn(1) != drawn(2)
@@ -561,7 +553,7 @@ SEARCHES = {
     "stochastic": Search(6, stochastic=True),
     "alpha 0": Search(6, length_penalty=0),
 }
-RULES = {
+CONSTRAINTS = {
     "length": Constraints(V, 14),
     "stops": Constraints(V, 14, stops=((1, 2), (0, 0, 1))),
     "stops of one letter": Constraints(V, 14, stops=((1,), (2,))),
@@ -569,46 +561,46 @@ RULES = {
     "match": Constraints(V, 14, pattern=Pattern("(a|bc?)*(cc)?", ABC, None, 0, 14)),
 }
 searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-rulings = pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+rulings = pytest.mark.parametrize("constraints", CONSTRAINTS.values(), ids=CONSTRAINTS)
 
 
-def told(predictor, rules: Constraints, search: Search, count: int, seed: int = 0) -> list[Told]:
-    start, generator = at(predictor), np.random.default_rng(seed)
-    return gathered(beam(predictor, start, PLAIN, rules, search, count, generator))
+def told(predictor, constraints: Constraints, search: Search, count: int, seed: int = 0) -> list[Generated]:
+    cursor, generator = at(predictor), np.random.default_rng(seed)
+    return in_order(beam(predictor, cursor, PLAIN, constraints, search, count, generator))
 
 
 @searches
 @rulings
-def test_one_text_streamed_is_the_best_of_several(rules: Constraints, search: Search) -> None:
+def test_one_text_streamed_is_the_best_of_several(constraints: Constraints, search: Search) -> None:
     for seed in range(12):
         predictor = Remembers(seed)
-        (one,) = told(predictor, rules, search, 1, seed)
-        best = told(predictor, rules, search, 2, seed)[0]
-        assert (one.text, one.ended, one.rank) == (best.text, best.ended, pytest.approx(best.rank))
+        (one,) = told(predictor, constraints, search, 1, seed)
+        best = told(predictor, constraints, search, 2, seed)[0]
+        assert (one.ids, one.ended, one.rank) == (best.ids, best.ended, pytest.approx(best.rank))
         assert one.scores == pytest.approx(best.scores)
         np.testing.assert_equal(one.end, best.end)
 
 
 @searches
 @rulings
-def test_to_stop_early_changes_nothing(rules: Constraints, search: Search, monkeypatch) -> None:
+def test_to_stop_early_changes_nothing(constraints: Constraints, search: Search, monkeypatch) -> None:
     for seed in range(12):
         predictor = Remembers(seed)
         for count in (1, 2, 6):
-            early, calls = told(predictor, rules, search, count, seed), predictor.calls
+            early, calls = told(predictor, constraints, search, count, seed), predictor.calls
             with monkeypatch.context() as patch:
-                patch.setattr(beams._Group, "over", lambda self: not self.live)
-                late = told(predictor, rules, search, count, seed)
+                patch.setattr(beams._Group, "is_over", lambda self: not self.live)
+                late = told(predictor, constraints, search, count, seed)
             assert predictor.calls - calls >= calls
             predictor.calls = 0
-            assert [(a.text, a.rank) for a in early] == [(b.text, pytest.approx(b.rank)) for b in late]
+            assert [(a.ids, a.rank) for a in early] == [(b.ids, pytest.approx(b.rank)) for b in late]
 
 
 def test_a_search_with_stops_stops_early() -> None:
     certain = Table(np.log([[0.01, 0.98, 0.01], [0.01, 0.01, 0.98], [0.98, 0.01, 0.01]]))
     calls = Counting(certain)
     (found,) = told(calls, Constraints(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
-    assert (in_words(found.text), calls.calls) == ("", 2)
+    assert (in_words(found.ids), calls.calls) == ("", 2)
 
 
 class Counting:
@@ -639,30 +631,30 @@ class Path:
 @pytest.mark.parametrize("search", [Search(8), Search(8, 2, 0.1)])
 def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
     predictor, text = Counting(Path()), ""
-    for piece in beam(predictor, at(predictor, 1), PLAIN, Constraints(V, 200), search):
-        text += in_words(piece.ids)
+    for chunk in beam(predictor, at(predictor, 1), PLAIN, Constraints(V, 200), search):
+        text += in_words(chunk.ids)
         assert predictor.calls - len(text) <= 8
     assert text == ("cab" * 67)[:200]
 
 
 @pytest.mark.parametrize("search", [Search(1), Search(8), Search(6, 3)])
 def test_an_endless_search_tells_its_text_at_bounded_memory(search: Search, monkeypatch) -> None:
-    monkeypatch.setattr(beams, "LONGEST_PENDING", 10)
+    monkeypatch.setattr(beams, "MAX_PENDING", 10)
     predictor, count = Remembers(5), 0
-    for piece in beam(predictor, at(predictor), PLAIN, Constraints(V), search):
-        count += len(piece.ids)
+    for chunk in beam(predictor, at(predictor), PLAIN, Constraints(V), search):
+        count += len(chunk.ids)
         assert predictor.calls - count <= 10 + 2
         if count > 2000:
             break
 
 
 def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
-    monkeypatch.setattr(beams, "LONGEST_PENDING", 10)
+    monkeypatch.setattr(beams, "MAX_PENDING", 10)
     lasting = Table(np.log([[0.5, 0.2, 0.3], [1e-9, 1, 1e-9], [1e-9, 1e-9, 1]]))
     lasting.table[0, 0] = -np.inf  # from a to b or to c, and there it stays
     calls, text = Counting(lasting), []
-    for piece in beam(calls, at(calls), PLAIN, Constraints(V), Search(2)):
-        text += piece.ids
+    for chunk in beam(calls, at(calls), PLAIN, Constraints(V), Search(2)):
+        text += chunk.ids
         if len(text) > 50:
             break
     assert set(text) == {2}
@@ -671,21 +663,21 @@ def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
 
 def test_what_may_be_a_stop_is_not_told_before_it_is_none() -> None:
     always = Table(np.where(np.roll(np.eye(V), 1, 1) > 0, 0.0, -np.inf))  # bcabca...
-    pieces = beam(always, at(always), PLAIN, Constraints(V, 8, stops=((1, 2, 1),)), Search(2))
-    assert [piece.ids for piece in pieces] == [[1, 2, 0], [1, 2, 0], [1, 2]]
+    chunks = beam(always, at(always), PLAIN, Constraints(V, 8, stops=((1, 2, 1),)), Search(2))
+    assert [chunk.ids for chunk in chunks] == [[1, 2, 0], [1, 2, 0], [1, 2]]
 
 
 def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
     predictor = Remembers(2)
-    start, stops = at(predictor), ((0,), (1, 1))
-    expected = Brute(predictor, start, Constraints(V, 9, stops=stops)).best()
+    cursor, stops = at(predictor), ((0,), (1, 1))
+    expected = Brute(predictor, cursor, Constraints(V, 9, stops=stops)).best()
     short = [leaf for leaf in expected if leaf.ended == "stop"]
     longest = max(leaf.log_probability for leaf in expected if leaf.ended == "length")
     count = sum(leaf.log_probability > longest for leaf in short)
     assert count > 3
     search = Search(WIDE, length_penalty=0)
     same(
-        gathered(beam(predictor, start, PLAIN, Constraints(V, stops=stops), search, count)), short[:count], 0
+        in_order(beam(predictor, cursor, PLAIN, Constraints(V, stops=stops), search, count)), short[:count], 0
     )
 
 
@@ -696,7 +688,7 @@ def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
 def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
     predictor = Remembers(2)
     found = told(predictor, Constraints(V, stops=((0, 1), (2, 2))), search, count)
-    assert len({one.text for one in found}) == len(found)
+    assert len({one.ids for one in found}) == len(found)
     assert 1 <= len(found) <= count  # groups may find the same
     assert search.groups > 1 or len(found) == count
     assert {one.ended for one in found} == {"stop"}
@@ -705,17 +697,17 @@ def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
 # --- what is told of a text
 
 
-def is_the_models(found: list[Told], predictor, start: Cursor, rules: Constraints) -> None:
+def is_the_models(found: list[Generated], predictor, cursor: Cursor, constraints: Constraints) -> None:
     """The scores are those of the text read at once, and ``then`` is where it leads."""
-    read = start.unread.tolist()
+    read = cursor.unread.tolist()
     for one in found:
-        logits = predictor(np.array([[*read, *one.text]]), start.state)[0][0, len(read) - 1 :]
+        logits = predictor(np.array([[*read, *one.ids]]), cursor.state)[0][0, len(read) - 1 :]
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        assert one.scores == pytest.approx([logs[k, id] for k, id in enumerate(one.text)], abs=1e-9)
+        assert one.scores == pytest.approx([logs[k, symbol] for k, symbol in enumerate(one.ids)], abs=1e-9)
         assert len(one.end.unread) == 1
         assert all(part.shape[0] == 1 for carry in one.end.state for part in carry)
-        expected = predictor(np.array([[*read, *drawn(one, rules)]]), start.state)[0][:, -1]
-        np.testing.assert_allclose(after(predictor, one.end)[0], expected, atol=1e-9)
+        expected = predictor(np.array([[*read, *drawn(one, constraints)]]), cursor.state)[0][:, -1]
+        np.testing.assert_allclose(read_prompt(predictor, one.end)[0], expected, atol=1e-9)
 
 
 @predictors
@@ -723,39 +715,39 @@ def is_the_models(found: list[Told], predictor, start: Cursor, rules: Constraint
 @rulings
 @pytest.mark.parametrize("count", [1, 3])
 def test_each_score_is_the_models_own_and_then_is_where_the_text_stands(
-    predictor, search, rules, count
+    predictor, search, constraints, count
 ) -> None:
-    start, choice = at(predictor, 1, 0, 2), Choice(0.7, top_k=2)
-    found = gathered(beam(predictor, start, choice, rules, search, count, np.random.default_rng(0)))
-    is_the_models(found, predictor, start, rules)
+    cursor, choice = at(predictor, 1, 0, 2), Choice(0.7, top_k=2)
+    found = in_order(beam(predictor, cursor, choice, constraints, search, count, np.random.default_rng(0)))
+    is_the_models(found, predictor, cursor, constraints)
 
 
 @pytest.mark.parametrize("search", [*SEARCHES.values(), Search(20)], ids=[*SEARCHES, "20"])
 def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch) -> None:
-    monkeypatch.setattr(beams, "LONGEST_PENDING", 3)
-    rules = Constraints(V, stops=((0, 0), (1, 2)))
+    monkeypatch.setattr(beams, "MAX_PENDING", 3)
+    constraints = Constraints(V, stops=((0, 0), (1, 2)))
     for seed in range(60):
         predictor = Remembers(seed, sharpness=0.7)
-        found = told(predictor, rules, search, 1, seed)
-        is_the_models(found, predictor, at(predictor), rules)
+        found = told(predictor, constraints, search, 1, seed)
+        is_the_models(found, predictor, at(predictor), constraints)
         assert found[0].ended == "stop"
 
 
 @predictors
 def test_an_unread_prompt_is_read_and_is_no_part_of_the_text(predictor) -> None:
-    rules, prompt = Constraints(V, 5), (1, 2, 0, 1)
-    _, state = after(predictor, at(predictor, *prompt[:-1]))
-    whole = gathered(beam(predictor, at(predictor, *prompt), PLAIN, rules, Search(4), 4))
-    later = gathered(beam(predictor, Cursor(np.array(prompt[-1:]), state), PLAIN, rules, Search(4), 4))
-    assert [one.text for one in whole] == [one.text for one in later]
+    constraints, prompt = Constraints(V, 5), (1, 2, 0, 1)
+    _, state = read_prompt(predictor, at(predictor, *prompt[:-1]))
+    whole = in_order(beam(predictor, at(predictor, *prompt), PLAIN, constraints, Search(4), 4))
+    later = in_order(beam(predictor, Cursor(np.array(prompt[-1:]), state), PLAIN, constraints, Search(4), 4))
+    assert [one.ids for one in whole] == [one.ids for one in later]
     assert [one.rank for one in whole] == pytest.approx([one.rank for one in later])
 
 
 def test_nothing_is_the_only_text_that_matches_nothing() -> None:
     predictor = Remembers()
-    rules = Constraints(V, 5, pattern=Pattern("", ABC, None, 0, 5))
-    (found,) = told(predictor, rules, Search(3), 3)
-    assert (found.text, found.ended, found.rank, predictor.calls) == ((), "match", 0.0, 0)
+    constraints = Constraints(V, 5, pattern=Pattern("", ABC, None, 0, 5))
+    (found,) = told(predictor, constraints, Search(3), 3)
+    assert (found.ids, found.ended, found.rank, predictor.calls) == ((), "match", 0.0, 0)
 
 
 # --- few, and none
@@ -770,25 +762,25 @@ def test_fewer_texts_come_where_there_are_no_more() -> None:
 def test_texts_that_differ_by_their_stop_alone_are_one() -> None:
     uniform = Table(np.zeros((V, V)))
     found = told(uniform, Constraints(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
-    assert [in_words(one.text) for one in found] == ["", "aa", "a"]
+    assert [in_words(one.ids) for one in found] == ["", "aa", "a"]
 
 
 def test_beams_with_nothing_left_die_and_the_others_go_on() -> None:
     """Of three letters and no pair twice, some texts of 9 are stuck before their end."""
-    rules, predictor = Constraints(V, 9, no_repeat=2), Remembers(1)
-    expected = Brute(predictor, at(predictor), rules).best()
+    constraints, predictor = Constraints(V, 9, no_repeat=2), Remembers(1)
+    expected = Brute(predictor, at(predictor), constraints).best()
     assert 0 < len(expected) < V**9
     for search in (Search(3**7), Search(40), Search(20, 4), Search(20, stochastic=True)):
-        found = told(predictor, rules, search, min(5, search.width))
-        assert {one.text for one in found} <= {leaf.text for leaf in expected}
-    same(told(predictor, rules, Search(4096, length_penalty=0), 20), expected[:20], 0)
+        found = told(predictor, constraints, search, min(5, search.width))
+        assert {one.ids for one in found} <= {leaf.text for leaf in expected}
+    same(told(predictor, constraints, Search(4096, length_penalty=0), 20), expected[:20], 0)
 
 
 @searches
 def test_where_nothing_is_left_to_any_beam_the_best_are_told_as_they_are(search: Search) -> None:
     for count in (1, 2):
         for one in told(Remembers(), Constraints(V, 6, no_repeat=1), search, count):
-            assert (sorted(one.text), one.ended) == ([0, 1, 2], "stuck")
+            assert (sorted(one.ids), one.ended) == ([0, 1, 2], "stuck")
 
 
 @searches
@@ -826,7 +818,7 @@ def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: s
 
 
 @pytest.mark.parametrize(
-    ("choice", "rules", "count", "option"),
+    ("choice", "constraints", "count", "option"),
     [
         (Choice(0), Constraints(V, 5), 1, "--temperature 0"),
         (Choice(0.5, final_temperature=0), Constraints(V, 5), 1, "--temperature 0"),
@@ -836,11 +828,11 @@ def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: s
     ],
 )
 def test_what_a_search_cannot_do_names_its_option_before_anything_is_read(
-    choice, rules, count, option
+    choice, constraints, count, option
 ) -> None:
     predictor = Remembers()
     with pytest.raises(ConfigError, match=option):
-        beam(predictor, at(predictor), choice, rules, Search(6), count)
+        beam(predictor, at(predictor), choice, constraints, Search(6), count)
     assert predictor.calls == 0
 
 

@@ -23,21 +23,21 @@ def ids(text: str) -> tuple[int, ...]:
     return tuple(ABC.encode(text).tolist())
 
 
-def told(course: ConstrainedText, text: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
+def told(constrained: ConstrainedText, text: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
     """What has been told to belong to the text after these are drawn, and why it ended."""
-    certain: list[int] = []
+    settled: list[int] = []
     pending: list[int] = []
-    for id in text:
-        if course.ended:
+    for symbol in text:
+        if constrained.ended:
             break
-        pending.append(id)
-        count = course.add(id)
+        pending.append(symbol)
+        count = constrained.add(symbol)
         assert 0 <= count <= len(pending)
-        certain += pending[:count]
+        settled += pending[:count]
         del pending[:count]
-    if course.ended in (None, "length"):  # only what begins a stop string is held back
-        assert len(pending) <= max((len(stop) - 1 for stop in course.rules.stops), default=0)
-    return tuple(certain), course.ended
+    if constrained.ended in (None, "length"):  # only what begins a stop string is held back
+        assert len(pending) <= max((len(stop) - 1 for stop in constrained.constraints.stops), default=0)
+    return tuple(settled), constrained.ended
 
 
 def cut(text: tuple[int, ...], stops: tuple[tuple[int, ...], ...], keep: bool) -> tuple[int, ...] | None:
@@ -66,69 +66,69 @@ STOPS = [
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_a_stop_ends_a_text_and_never_leaks_into_it(stops: tuple[str, ...], keep: bool) -> None:
-    rules = Constraints(V, stops=tuple(map(ids, stops)), keep_stop=keep)
+    constraints = Constraints(V, stops=tuple(map(ids, stops)), keep_stop=keep)
     for text in TEXTS:
-        found, ended = told(rules.start(), text)
-        expected = cut(text, rules.stops, keep)
+        result, ended = told(constraints.start(), text)
+        expected = cut(text, constraints.stops, keep)
         if expected is None:
             assert ended is None
-            assert text[: len(found)] == found
+            assert text[: len(result)] == result
         else:
-            assert (found, ended) == (expected, "stop")
+            assert (result, ended) == (expected, "stop")
 
 
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_what_is_told_could_not_be_told_later_and_not_sooner(stops: tuple[str, ...]) -> None:
-    rules = Constraints(V, stops=tuple(map(ids, stops)))
+    constraints = Constraints(V, stops=tuple(map(ids, stops)))
     for text in TEXTS:
-        found, ended = told(rules.start(), text)
+        result, ended = told(constraints.start(), text)
         if ended is None:
             held = max(
                 size
-                for stop in rules.stops
+                for stop in constraints.stops
                 for size in range(len(stop))
                 if text[-size:] == stop[:size] or not size
             )
-            assert found == text[: len(text) - held]
+            assert result == text[: len(text) - held]
 
 
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_at_its_length_a_text_has_all_that_was_held_back(stops: tuple[str, ...]) -> None:
-    rules = Constraints(V, length=4, stops=tuple(map(ids, stops)))
+    constraints = Constraints(V, length=4, stops=tuple(map(ids, stops)))
     for text in TEXTS:
-        if len(text) == 4 and cut(text, rules.stops, False) is None:
-            assert told(rules.start(), text) == (text, "length")
+        if len(text) == 4 and cut(text, constraints.stops, False) is None:
+            assert told(constraints.start(), text) == (text, "length")
 
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_before_the_least_length_no_stop_can_be_completed(stops: tuple[str, ...], keep: bool) -> None:
     least = 3
-    rules = Constraints(V, least=least, stops=tuple(map(ids, stops)), keep_stop=keep)
+    constraints = Constraints(V, min_length=least, stops=tuple(map(ids, stops)), keep_stop=keep)
     for text in TEXTS:
-        course = rules.start()
-        for at, id in enumerate(text):
-            ends = [stop for stop in rules.stops if text[: at + 1][-len(stop) :] == stop]
-            assert course.allowed_mask()[id] == all(at + 1 - len(stop) >= least for stop in ends)
-            if not course.allowed_mask()[id]:
+        constrained = constraints.start()
+        for at, symbol in enumerate(text):
+            ends = [stop for stop in constraints.stops if text[: at + 1][-len(stop) :] == stop]
+            assert constrained.allowed_mask()[symbol] == all(at + 1 - len(stop) >= least for stop in ends)
+            if not constrained.allowed_mask()[symbol]:
                 break
-            course.add(id)
-            if course.ended:
-                assert len(told(rules.start(), text[: at + 1])[0]) >= least
+            constrained.add(symbol)
+            if constrained.ended:
+                assert len(told(constraints.start(), text[: at + 1])[0]) >= least
                 break
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_no_characters_come_twice_in_a_row_of_so_many(size: int) -> None:
-    rules = Constraints(V, length=20, no_repeat=size)
+    constraints = Constraints(V, length=20, no_repeat=size)
     for text in TEXTS:
-        course = rules.start([0, 1, 2, 0])  # what was read is no part of it
-        for at, id in enumerate(text):
+        constrained = constraints.start([0, 1, 2, 0])  # what was read is no part of it
+        for at, symbol in enumerate(text):
             so_far = [text[k : k + size] for k in range(at + 2 - size)]
-            assert course.allowed_mask()[id] == (len(set(so_far)) == len(so_far))
-            if not course.allowed_mask()[id]:
+            assert constrained.allowed_mask()[symbol] == (len(set(so_far)) == len(so_far))
+            if not constrained.allowed_mask()[symbol]:
                 break
-            course.add(id)
+            constrained.add(symbol)
 
 
 @given(
@@ -139,11 +139,11 @@ def test_no_characters_come_twice_in_a_row_of_so_many(size: int) -> None:
 def test_the_window_slides_over_what_is_read_and_drawn(
     before: list[int], drawn: list[int], window: int
 ) -> None:
-    course = Constraints(7, window=window).start(np.array(before, int))
-    for id in drawn:
-        course.add(id)
+    constrained = Constraints(7, window=window).start(np.array(before, int))
+    for symbol in drawn:
+        constrained.add(symbol)
     last = [*before, *drawn][-window:] if window else []
-    assert np.flatnonzero(course.recent_mask()).tolist() == sorted(set(last))
+    assert np.flatnonzero(constrained.recent_mask()).tolist() == sorted(set(last))
 
 
 @pytest.mark.parametrize("length", [1, 2, 6])
@@ -154,10 +154,10 @@ def test_a_text_ends_at_its_length(length: int) -> None:
 
 
 def test_what_is_not_allowed_may_not_come() -> None:
-    course = Constraints(V, allowed=np.array([True, False, True])).start()
-    assert course.allowed_mask().tolist() == [True, False, True]
-    course.allowed_mask()[:] = False  # a mask is the asker's own
-    assert course.allowed_mask().tolist() == [True, False, True]
+    constrained = Constraints(V, allowed=np.array([True, False, True])).start()
+    assert constrained.allowed_mask().tolist() == [True, False, True]
+    constrained.allowed_mask()[:] = False  # a mask is the asker's own
+    assert constrained.allowed_mask().tolist() == [True, False, True]
 
 
 def pattern(expression: str, most: int = 0) -> Pattern:
@@ -170,21 +170,21 @@ def test_a_match_ends_when_nothing_goes_on_with_it() -> None:
 
 
 def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
-    rules = Constraints(V, pattern=pattern("a+b*"))
-    course = rules.start()
-    assert course.allowed_mask().tolist() == [True, False, False]
-    twin = course.fork()
+    constraints = Constraints(V, pattern=pattern("a+b*"))
+    constrained = constraints.start()
+    assert constrained.allowed_mask().tolist() == [True, False, False]
+    twin = constrained.copy()
     twin.add(0)
     assert twin.allowed_mask().all()
-    assert told(course, ids("aac")) == (ids("aa"), "match")
-    assert course.count == 2
-    assert course.matches
+    assert told(constrained, ids("aac")) == (ids("aa"), "match")
+    assert constrained.count == 2
+    assert constrained.matches
 
 
 def test_a_match_that_ends_lets_go_of_the_beginning_of_a_stop() -> None:
-    rules = Constraints(V, pattern=pattern("a+"), stops=(ids("aab"), ids("aaa")))
-    assert told(rules.start(), ids("aab")) == (ids("aa"), "match")
-    assert told(rules.start(), ids("aaa")) == ((), "stop")
+    constraints = Constraints(V, pattern=pattern("a+"), stops=(ids("aab"), ids("aaa")))
+    assert told(constraints.start(), ids("aab")) == (ids("aa"), "match")
+    assert told(constraints.start(), ids("aaa")) == ((), "stop")
 
 
 def test_a_match_of_nothing_has_ended_before_it_begins() -> None:
@@ -197,10 +197,10 @@ def test_a_match_at_the_length_is_a_match() -> None:
 
 
 def test_a_match_that_other_rules_let_go_on_no_further_is_over() -> None:
-    course = Constraints(V, 9, no_repeat=1, pattern=pattern("[ab]+")).start()
-    assert told(course, ids("ba")) == (ids("ba"), "match")
-    course = Constraints(V, 9, least=9, stops=(ids("aa"),), pattern=pattern("a+")).start()
-    assert told(course, ids("a")) == (ids("a"), "match")
+    constrained = Constraints(V, 9, no_repeat=1, pattern=pattern("[ab]+")).start()
+    assert told(constrained, ids("ba")) == (ids("ba"), "match")
+    constrained = Constraints(V, 9, min_length=9, stops=(ids("aa"),), pattern=pattern("a+")).start()
+    assert told(constrained, ids("a")) == (ids("a"), "match")
 
 
 every_rule = st.builds(
@@ -225,44 +225,44 @@ every_rule = st.builds(
 )
 
 
-def walked(course: ConstrainedText, text: tuple[int, ...]) -> list[object]:
-    found: list[object] = []
-    for id in text:
-        if course.ended or not course.allowed_mask()[id]:
+def walked(constrained: ConstrainedText, text: tuple[int, ...]) -> list[object]:
+    result: list[object] = []
+    for symbol in text:
+        if constrained.ended or not constrained.allowed_mask()[symbol]:
             break
-        found += [
-            course.add(id),
-            course.ended,
-            course.count,
-            course.allowed_mask().tolist(),
-            course.recent_mask().tolist(),
+        result += [
+            constrained.add(symbol),
+            constrained.ended,
+            constrained.count,
+            constrained.allowed_mask().tolist(),
+            constrained.recent_mask().tolist(),
         ]
-    return found
+    return result
 
 
 @given(every_rule, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
-def test_forks_know_nothing_of_each_other(rules: Constraints, common, one, other) -> None:
-    course = rules.start()
-    walked(course, common)
-    twin = course.fork()
-    alone = course.fork()
-    assert walked(course, one) == walked(alone, one)
-    after = course.ended, course.count, course.allowed_mask().tolist()
-    assert walked(twin, other) == walked(replayed(rules, common), other)
-    assert after == (course.ended, course.count, course.allowed_mask().tolist())
+def test_forks_know_nothing_of_each_other(constraints: Constraints, common, one, other) -> None:
+    constrained = constraints.start()
+    walked(constrained, common)
+    twin = constrained.copy()
+    alone = constrained.copy()
+    assert walked(constrained, one) == walked(alone, one)
+    after = constrained.ended, constrained.count, constrained.allowed_mask().tolist()
+    assert walked(twin, other) == walked(replayed(constraints, common), other)
+    assert after == (constrained.ended, constrained.count, constrained.allowed_mask().tolist())
 
 
-def replayed(rules: Constraints, text: tuple[int, ...]) -> ConstrainedText:
-    course = rules.start()
-    walked(course, text)
-    return course
+def replayed(constraints: Constraints, text: tuple[int, ...]) -> ConstrainedText:
+    constrained = constraints.start()
+    walked(constrained, text)
+    return constrained
 
 
 @given(every_rule, st.sampled_from(TEXTS))
-def test_where_everything_may_come_the_rules_say_so(rules: Constraints, text: tuple[int, ...]) -> None:
-    course = rules.start()
-    walked(course, text)
-    assert course.unconstrained <= bool(course.allowed_mask().all())
+def test_where_everything_may_come_the_rules_say_so(constraints: Constraints, text: tuple[int, ...]) -> None:
+    constrained = constraints.start()
+    walked(constrained, text)
+    assert constraints.unconstrained <= bool(constrained.allowed_mask().all())
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_where_everything_may_come_the_rules_say_so(rules: Constraints, text: tu
     [
         ({"allowed": np.zeros(V, bool)}, "--allow"),
         ({"stops": ((0,), ())}, "--stop"),
-        ({"length": 3, "least": 4}, "--min-length 4"),
+        ({"length": 3, "min_length": 4}, "--min-length 4"),
         ({"no_repeat": 2}, "--no-repeat"),
     ],
 )

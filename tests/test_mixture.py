@@ -17,22 +17,16 @@ from charrnn.inference.sample import generator, sample
 from charrnn.inference.states import Cursor
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
+from tests.generation_oracles import gathered, network, softmax
 
 V = 6
 
 
-def network(cell: str, layers: int, hidden: int, seed: int) -> Inference:
-    config = ModelConfig(cell, layers, hidden, 3)
-    return Inference(config, random_weights(config, V, seed))
-
-
-PARTS = [network("lstm", 2, 5, 0), network("gru", 1, 7, 1), network("mingru", 3, 4, 2)]
+PARTS = [
+    network(cell, layers, hidden, V, seed)
+    for seed, (cell, layers, hidden) in enumerate([("lstm", 2, 5), ("gru", 1, 7), ("mingru", 3, 4)])
+]
 TEXT = np.random.default_rng(0).integers(0, V, (3, 9))
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
 
 
 def read(predictor, text: np.ndarray = TEXT) -> np.ndarray:
@@ -41,17 +35,15 @@ def read(predictor, text: np.ndarray = TEXT) -> np.ndarray:
 
 @given(st.lists(st.floats(0.01, 100), min_size=3, max_size=3))
 def test_probabilities_are_the_weighted_mean(weights: list[float]) -> None:
-    found = np.exp(read(Mixture(PARTS, weights)))
-    expected = sum(w * probabilities(read(part)) for w, part in zip(weights, PARTS, strict=True)) / sum(
-        weights
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-    np.testing.assert_allclose(found.sum(-1), 1)
+    result = np.exp(read(Mixture(PARTS, weights)))
+    expected = sum(w * softmax(read(part)) for w, part in zip(weights, PARTS, strict=True)) / sum(weights)
+    np.testing.assert_allclose(result, expected, rtol=1e-9)
+    np.testing.assert_allclose(result.sum(-1), 1)
 
 
 def test_a_model_mixed_with_itself_is_itself() -> None:
     for mixture in (Mixture([PARTS[0]], [7]), Mixture([PARTS[0]] * 2, [0.7, 0.3])):
-        np.testing.assert_allclose(np.exp(read(mixture)), probabilities(read(PARTS[0])), rtol=1e-12)
+        np.testing.assert_allclose(np.exp(read(mixture)), softmax(read(PARTS[0])), rtol=1e-12)
 
 
 def test_only_the_ratios_of_the_weights_matter() -> None:
@@ -67,11 +59,11 @@ def test_the_weight_0_drops_a_model() -> None:
 
 def test_the_states_of_all_are_carried() -> None:
     mixture = Mixture(PARTS, [1, 2, 5])
-    state, found = mixture.start(3), []
+    state, result = mixture.start(3), []
     for at in range(TEXT.shape[1]):
         logits, state = mixture(TEXT[:, at : at + 1], state)
-        found.append(logits)
-    np.testing.assert_allclose(np.concatenate(found, 1), read(mixture), rtol=1e-4, atol=1e-5)
+        result.append(logits)
+    np.testing.assert_allclose(np.concatenate(result, 1), read(mixture), rtol=1e-4, atol=1e-5)
     after = [PARTS[k](TEXT, PARTS[k].start(3))[1] for k in range(3)]
     for carry, expected in zip(state, (carry for one in after for carry in one), strict=True):
         np.testing.assert_allclose(carry, expected, rtol=1e-4, atol=1e-5)
@@ -85,8 +77,8 @@ def test_what_no_model_can_write_has_no_probability() -> None:
         def __call__(self, ids, state, trace=None):
             return np.broadcast_to(np.array([0.0, -np.inf, -2000.0]), (*ids.shape, 3)), state
 
-    found = read(Mixture([Never(), Never()], [1, 1]), np.zeros((1, 1), int))
-    np.testing.assert_array_equal(found, [[[0, -np.inf, -np.inf]]])
+    result = read(Mixture([Never(), Never()], [1, 1]), np.zeros((1, 1), int))
+    np.testing.assert_array_equal(result, [[[0, -np.inf, -np.inf]]])
 
 
 def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
@@ -99,20 +91,16 @@ def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
         )
 
 
-def test_a_mixture_draws_in_a_batch_what_it_draws_alone() -> None:
+def test_a_mixture_scores_the_samples_of_a_batch_as_it_scores_each_text_read_alone() -> None:
     mixture = Mixture(PARTS, [1, 2, 5])
-    starts = [Cursor(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
-
-    def drawn(which: list[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {k: [] for k in which}
-        generators = [generator(1, k) for k in which]
-        for piece in sample(mixture, [starts[k] for k in which], Choice(), Constraints(V, 40), generators):
-            found[which[piece.row]] += piece.ids
-        return found
-
-    together = drawn(list(range(9)))
-    for k in range(9):
-        assert drawn([k]) == {k: together[k]}
+    cursors = [Cursor(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
+    generators = [generator(1, k) for k in range(9)]
+    texts = gathered(sample(mixture, cursors, Choice(), Constraints(V, 40), generators, scored=True))
+    assert len({text.ids for text in texts}) == 9
+    for cursor, text in zip(cursors, texts, strict=True):
+        whole = np.array([*cursor.unread, *text.ids])
+        expected = read(mixture, whole[None, :-1])[0, -40:][np.arange(40), whole[-40:]]
+        np.testing.assert_allclose(text.scores, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,13 @@ def texts(symbols: str, longest: int) -> list[str]:
 
 def walk(match: Match, vocabulary: Vocabulary, longest: int, text: str = "") -> dict[str, tuple[str, bool]]:
     """Every text that can be begun -> what may come after it, and whether it matches."""
-    found = {text: (vocabulary.decode(np.flatnonzero(match.allowed)), match.matches)}
+    result = {text: (vocabulary.decode(np.flatnonzero(match.allowed)), match.matches)}
     if len(text) < longest:
-        for id in np.flatnonzero(match.allowed).tolist():
-            twin = match.fork()
-            twin.add(id)
-            found |= walk(twin, vocabulary, longest, text + vocabulary.symbols[id])
-    return found
+        for symbol in np.flatnonzero(match.allowed).tolist():
+            twin = match.copy()
+            twin.add(symbol)
+            result |= walk(twin, vocabulary, longest, text + vocabulary.symbols[symbol])
+    return result
 
 
 def wanted(expression: str, symbols: str, least: int = 0, most: int = LONGEST + 3) -> dict:
@@ -71,8 +71,8 @@ def wanted(expression: str, symbols: str, least: int = 0, most: int = LONGEST + 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_what_may_come_is_what_can_still_match(expression: str) -> None:
-    found = walk(Pattern(expression, VOCABULARY).start(), VOCABULARY, LONGEST)
-    assert found == wanted(expression, "abcd")
+    result = walk(Pattern(expression, VOCABULARY).start(), VOCABULARY, LONGEST)
+    assert result == wanted(expression, "abcd")
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -152,7 +152,7 @@ def test_what_is_no_text_is_never_matched() -> None:
 def test_forks_know_nothing_of_each_other() -> None:
     match = Pattern("a(b+|c)d", VOCABULARY).start()
     match.add(0)
-    twin = match.fork()
+    twin = match.copy()
     match.add(1)
     assert VOCABULARY.decode(np.flatnonzero(match.allowed)) == "bd"
     assert VOCABULARY.decode(np.flatnonzero(twin.allowed)) == "bc"
@@ -196,8 +196,8 @@ def test_what_makes_others_hang_does_not(expression: str) -> None:
         (r"(a)\1", "backreferences"),
         ("(\n", "unclosed group"),
         ("\ud800", "not an expression"),
-        ("e", "no text of the characters"),
-        ("[e\n]", "no text of the characters"),
+        ("e", "no text of the allowed characters"),
+        ("[e\n]", "no text of the allowed characters"),
         ("a{99999999}", "too much"),
         ("(((((a{100}){100}){100}){100}){100})", "too much"),
     ],
@@ -210,7 +210,7 @@ def test_an_expression_that_cannot_be_matched_is_told_in_one_line(expression: st
 
 
 def test_where_nothing_is_allowed_nothing_matches() -> None:
-    with pytest.raises(ConfigError, match="--match a: no character may come"):
+    with pytest.raises(ConfigError, match="--match a: no character is allowed"):
         Pattern("a", VOCABULARY, np.zeros(4, bool))
     with pytest.raises(ConfigError, match="at most 2 of them"):
         Pattern("aaa", VOCABULARY, None, 0, 2)
@@ -218,11 +218,11 @@ def test_where_nothing_is_allowed_nothing_matches() -> None:
 
 def test_a_length_that_is_sure_to_hold_no_character_is_told() -> None:
     vocabulary = Vocabulary("".join(sorted(set("☃a".encode().decode("latin-1")))), byte_level=True)
-    with pytest.raises(ConfigError, match="--length 2 is short: a character has up to 3 bytes"):
-        Pattern("☃", vocabulary, most=2)
+    with pytest.raises(ConfigError, match="--length 2 is too short: a character has up to 3 bytes"):
+        Pattern("☃", vocabulary, max_length=2)
     with pytest.raises(ConfigError, match=r"at most 1 of them \(--length 5, of 3 bytes each\)"):
-        Pattern("a{5}", vocabulary, most=5)
-    assert Pattern("a", vocabulary, least=3, most=5).start().allowed.any()
+        Pattern("a{5}", vocabulary, max_length=5)
+    assert Pattern("a", vocabulary, min_length=3, max_length=5).start().allowed.any()
 
 
 def test_a_length_beyond_any_is_none() -> None:
@@ -232,12 +232,12 @@ def test_a_length_beyond_any_is_none() -> None:
 
 def test_bytes_are_counted_so_that_what_is_begun_fits() -> None:
     vocabulary = Vocabulary("".join(sorted(set("é☃a".encode().decode("latin-1")))), byte_level=True)
-    rules = Constraints(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, most=10))
+    constraints = Constraints(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, max_length=10))
     generator = np.random.default_rng(0)
     for _ in range(50):
-        course, drawn = rules.start(), []
-        while not course.ended:
-            drawn.append(int(generator.choice(np.flatnonzero(course.allowed_mask()))))
-            course.add(drawn[-1])
-        assert course.ended == "match"
+        constrained, drawn = constraints.start(), []
+        while not constrained.ended:
+            drawn.append(int(generator.choice(np.flatnonzero(constrained.allowed_mask()))))
+            constrained.add(drawn[-1])
+        assert constrained.ended == "match"
         assert vocabulary.decode(drawn)[-1] == "a"

@@ -2,53 +2,54 @@
 
 W: beams   V: vocabulary   N: characters
 
-What is searched is the distribution that ``charrnn.inference.sample`` draws from, rules and choice
-included; a text that ends early, by a stop string or a match, is a leaf of the same tree. A stop
-string counts, kept or not. That a match ends is one choice, with the probability of all characters
-that leave it.
+The search uses the distribution that ``charrnn.inference.sample`` draws from, with its constraints and
+filters. A text that ends early, by a stop string or a match, is a leaf of the same tree. The length of a
+text includes its stop string, kept or not. All the characters that end a match are one choice.
 
-- plain       the W best of all that the W best of the step before lead to; W = 1 is greedy
-- diverse     groups of beams, each shying away from the characters that the groups before it take in
-              the same step (Vijayakumar et al. 2018)
-- stochastic  the W best by log-probability + Gumbel noise, drawn top-down: W texts without
-              replacement (Kool, van Hoof & Welling 2019)
+- plain       the W best continuations of the W best texts of the step before; W = 1 is greedy
+- diverse     groups of beams; each group penalises the characters that earlier groups choose in the same
+              step (Vijayakumar et al. 2018)
+- stochastic  the W best by log-probability + Gumbel noise, drawn from the root to the leaves: W samples
+              without replacement (Kool, van Hoof & Welling 2019)
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.choice import NOTHING_LEFT, Choice, Scores, gumbel, normalised, possible
-from charrnn.inference.constraints import ConstrainedText, Constraints
+from charrnn.inference.choice import NOTHING_LEFT, Choice, Scores, can_continue, gumbel, normalised
+from charrnn.inference.constraints import ConstrainedText, Constraints, allowed_masks, recent_masks
 from charrnn.inference.network import Ids, Logits, Predictor
+from charrnn.inference.prompts import read_prompts
 from charrnn.inference.sample import Chunk
 from charrnn.inference.states import Cursor, rows
-from charrnn.inference.streams import after_all
 
-WIDEST = 4096
-STRONGEST = 10
-"""The largest length penalty: far more than makes sense, and no text is too long for the power."""
-LONGEST_PENDING = 1000
-"""Characters on which an endless search may be unsettled before the best beam settles them."""
+MAX_WIDTH = 4096
+MAX_PENALTY = 10
+"""Far more than is useful, and small enough that no text is too long for the power."""
+MAX_PENDING = 1000
+"""Characters that an endless search keeps while its beams differ, before the best beam decides."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to search.
+    """The kind of search.
 
     width           W
-    groups          of W / groups beams each; 1 is plain
-    diversity       nats that a character loses for each beam of an earlier group that takes it
+    groups          number of groups, of W / groups beams each; 1 is a plain search
+    diversity       penalty in nats for each beam of an earlier group that chooses the same character
     stochastic      whether to draw without replacement
-    length_penalty  alpha: texts of different lengths are compared by log-probability /
-                    ((5 + N) / 6) ** alpha (Wu et al. 2016); 0 compares the log-probabilities
+    length_penalty  alpha: texts are compared by log-probability / ((5 + N) / 6) ** alpha
+                    (Wu et al. 2016); 0 compares the log-probabilities
     """
 
     width: int
@@ -58,290 +59,318 @@ class Search:
     length_penalty: float = 0.6
 
     def __post_init__(self) -> None:
-        if not 1 <= self.width <= WIDEST:
-            raise ConfigError(f"--beam {self.width}: it must be from 1 to {WIDEST}")
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise ConfigError(f"--beam {self.width}: it must be from 1 to {MAX_WIDTH}")
         if self.groups < 1 or self.width % self.groups:
-            raise ConfigError(
-                f"--diverse {self.groups}: --beam {self.width} does not part into so many groups"
-            )
+            raise ConfigError(f"--diverse {self.groups}: --beam {self.width} cannot be divided by it")
         if not 0 <= self.diversity < math.inf:
-            raise ConfigError(f"--diversity {self.diversity:g}: it must be 0 or more")
-        if not 0 <= self.length_penalty <= STRONGEST:
-            raise ConfigError(f"--length-penalty {self.length_penalty:g}: it must be from 0 to {STRONGEST}")
+            raise ConfigError(f"--diversity {self.diversity:g}: it must be 0 or more, and finite")
+        if not 0 <= self.length_penalty <= MAX_PENALTY:
+            raise ConfigError(f"--length-penalty {self.length_penalty:g}: it must be from 0 to {MAX_PENALTY}")
         if self.stochastic and self.groups > 1:
             raise ConfigError("--stochastic and --diverse: give one of the two")
 
     def score(self, log_probability: float, length: float) -> float:
-        """What a text of ``length`` characters is ranked by."""
+        """The score by which texts of different lengths are compared."""
         return log_probability / math.pow((5 + length) / 6, self.length_penalty)
 
 
 @dataclass
-class _Beam:
-    """A text on its way, or a leaf.
+class _Hypothesis:
+    """A text that can still grow.
 
-    unread           (N,) what is read next, after row ``place`` of ``state``
-    drawn            its characters, from the first not yet settled on; of a leaf, those of the text
-    scores           the log-probability of each under the model itself, in nats
-    certain          how many of ``drawn`` belong to the text whatever comes
-    log_probability  of all of them as they are drawn
-    rank             what it is compared by: the same, with noise where the search is stochastic;
-                     of a leaf, in a search that is not, ``Search.score``
+    unread           (N,) the characters to read next, after row ``row`` of ``state``
+    ids, scores      the characters that no chunk has contained yet, and their log-probabilities under the
+                     model itself
+    settled          how many of them belong to the text whatever follows
+    log_probability  of the text under the distribution that is searched
+    score            hypotheses are compared by it: the log-probability, with noise if stochastic
     """
 
-    course: ConstrainedText
+    text: ConstrainedText
     unread: Ids
     state: State
-    place: int = 0
-    drawn: list[int] = field(default_factory=list)
+    row: int = 0
+    ids: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    certain: int = 0
+    settled: int = 0
     log_probability: float = 0.0
-    rank: float = 0.0
-    ended: str | None = None
+    score: float = 0.0
 
-    def child(self, id: int, score: float, state: State, place: int) -> _Beam:
-        """This text and one character more, drawn after that row of that state."""
-        course = self.course.fork()
-        certain = self.certain + course.add(id)
-        drawn, scores = [*self.drawn, id], [*self.scores, score]
-        if course.ended:
-            del drawn[certain:], scores[certain:]
-        return _Beam(course, np.array([id]), state, place, drawn, scores, certain, ended=course.ended)
+    def extended(self, symbol: int, model_score: float, state: State, row: int) -> _Hypothesis:
+        """The text and one more character, which follows row ``row`` of ``state``."""
+        text = self.text.copy()
+        settled = self.settled + text.add(symbol)
+        ids, scores = [*self.ids, symbol], [*self.scores, model_score]
+        return _Hypothesis(text, np.array([symbol]), state, row, ids, scores, settled)
 
-    def matched(self) -> _Beam:
-        """This text as a leaf: it matches, and goes on no further."""
-        return replace(self, certain=len(self.drawn), ended="match")
+    def finished(self, size: int, ended: str, score: float) -> _Finished:
+        """The first ``size`` characters as a finished text."""
+        # One row is copied: a finished text is kept for long, and must not keep the batch alive.
+        end = Cursor(self.unread, rows(self.state, [self.row]))
+        return _Finished(self.ids[:size], self.scores[:size], ended, end, score)
 
-    def settle(self, count: int) -> None:
-        """The first characters are no longer kept."""
-        self.drawn, self.scores = self.drawn[count:], self.scores[count:]
-        self.certain -= count
+
+@dataclass
+class _Finished:
+    """A text that has ended.
+
+    score  finished texts are compared by it: ``Search.score``, or as in ``_Hypothesis`` if stochastic
+    """
+
+    ids: list[int]
+    scores: list[float]
+    ended: str
+    end: Cursor
+    score: float
+
+
+_score: Callable[[_Hypothesis | _Finished], float] = attrgetter("score")
 
 
 class _Group:
-    """Beams that compete with each other, and the leaves they came to, best first."""
+    """Hypotheses that compete with each other, and the best finished texts among them, best first."""
 
     def __init__(
-        self, search: Search, first: _Beam, wanted: int, longest: float, generator: np.random.Generator
+        self, search: Search, first: _Hypothesis, wanted: int, longest: float, generator: np.random.Generator
     ) -> None:
-        """``wanted`` leaves will be asked for; no text is longer than ``longest``."""
+        """``wanted``: how many texts are asked for; ``longest``: maximum number of characters."""
         self.search, self.wanted, self.longest, self.generator = search, wanted, longest, generator
-        self.size = search.width // search.groups
-        self.live, self.leaves, self.found = [first], list[_Beam](), 0
+        self.width = search.width // search.groups
+        self.live, self.finished = [first], list[_Finished]()
+        self.finished_count = 0
 
-    def advance(self, scores: Scores, raw: Scores, state: State, before: int, taken: Scores) -> None:
-        """One character more.
+    def advance(self, scores: Scores, model_scores: Scores, state: State, start: int, chosen: Scores) -> None:
+        """Extend the hypotheses by one character, and keep the best.
 
-        scores  (W, V + 1) log-probability of each as it is drawn, and of ending here
-        raw     (W, V) the same under the model itself
-        state   (all, H) of the batch, in which this group's rows come after ``before`` others
-        taken   (V + 1,) how many beams of earlier groups took each; this one's are added
+        scores        (W, V + 1) log-probability of each next character, and of ending here
+        model_scores  (W, V) log-probability of each next character under the model itself
+        state         (all, H) of the batch; row ``start`` belongs to the first hypothesis
+        chosen        (V + 1,) how many beams chose each character in this step; this group's are added
         """
-        parents, self.live, columns = self.live, [], len(taken)
-        totals = scores + np.array([[one.log_probability] for one in parents])
-        ranks = totals
+        parents, self.live = self.live, []
+        totals = scores + np.array([[parent.log_probability] for parent in parents])
+        noisy = totals
         if self.search.stochastic:
-            ranks = _perturbed(totals, np.array([[one.rank] for one in parents]), self.generator)
-        best = _largest(ranks - self.search.diversity * taken, self.size)
-        for at, total, rank in zip(best.tolist(), totals.flat[best], ranks.flat[best], strict=True):
-            if rank == -np.inf:
+            noisy = _perturbed(totals, np.array([[parent.score] for parent in parents]), self.generator)
+        finished_before = self.finished_count
+        for index in _largest(noisy - self.search.diversity * chosen, self.width).tolist():
+            row, symbol = divmod(index, len(chosen))
+            total, score = float(totals[row, symbol]), float(noisy[row, symbol])
+            if score == -math.inf:
                 break
-            which, id = divmod(at, columns)
-            taken[id] += 1
-            if id == columns - 1:
-                one = parents[which].matched()
-            else:
-                one = parents[which].child(id, float(raw[which, id]), state, before + which)
-            one.log_probability, one.rank = float(total), float(rank)
-            if one.ended is None:
-                self.live.append(one)
+            chosen[symbol] += 1
+            parent = parents[row]
+            if symbol == len(chosen) - 1:
+                self._finish(parent, len(parent.ids), "match", total, score)
                 continue
-            self.found += 1
-            # A copy: a leaf is kept for long, and of its state only this row.
-            one.state, one.place = rows(one.state, [one.place]), 0
-            if not self.search.stochastic:
-                one.rank = self.search.score(one.log_probability, one.course.count)
-            self.leaves.append(one)
-        self.leaves.sort(key=_by_rank)
-        if not self.search.stochastic:  # two stops may leave the same text
-            texts: dict[tuple[int, ...], _Beam] = {}
-            for one in self.leaves:
-                texts.setdefault(tuple(one.drawn), one)
-            self.leaves = list(texts.values())
-        del self.leaves[self.size :]
+            child = parent.extended(symbol, float(model_scores[row, symbol]), state, start + row)
+            if child.text.ended:
+                self._finish(child, child.settled, child.text.ended, total, score)
+            else:
+                child.log_probability, child.score = total, score
+                self.live.append(child)
+        if self.finished_count > finished_before:
+            self.finished.sort(key=_score, reverse=True)
+            if not self.search.stochastic:  # texts that differ in their stop strings alone are equal
+                self.finished = _distinct(self.finished)
+            del self.finished[self.width :]
 
-    def over(self) -> bool:
-        """Whether no live beam can still come to one of the leaves that are wanted."""
-        if not self.live or len(self.leaves) < self.wanted:
+    def _finish(self, text: _Hypothesis, size: int, ended: str, log_probability: float, score: float) -> None:
+        if not self.search.stochastic:
+            score = self.search.score(log_probability, text.text.count)
+        self.finished.append(text.finished(size, ended, score))
+        self.finished_count += 1
+
+    def is_over(self) -> bool:
+        """Whether no hypothesis can still become one of the wanted texts."""
+        if not self.live or len(self.finished) < self.wanted:
             return not self.live
-        last = self.leaves[self.wanted - 1].rank
+        last = self.finished[self.wanted - 1].score
         if self.search.stochastic:
-            return max(one.rank for one in self.live) <= last
+            return max(map(_score, self.live)) <= last
         if self.longest == math.inf and self.search.length_penalty:
-            return self.found >= self.size  # any text could win yet, were it long enough
-        best = max(one.log_probability for one in self.live)
+            # A text that is long enough can always win: the search ends with its first W finished texts.
+            return self.finished_count >= self.width
+        best = max(hypothesis.log_probability for hypothesis in self.live)
         return self.search.score(best, self.longest) <= last
-
-
-def _largest(scores: Scores, size: int) -> NDArray[np.intp]:
-    """Where the ``size`` largest are, in the flattened array, the largest first, of equals the first."""
-    flat = scores.ravel()
-    if size < len(flat):  # to sort them all would take longer than a small network
-        at = np.flatnonzero(flat >= np.partition(flat, -size)[-size])
-    else:
-        at = np.arange(len(flat))
-    return at[np.argsort(-flat[at], kind="stable")][:size]
-
-
-def _by_rank(one: _Beam) -> float:
-    return -one.rank
 
 
 def beam(
     predictor: Predictor,
-    start: Cursor,
+    cursor: Cursor,
     choice: Choice,
-    rules: Constraints,
+    constraints: Constraints,
     search: Search,
     count: int = 1,
     generator: np.random.Generator | None = None,
 ) -> Iterator[Chunk]:
-    """The ``count`` best texts that go on from ``start``, as pieces whose ``row`` is the rank, best first.
+    """The ``count`` best texts that follow ``cursor``, best first; fewer if there are no more.
 
-    One text is told as soon as all beams agree, several are told when all are found; fewer come
-    where there are no more. Of groups, the best of each come first. ``generator`` is what a
-    stochastic search draws with, and its texts come in the order of drawing.
+    A single text comes in chunks, as soon as all beams agree on its beginning. Several texts come when all
+    are found. The best texts of all groups come first, then the second best, and so on.
+
+    generator  for a stochastic search, which returns its texts in the order of drawing
+
     Raises ConfigError, CheckpointError.
     """
     if 0 in (choice.temperature, choice.final_temperature):
         raise ConfigError("--beam and --temperature 0: --beam 1 is greedy; leave out one of the two")
     if not 1 <= count <= search.width:
         raise ConfigError(f"--count {count}: --beam {search.width} finds from 1 to {search.width} texts")
-    if not rules.ends and (count > 1 or search.stochastic):
+    if not constraints.ends and (count > 1 or search.stochastic):
         raise ConfigError("--length 0: nothing ends the texts that --beam compares; give a --stop or --match")
     if search.stochastic and generator is None:
         raise ValueError("a stochastic search needs a generator")
-    return _beam(predictor, start, choice, rules, search, count, generator or np.random.default_rng())
+    return _beam(predictor, cursor, choice, constraints, search, count, generator or np.random.default_rng())
 
 
 def _beam(
     predictor: Predictor,
-    start: Cursor,
+    cursor: Cursor,
     choice: Choice,
-    rules: Constraints,
+    constraints: Constraints,
     search: Search,
     count: int,
     generator: np.random.Generator,
 ) -> Iterator[Chunk]:
-    first = _Beam(rules.start(start.unread), start.unread, start.state)
-    if first.course.ended:
-        yield Chunk(0, [], [], first.course.ended, start, 0.0)
+    first = _Hypothesis(constraints.start(cursor.unread), cursor.unread, cursor.state)
+    if first.text.ended:
+        yield Chunk(0, [], [], first.text.ended, cursor, 0.0)
         return
     if search.stochastic:
-        first.rank = float(gumbel([generator], 1)[0, 0])
-    longest = rules.length or math.inf
-    wanted = min(count, search.width // search.groups)
-    groups = [_Group(search, first, wanted, longest, generator) for _ in range(search.groups)]
-    logits, state = after_all(predictor, [start] * search.groups)
-    position = 0
-    while True:
-        flat = [one for group in groups for one in group.live]
-        scores = _scores(flat, logits, choice, choice.temperature_at(position, rules.length))
-        raw = normalised(logits.astype(np.float64))
-        before, taken = 0, np.zeros(scores.shape[1])
-        for group in groups:
-            here = slice(before, before + len(group.live))
-            if group.live:
-                group.advance(scores[here], raw[here], state, before, taken)
-            before = here.stop
-        if all(group.over() for group in groups):  # one that is over goes on to be shied away from
+        first.score = float(gumbel([generator], 1)[0, 0])
+    longest, of_group = constraints.length or math.inf, min(count, search.width // search.groups)
+    groups = [_Group(search, first, of_group, longest, generator) for _ in range(search.groups)]
+    logits, state = read_prompts(predictor, [cursor] * search.groups)
+    for position in itertools.count():
+        hypotheses = _live(groups)
+        temperature = choice.temperature_at(position, constraints.length)
+        texts = [hypothesis.text for hypothesis in hypotheses]
+        scores = _scores(texts, logits, choice, temperature)
+        _advance(groups, scores, normalised(logits.astype(np.float64)), state)
+        if all(group.is_over() for group in groups):
             break
-        flat = [one for group in groups for one in group.live]
         if count == 1:
-            if rules.length == 0 and len(flat[0].drawn) > LONGEST_PENDING:
-                flat = _committed(groups)
-            known = [*flat, *(one for group in groups for one in group.leaves[:1])]
-            if agreed := _agreed(known):
-                yield Chunk(0, known[0].drawn[:agreed], known[0].scores[:agreed])
-                for one in known:  # the other leaves will not be told
-                    one.settle(agreed)
-        ids = np.concatenate([one.unread for one in flat])
-        found, state = predictor(ids[:, None], rows(state, np.array([one.place for one in flat])))
-        logits = found[:, 0]
-        position += 1
-    best = list(_in_order(groups, distinct=not search.stochastic))[:count]
-    if not best and position:  # all have died, and none of them has come to a leaf
-        for one in flat:
-            one.certain, one.ended = len(one.drawn), "stuck"
-        best = sorted(flat, key=_by_rank)[:count]
-    if not best:
+            if constraints.length == 0:
+                _limit_pending(groups)
+            yield from _agreed(groups)
+        hypotheses = _live(groups)
+        ids = np.concatenate([hypothesis.unread for hypothesis in hypotheses])
+        indices = np.array([hypothesis.row for hypothesis in hypotheses])
+        all_logits, state = predictor(ids[:, None], rows(state, indices))
+        logits = all_logits[:, 0]
+    results = _results(groups, distinct=not search.stochastic)
+    if not results and position:  # no hypothesis can continue, and none has finished
+        ranked = sorted(hypotheses, key=_score, reverse=True)
+        results = [text.finished(len(text.ids), "stuck", text.score) for text in ranked]
+    if not results:
         raise ConfigError(NOTHING_LEFT)
-    for rank, one in enumerate(best):
-        yield Chunk(rank, one.drawn, one.scores, one.ended, Cursor(one.unread, one.state), one.rank)
+    for row, text in enumerate(results[:count]):
+        yield Chunk(row, text.ids, text.scores, text.ended, text.end, text.score)
 
 
-def _scores(beams: Sequence[_Beam], logits: Logits, choice: Choice, temperature: float) -> Scores:
-    """(W, V) logits -> (W, V + 1) log-probabilities of being drawn, and of a match that ends here.
+def _live(groups: Sequence[_Group]) -> list[_Hypothesis]:
+    """The hypotheses of all groups, in the order of the batch's rows."""
+    return [hypothesis for group in groups for hypothesis in group.live]
 
-    A beam that cannot go on has -inf alone.
+
+def _advance(groups: Sequence[_Group], scores: Scores, model_scores: Scores, state: State) -> None:
+    """Advance the groups one after the other: each penalises what the earlier ones chose."""
+    chosen = np.zeros(scores.shape[1])
+    start = 0
+    for group in groups:
+        stop = start + len(group.live)
+        if group.live:
+            group.advance(scores[start:stop], model_scores[start:stop], state, start, chosen)
+        start = stop
+
+
+def _scores(texts: Sequence[ConstrainedText], logits: Logits, choice: Choice, temperature: float) -> Scores:
+    """(W, V) logits -> (W, V + 1) log-probabilities of the next characters, and of ending a match here.
+
+    A row of -inf alone belongs to a text that cannot continue.
     """
-    may = None if beams[0].course.unconstrained else np.stack([one.course.allowed_mask() for one in beams])
-    alive = possible(logits, may)
-    recent = np.stack([one.course.recent_mask() for one in beams]) if choice.repeat_penalty != 1 else None
-    scores = np.full((len(beams), logits.shape[1] + 1), -np.inf)
-    if alive.any():
-        scores[alive, :-1], _, _ = choice.scores(
-            logits[alive],
-            None if may is None else may[alive],
-            None if recent is None else recent[alive],
+    allowed = allowed_masks(texts)
+    recent = recent_masks(texts) if choice.repeat_penalty != 1 else None
+    continues = can_continue(logits, allowed)
+    scores = np.full((len(texts), logits.shape[1] + 1), -np.inf)
+    if continues.any():
+        scores[continues, :-1] = choice.scores(
+            logits[continues],
+            None if allowed is None else allowed[continues],
+            None if recent is None else recent[continues],
             temperature,
         )
-    for row_scores, one in zip(scores, beams, strict=True):
-        goes_on = one.course.continuation_mask
-        if goes_on is not None and one.course.matches:  # to draw what does not go on with it is to end
-            ending = np.append(~goes_on, False)
-            row_scores[-1] = np.logaddexp.reduce(row_scores[ending], initial=-np.inf)
-            row_scores[ending] = -np.inf
+    for text_scores, text in zip(scores, texts, strict=True):
+        mask = text.continuation_mask
+        if mask is not None and text.matches:  # every other character ends the match
+            ending = np.append(~mask, False)
+            text_scores[-1] = np.logaddexp.reduce(text_scores[ending], initial=-np.inf)
+            text_scores[ending] = -np.inf
     return scores
 
 
-def _perturbed(totals: Scores, ranks: Scores, generator: np.random.Generator) -> Scores:
-    """(W, V + 1) log-probabilities of children -> theirs with Gumbel noise, given that the largest of
-    each row is the parent's (W, 1). Stable as in Kool et al. 2019, appendix B.3.
+def _largest(scores: Scores, size: int) -> NDArray[np.intp]:
+    """The flat indices of the ``size`` largest, the largest first; of equal ones, the first."""
+    flat = scores.ravel()
+    if size < len(flat):  # for a small network, to sort all of them would take longer than the network
+        indices = np.flatnonzero(flat >= np.partition(flat, -size)[-size])
+    else:
+        indices = np.arange(len(flat))
+    return indices[np.argsort(-flat[indices], kind="stable")][:size]
+
+
+def _perturbed(totals: Scores, parents: Scores, generator: np.random.Generator) -> Scores:
+    """(W, V + 1) log-probabilities + Gumbel noise, the largest of each row equal to ``parents`` (W, 1).
+
+    Numerically stable, as in Kool et al. 2019, appendix B.3.
     """
     noisy = totals + gumbel([generator], totals.size).reshape(totals.shape)
     largest = noisy.max(-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        gap = ranks - noisy + np.log1p(-np.exp(noisy - largest))
-        found = ranks - np.maximum(gap, 0) - np.log1p(np.exp(-np.abs(gap)))
-    return np.where(totals == -np.inf, -np.inf, found)
+        gap = parents - noisy + np.log1p(-np.exp(noisy - largest))
+        result = parents - np.maximum(gap, 0) - np.log1p(np.exp(-np.abs(gap)))
+    return np.where(totals == -np.inf, -np.inf, result)
 
 
-def _agreed(beams: Sequence[_Beam]) -> int:
-    """How many first characters are certain, and the same in all."""
-    sure = min(one.certain for one in beams)
-    first = beams[0].drawn
-    return next((at for at in range(sure) if any(one.drawn[at] != first[at] for one in beams)), sure)
+def _agreed(groups: Sequence[_Group]) -> Iterator[Chunk]:
+    """The characters with which every possible result begins; they are then dropped from the groups."""
+    hypotheses, finished = _live(groups), [group.finished[0] for group in groups if group.finished]
+    beginnings = [*(text.ids[: text.settled] for text in hypotheses), *(text.ids for text in finished)]
+    first, last = min(beginnings), max(beginnings)  # in alphabetical order, the others lie between them
+    size = next((index for index in range(len(first)) if first[index] != last[index]), len(first))
+    if not size:
+        return
+    yield Chunk(0, first[:size], hypotheses[0].scores[:size])
+    for hypothesis in hypotheses:
+        del hypothesis.ids[:size], hypothesis.scores[:size]
+        hypothesis.settled -= size
+    for text in finished:
+        del text.ids[:size], text.scores[:size]
 
 
-def _committed(groups: Sequence[_Group]) -> list[_Beam]:
-    """Only the beams that begin as the best of all does."""
-    best = min((one for group in groups for one in group.live), key=_by_rank)
+def _limit_pending(groups: Sequence[_Group]) -> None:
+    """If too many characters are pending, keep only the texts that begin as the best hypothesis does."""
+    hypotheses = _live(groups)
+    if len(hypotheses[0].ids) <= MAX_PENDING:
+        return
+    begin = max(hypotheses, key=_score).ids[:1]
     for group in groups:
-        group.live = [one for one in group.live if one.drawn[:1] == best.drawn[:1]]
-        group.leaves = [one for one in group.leaves[:1] if one.drawn[:1] == best.drawn[:1]]
-    return [one for group in groups for one in group.live]
+        group.live = [hypothesis for hypothesis in group.live if hypothesis.ids[:1] == begin]
+        group.finished = [text for text in group.finished[:1] if text.ids[:1] == begin]
 
 
-def _in_order(groups: Sequence[_Group], distinct: bool) -> Iterator[_Beam]:
-    """The best leaf of each group, best first, then the second of each, ..."""
-    told: set[tuple[int, ...]] = set()
-    for place in range(max(len(group.leaves) for group in groups)):
-        for one in sorted(
-            (group.leaves[place] for group in groups if place < len(group.leaves)), key=_by_rank
-        ):
-            text = tuple(one.drawn)
-            if not distinct or text not in told:
-                told.add(text)
-                yield one
+def _results(groups: Sequence[_Group], distinct: bool) -> list[_Finished]:
+    """The best finished text of each group, best first, then the second of each, and so on."""
+    ranked = [(rank, -text.score, text) for group in groups for rank, text in enumerate(group.finished)]
+    results = [text for *_, text in sorted(ranked, key=itemgetter(0, 1))]
+    return _distinct(results) if distinct else results
+
+
+def _distinct(texts: Sequence[_Finished]) -> list[_Finished]:
+    """The texts without repetitions; of equal ones, the first."""
+    first: dict[tuple[int, ...], _Finished] = {}
+    for text in texts:
+        first.setdefault(tuple(text.ids), text)
+    return list(first.values())

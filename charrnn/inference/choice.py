@@ -1,24 +1,27 @@
-"""The next character: from logits to an id, in one order.
+"""The choice of the next character: from logits to an id.
 
 B: rows   V: vocabulary
 
-    1. may            what a rule forbids is left out (``charrnn.inference.constraints``)
-    2. repetition     the probability of what has just been written is divided by ``repeat_penalty``
-    3. temperature    scores / temperature, in float64; 0 leaves the most probable character alone
-    4. top-k          the k most probable stay; among equals the lower id
-    5. top-p          the fewest most probable stay that sum to p or more (Holtzman et al. 2020)
-    6. min-p          those stay that have at least p times the best one's (Nguyen et al. 2024)
-    7. typical        the fewest stay that sum to p, the nearest to the entropy first (Meister et al. 2023)
-    8. draw           the largest of score + Gumbel noise, which has the probabilities of the scores
+    1. allowed mask   forbidden characters get probability 0 (``charrnn.inference.constraints``)
+    2. repetition     the probability of recent characters is divided by ``repeat_penalty``
+    3. temperature    logits / temperature, in float64; 0 keeps only the most probable character
+    4. top-k          keeps the k most probable; of equally probable ones the lower ids
+    5. top-p          keeps the fewest most probable that sum to p or more (Holtzman et al. 2020)
+    6. min-p          keeps those with at least p times the highest probability (Nguyen et al. 2024)
+    7. typical        keeps the fewest that sum to p, closest to the entropy first (Meister et al. 2023)
+    8. draw           the largest log-probability + Gumbel noise: a sample of the distribution
 
-Each step sees what the one before it has left, as probabilities that sum to one.
+Each step reads the probabilities that the step before it leaves, normalised to sum to one.
+
+Steps 4 to 7 are filters. To add a filter: a field of ``Choice`` whose default switches it off, a check of
+the field's range, a function of the scores and the field's value, and its line in ``FILTERS``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -28,24 +31,15 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference.network import Logits, Mask
 
 Scores = NDArray[np.float64]
+"""(B, V) log-probabilities in nats; -inf for a character that is excluded."""
 
-NOTHING_LEFT = (
-    "no character is left that may come here: what --ban, --allow, --no-repeat and the like rule out is all"
-)
+NOTHING_LEFT = "no character is left: --ban, --allow, --match or --no-repeat exclude every character"
 DAMAGED = "the model's logits are not finite numbers: its weights are damaged"
-ALONE = np.zeros(1, bool)
-"""One row drawn alone: there is nothing its rounding could differ from."""
-ROUNDING = 1e-4
-"""Logits computed in a batch and those computed alone differ by less than this.
-
-Over thousands of characters, 64 texts at a time, networks that have learnt differ by 1e-5 to 3e-5 at
-most; an Elman network did once by more, 1.6e-4.
-"""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the next character is chosen. The defaults draw from the model as it is."""
+    """How the next character is chosen. The defaults sample from the model's own distribution."""
 
     temperature: float = 1.0
     top_k: int = 0
@@ -60,25 +54,27 @@ class Choice:
             if value is not None and not 0 <= value < math.inf:
                 raise ConfigError(f"--temperature {value:g}: it must be 0 (greedy) or more, and finite")
         if self.top_k < 0:
-            raise ConfigError(f"--top-k {self.top_k}: it must be 0 (all) or more")
+            raise ConfigError(f"--top-k {self.top_k}: it must be 0 (off) or more")
         if not 0 < self.top_p <= 1:
-            raise ConfigError(f"--top-p {self.top_p:g}: it must be above 0 and at most 1")
+            raise ConfigError(f"--top-p {self.top_p:g}: it must be above 0 and at most 1 (off)")
         if not 0 <= self.min_p <= 1:
-            raise ConfigError(f"--min-p {self.min_p:g}: it must be from 0 (all) to 1")
+            raise ConfigError(f"--min-p {self.min_p:g}: it must be from 0 (off) to 1")
         if not 0 < self.typical <= 1:
-            raise ConfigError(f"--typical {self.typical:g}: it must be above 0 and at most 1")
+            raise ConfigError(f"--typical {self.typical:g}: it must be above 0 and at most 1 (off)")
         if not 0 < self.repeat_penalty < math.inf:
             raise ConfigError(
-                f"--repeat-penalty {self.repeat_penalty:g}: it must be above 0, and finite; 1 is off"
+                f"--repeat-penalty {self.repeat_penalty:g}: it must be above 0 and finite; 1 is off"
             )
 
     @cached_property
-    def _plain(self) -> bool:
-        """Whether logits and temperature alone decide."""
-        return self == Choice(self.temperature, final_temperature=self.final_temperature)
+    def _filters(self) -> list[tuple[Filter, float]]:
+        """The filters that are on, in their order, with their values."""
+        off = {field.name: field.default for field in fields(self)}
+        values = [(name, getattr(self, name)) for name in FILTERS]
+        return [(FILTERS[name], value) for name, value in values if value != off[name]]
 
     def temperature_at(self, position: int, length: int) -> float:
-        """The temperature of character ``position`` of ``length``: constant, or on a straight ramp."""
+        """The temperature of character ``position`` of ``length``: constant, or linear in the position."""
         if self.final_temperature is None:
             return self.temperature
         share = min(1.0, position / max(1, length - 1))
@@ -87,142 +83,133 @@ class Choice:
     def scores(
         self,
         logits: Logits,
-        may: Mask | None = None,
+        allowed: Mask | None = None,
         recent: Mask | None = None,
         temperature: float | None = None,
-    ) -> tuple[Scores, Scores, Mask]:
-        """(B, V) logits -> (B, V) log-probabilities of being drawn, -inf where a character is left out.
+    ) -> Scores:
+        """(B, V) logits -> (B, V) log-probabilities of being drawn, in nats.
 
-        may     (B, V) what may come; None is all       recent  (B, V) what has just been written
+        allowed      (B, V) the characters that may be drawn; None is all
+        recent       (B, V) the characters that ``repeat_penalty`` applies to; None is none
+        temperature  instead of ``self.temperature``
 
-        With them come the scores before steps 4 to 7 left any out, and where rounding may have decided
-        whether a character stays, (B, V) each. Raises CheckpointError when the best logit is no finite
-        number, ConfigError when nothing may come.
+        Raises CheckpointError for logits that are not finite, ConfigError where nothing is allowed.
         """
         temperature = self.temperature if temperature is None else temperature
         scores = logits.astype(np.float64)
         if not np.isfinite(scores.max(-1)).all():
             raise CheckpointError(DAMAGED)
-        if may is not None:
-            scores = np.where(may, scores, -np.inf)
+        if allowed is not None:
+            scores = np.where(allowed, scores, -np.inf)
         if recent is not None:
             scores -= math.log(self.repeat_penalty) * recent
-        best = scores.max(-1, keepdims=True)
-        if not np.isfinite(best).all():
+        largest = scores.max(-1, keepdims=True)
+        if not np.isfinite(largest).all():
             raise ConfigError(NOTHING_LEFT)
-        scores -= best
-        top_k, rounding = self.top_k, ROUNDING
+        scores -= largest
         if temperature == 0:
-            top_k = 1
-        else:
-            # A tiny temperature makes -inf of every score but the best, which is what it means.
-            with np.errstate(over="ignore"):
-                scores /= temperature
-            rounding /= min(temperature, 1.0)
+            return _only(scores, keep_top_k(scores, 1))
+        with np.errstate(over="ignore"):  # a tiny temperature correctly turns all but the largest into -inf
+            scores /= temperature
         scores = normalised(scores)
-        weighed, doubt = scores, np.zeros(scores.shape, bool)
-        if top_k:
-            scores = _first(scores, -scores, doubt, rounding, count=top_k)
-        if self.top_p < 1:
-            scores = _first(scores, -scores, doubt, rounding, share=self.top_p)
-        if self.min_p > 0:
-            apart = scores - scores.max(-1, keepdims=True) - math.log(self.min_p)
-            doubt |= np.abs(apart) < rounding
-            scores = normalised(np.where(apart >= 0, scores, -np.inf))
-        if self.typical < 1:
-            doubt |= doubt.any(-1, keepdims=True)  # one more or one less, and the entropy is another
-            with np.errstate(invalid="ignore"):  # 0 * -inf, of those left out
-                entropy = -np.nansum(np.exp(scores) * scores, -1, keepdims=True)
-            scores = _first(scores, np.abs(-scores - entropy), doubt, rounding, share=self.typical)
-        return scores, weighed, doubt
+        for keep, value in self._filters:
+            scores = _only(scores, keep(scores, value))
+        return scores
 
     def draw(
         self,
         logits: Logits,
         noise: Scores,
-        may: Mask | None = None,
+        allowed: Mask | None = None,
         recent: Mask | None = None,
         temperature: float | None = None,
-    ) -> tuple[NDArray[np.intp], Mask]:
-        """(B, V) logits, (B, V) ``gumbel`` noise -> (B,) ids, and (B,) where rounding may have decided.
-
-        Raises as ``scores``.
-        """
+    ) -> NDArray[np.intp]:
+        """(B, V) logits, (B, V) ``gumbel`` noise -> (B,) ids. The other arguments and errors: ``scores``."""
         temperature = self.temperature if temperature is None else temperature
-        doubt = None
-        if self._plain and may is None and 1e-3 < temperature < 1e3:
-            # The common case, in as few calls as can be; a float32 holds what these temperatures make.
-            kept = weighed = (logits if temperature == 1 else logits / temperature) + noise
+        if allowed is None and recent is None and not self._filters and 1e-3 < temperature < 1e3:
+            # The usual case, in few calls: these temperatures neither overflow nor underflow float32.
+            noisy = (logits if temperature == 1 else logits / temperature) + noise
         else:
-            scores, weighed, doubt = self.scores(logits, may, recent, temperature)
-            kept, weighed = scores + noise, weighed + noise
-        ids = kept.argmax(-1)
-        if len(ids) == 1:
-            if not math.isfinite(kept[0, ids[0]]):
-                raise CheckpointError(DAMAGED)
-            return ids, ALONE
-        if not np.isfinite(kept[np.arange(len(ids)), ids]).all():
+            noisy = self.scores(logits, allowed, recent, temperature) + noise
+        ids: NDArray[np.intp] = noisy.argmax(-1)
+        if not all(math.isfinite(row[index]) for row, index in zip(noisy, ids, strict=True)):
             raise CheckpointError(DAMAGED)
-        return ids, _doubtful(ids, kept, weighed, doubt, ROUNDING / min(temperature or 1.0, 1.0))
+        return ids
+
+
+def keep_top_k(scores: Scores, k: float) -> Mask:
+    """(B, V) scores -> (B, V) the k most probable characters."""
+    kept = np.zeros(scores.shape, bool)
+    np.put_along_axis(kept, np.argsort(-scores, -1, kind="stable")[:, : int(k)], True, -1)
+    return kept
+
+
+def keep_top_p(scores: Scores, p: float) -> Mask:
+    """(B, V) scores -> (B, V) the fewest most probable characters that sum to p."""
+    return _fewest(scores, -scores, p)
+
+
+def keep_min_p(scores: Scores, p: float) -> Mask:
+    """(B, V) scores -> (B, V) the characters with at least p times the highest probability."""
+    kept: Mask = scores - scores.max(-1, keepdims=True) - math.log(p) >= 0
+    return kept
+
+
+def keep_typical(scores: Scores, p: float) -> Mask:
+    """(B, V) scores -> (B, V) the fewest that sum to p, those closest to the entropy first."""
+    with np.errstate(invalid="ignore"):  # 0 * -inf, of excluded characters
+        entropy = -np.nansum(np.exp(scores) * scores, -1, keepdims=True)
+    return _fewest(scores, np.abs(-scores - entropy), p)
+
+
+Filter = Callable[[Scores, float], Mask]
+FILTERS: dict[str, Filter] = {
+    "top_k": keep_top_k,
+    "top_p": keep_top_p,
+    "min_p": keep_min_p,
+    "typical": keep_typical,
+}
+"""The filter of each field of ``Choice``, in the order in which they apply."""
 
 
 def gumbel(generators: Sequence[np.random.Generator], size: int) -> Scores:
-    """(B, size) standard Gumbel noise, a row from each generator: score + noise is largest at id
-    with the probability that the score gives it (Gumbel 1954; Maddison et al. 2014).
+    """(B, size) standard Gumbel noise, one row from each generator (Gumbel 1954; Maddison et al. 2014)."""
+    noise = np.empty((len(generators), size))
+    for row, generator in zip(noise, generators, strict=True):
+        generator.standard_exponential(out=row)
+    np.log(noise, out=noise)
+    return np.negative(noise, out=noise)
+
+
+def can_continue(logits: Logits, allowed: Mask | None) -> Mask:
+    """(B, V) logits -> (B,) whether any character can be drawn.
+
+    True for logits that are not finite: ``Choice`` reports those.
     """
-    if len(generators) == 1:
-        drawn = generators[0].standard_exponential((1, size))
-    else:
-        drawn = np.stack([generator.standard_exponential(size) for generator in generators])
-    np.log(drawn, out=drawn)
-    return np.negative(drawn, out=drawn)
-
-
-def possible(logits: Logits, may: Mask | None) -> Mask:
-    """(B, V) logits -> (B,) whether any may come; true of damaged logits, which ``Choice`` tells."""
-    left = logits != -np.inf
-    found: Mask = (left if may is None else left & may).any(-1) | ~np.isfinite(logits.max(-1))
-    return found
+    possible = logits != -np.inf
+    if allowed is not None:
+        possible &= allowed
+    continues: Mask = possible.any(-1) | ~np.isfinite(logits.max(-1))
+    return continues
 
 
 def normalised(scores: Scores) -> Scores:
-    """(..., V) scores -> log-probabilities: exp of them sums to one."""
+    """(..., V) scores -> log-probabilities: their exponentials sum to one."""
     scores = scores - scores.max(-1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
     return scores
 
 
-def _first(
-    scores: Scores, key: Scores, doubt: Mask, rounding: float, count: int | None = None, share: float = 2.0
-) -> Scores:
-    """Leave only the first ``count``, or the fewest first that make up ``share``, in the order of ``key``.
+def _only(scores: Scores, kept: Mask) -> Scores:
+    """The log-probabilities when all other characters are excluded."""
+    return normalised(np.where(kept, scores, -np.inf))
 
-    ``doubt`` is marked where ``rounding`` in the key, or in the sum, may have decided.
-    """
-    key = np.minimum(key, 1e300)  # what is left out already comes last, and inf - inf is no number
+
+def _fewest(scores: Scores, key: Scores, share: float) -> Mask:
+    """(B, V) the fewest characters, smallest key first, whose probabilities sum to ``share``."""
     order = np.argsort(key, -1, kind="stable")
-    key = np.take_along_axis(key, order, -1)
-    mass = np.exp(np.take_along_axis(scores, order, -1))
-    before = np.cumsum(mass, -1) - mass
-    stays = before < share
-    if count is not None:
-        stays &= np.arange(key.shape[-1]) < count
-    last = stays.sum(-1, keepdims=True) - 1
-    edges = [np.take_along_axis(key, np.minimum(at, key.shape[-1] - 1), -1) for at in (last, last + 1)]
-    tied = (edges[1] - edges[0] < rounding) & (last + 1 < key.shape[-1])
-    unsure = np.abs(before - share) < rounding
-    unsure |= tied & ((np.abs(key - edges[0]) < rounding) | (np.abs(key - edges[1]) < rounding))
-    back = np.argsort(order, -1)
-    doubt |= np.take_along_axis(unsure, back, -1)
-    return normalised(np.where(np.take_along_axis(stays, back, -1), scores, -np.inf))
-
-
-def _doubtful(
-    ids: NDArray[np.intp], kept: Scores, weighed: Scores, doubt: Mask | None, rounding: float
-) -> Mask:
-    """(B,) where logits that differ by rounding alone might have drawn another character."""
-    at = ids[:, None]
-    near: Mask = (kept >= np.take_along_axis(kept, at, -1) - rounding).sum(-1) > 1
-    if doubt is not None:
-        near |= (doubt & (weighed >= np.take_along_axis(weighed, at, -1) - rounding)).any(-1)
-    return near
+    probabilities = np.exp(np.take_along_axis(scores, order, -1))
+    sum_before = np.cumsum(probabilities, -1) - probabilities
+    kept = np.empty(scores.shape, bool)
+    np.put_along_axis(kept, order, sum_before < share, -1)
+    return kept

@@ -1,4 +1,4 @@
-"""What may come next in one text, and when it is done: all of choosing that is not probability.
+"""Constraints on a text: which characters are allowed next, and when the text ends.
 
 V: vocabulary
 """
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from charrnn.inference.pattern import Match, Pattern
 
 Stop = tuple[int, ...]
+"""A stop string, as ids."""
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """The rules of one text.
+    """The constraints that each text has to satisfy.
 
-    symbols    V
-    length     characters at most; 0 is without end
-    least      characters before which no stop ends it
-    allowed    (V,) what may come at all; None is all
-    stops      strings that end it, as ids
-    keep_stop  whether the stop that ends it belongs to it
-    no_repeat  n: no n characters come twice; 0 is off
-    window     characters that are ``ConstrainedText.recent``
-    pattern    what it must match as a whole
+    symbols     V
+    length      maximum number of characters; 0 is no maximum
+    min_length  number of characters before which no stop string can end the text
+    allowed     (V,) the characters that may be generated; None is all
+    stops       stop strings: the text ends before the first one
+    keep_stop   whether the stop string is included in the text
+    no_repeat   n: no sequence of n characters occurs twice; 0 is off
+    window      number of characters in ``ConstrainedText.recent_mask``
+    pattern     an expression that the whole text has to match
     """
 
     symbols: int
     length: int = 0
-    least: int = 0
+    min_length: int = 0
     allowed: Mask | None = None
     stops: tuple[Stop, ...] = ()
     keep_stop: bool = False
@@ -49,132 +50,163 @@ class Constraints:
 
     def __post_init__(self) -> None:
         if self.allowed is not None and not self.allowed.any():
-            raise ConfigError("--allow and --ban leave no character of the model's to draw")
+            raise ConfigError("--allow and --ban exclude every character of the model")
         if not all(self.stops):
             raise ConfigError("--stop '': a stop string has at least one character")
-        if self.length and self.least > self.length:
-            raise ConfigError(f"--min-length {self.least}: --length is {self.length}")
+        if self.length and self.min_length > self.length:
+            raise ConfigError(f"--min-length {self.min_length}: it is above --length {self.length}")
         if self.no_repeat and not self.length:
-            raise ConfigError("--no-repeat remembers the whole text: give a --length")
+            raise ConfigError("--no-repeat keeps the whole text in memory: give a --length")
 
     @property
     def ends(self) -> bool:
-        """Whether anything can end the text."""
+        """Whether anything can end a text."""
         return bool(self.length or self.stops or self.pattern)
-
-    def start(self, before: Sequence[int] | NDArray[np.integer] = ()) -> ConstrainedText:
-        """A text that begins; ``before`` (N,) is what is read ahead of it."""
-        return ConstrainedText(self, [int(id) for id in before[-self.window :]] if self.window else ())
-
-
-class ConstrainedText:
-    """One text as it grows under its rules.
-
-    ended    None while it goes on, then "length", "stop" or "match"
-    count    characters drawn
-    """
-
-    def __init__(self, rules: Constraints, before: Iterable[int]) -> None:
-        self.rules = rules
-        self.ended: str | None = None
-        self.count = 0
-        self._held: tuple[int, ...] = ()  # drawn, and perhaps the beginning of a stop string
-        self._recent = deque(before, rules.window) if rules.window else None
-        self._last: tuple[int, ...] = ()  # the n - 1 characters drawn last
-        self._seen: dict[tuple[int, ...], frozenset[int]] = {}  # n - 1 characters: what came after them
-        self._match: Match | None = rules.pattern.start() if rules.pattern else None
-        if self._matched():
-            self.ended = "match"
 
     @property
     def unconstrained(self) -> bool:
-        """Whether everything may come, whatever was written."""
-        rules = self.rules
-        return rules.allowed is None and not (rules.no_repeat or self._match or (rules.stops and rules.least))
+        """Whether every character is allowed at every position."""
+        return self.allowed is None and not (
+            self.no_repeat or self.pattern or (self.stops and self.min_length)
+        )
+
+    def start(self, prompt: Sequence[int] | NDArray[np.integer] = ()) -> ConstrainedText:
+        """An empty text that follows ``prompt`` (N,)."""
+        return ConstrainedText(
+            self, [int(symbol) for symbol in prompt[-self.window :]] if self.window else ()
+        )
+
+
+class ConstrainedText:
+    """The constraints applied to one text as it grows.
+
+    A character is settled when it is known to belong to the text. It is withheld as long as it may be the
+    beginning of a stop string.
+
+    ended  None as long as the text grows, then "length", "stop" or "match"
+    count  number of characters drawn
+    """
+
+    def __init__(self, constraints: Constraints, recent: Iterable[int]) -> None:
+        self.constraints = constraints
+        self.ended: str | None = None
+        self.count = 0
+        self._withheld: tuple[int, ...] = ()
+        self._recent = deque(recent, constraints.window) if constraints.window else None
+        self._last: tuple[int, ...] = ()  # the last n - 1 characters
+        self._followers: dict[tuple[int, ...], frozenset[int]] = {}  # of each n - 1 characters
+        self._match: Match | None = constraints.pattern.start() if constraints.pattern else None
+        if self._match_is_complete():
+            self.ended = "match"
 
     @property
     def matches(self) -> bool:
-        """Whether drawing a character that ``goes_on`` does not hold ends a text that matches."""
+        """Whether the text, as it is, matches a pattern."""
         return self._match is not None and self._match.matches
 
     @property
     def continuation_mask(self) -> Mask | None:
-        """(V,) the characters that go on with the match; None where there is nothing to match."""
+        """(V,) the characters that continue the match; None without a pattern.
+
+        Once the text ``matches``, any other character ends it.
+        """
         return None if self._match is None else self._match.allowed
 
     def allowed_mask(self) -> Mask:
         """(V,) the characters that may be drawn."""
-        rules = self.rules
-        found = np.ones(rules.symbols, bool) if rules.allowed is None else rules.allowed.copy()
+        constraints = self.constraints
+        if constraints.allowed is None:
+            mask = np.ones(constraints.symbols, bool)
+        else:
+            mask = constraints.allowed.copy()
         if self._match is not None and not self._match.matches:
-            found &= self._match.allowed
-        if rules.no_repeat:
-            found[list(self._seen.get(self._last, ()))] = False
-        for stop in rules.stops:
-            if self.count + 1 - len(stop) < rules.least and _ends(self._held, stop[:-1]):
-                found[stop[-1]] = False
-        return found
+            mask &= self._match.allowed
+        if constraints.no_repeat:
+            mask[list(self._followers.get(self._last, ()))] = False
+        for stop in constraints.stops:
+            too_early = self.count + 1 - len(stop) < constraints.min_length
+            if too_early and _ends_with(self._withheld, stop[:-1]):
+                mask[stop[-1]] = False
+        return mask
 
     def recent_mask(self) -> Mask:
-        """(V,) the characters of the window."""
-        found = np.zeros(self.rules.symbols, bool)
-        found[list(self._recent or ())] = True
-        return found
+        """(V,) the characters among the last ``window`` of the prompt and the text."""
+        mask = np.zeros(self.constraints.symbols, bool)
+        mask[list(self._recent or ())] = True
+        return mask
 
-    def add(self, id: int) -> int:
-        """One character is drawn: how many of those not yet certain now belong to the text, from the first.
+    def add(self, symbol: int) -> int:
+        """Add a drawn character -> how many of the unsettled characters, the oldest first, are now settled.
 
-        Once the text has ended, those that are left over do not belong to it.
+        If the text has ended, the other unsettled characters do not belong to it.
         """
-        rules, match = self.rules, self._match
-        if match is not None:
-            if not match.allowed[id]:
+        if self._match is not None:
+            if not self._match.allowed[symbol]:  # it ends the match, and does not belong to the text
                 self.ended = "match"
-                return len(self._held)
-            match.add(id)
+                return len(self._withheld)
+            self._match.add(symbol)
         self.count += 1
         if self._recent is not None:
-            self._recent.append(id)
-        if rules.no_repeat:
-            self._seen[self._last] = self._seen.get(self._last, frozenset()) | {id}
-            self._last = (*self._last, id)[-(rules.no_repeat - 1) :] if rules.no_repeat > 1 else ()
-        certain = 1
-        if rules.stops:
-            held = (*self._held, id)
-            if stop := max((len(stop) for stop in rules.stops if _ends(held, stop)), default=0):
-                self.ended = "stop"
-                return len(held) - (0 if rules.keep_stop else stop)
-            keep = max(
-                size
-                for stop in rules.stops
-                for size in range(min(len(stop), len(held) + 1))
-                if _ends(held, stop[:size])
-            )
-            certain = len(held) - keep
-            self._held = held[certain:]
-        if self._matched():
+            self._recent.append(symbol)
+        if size := self.constraints.no_repeat:
+            self._followers[self._last] = self._followers.get(self._last, frozenset()) | {symbol}
+            self._last = (*self._last, symbol)[-(size - 1) :] if size > 1 else ()
+        settled = self._find_stop(symbol) if self.constraints.stops else 1
+        if self.ended:
+            return settled
+        if self._match_is_complete():
             self.ended = "match"
-        elif self.count == rules.length:
+        elif self.count == self.constraints.length:
             self.ended = "length"
-        return certain + len(self._held) if self.ended else certain
+        return settled + len(self._withheld) if self.ended else settled
 
-    def _matched(self) -> bool:
-        """Whether the text matches, and no rule lets the match go on."""
+    def _find_stop(self, symbol: int) -> int:
+        """Look for a stop string that ``symbol`` completes or continues -> as ``add``."""
+        stops = self.constraints.stops
+        unsettled = (*self._withheld, symbol)
+        complete = max((len(stop) for stop in stops if _ends_with(unsettled, stop)), default=0)
+        if complete:
+            self.ended = "stop"
+            return len(unsettled) - (0 if self.constraints.keep_stop else complete)
+        begun = max(
+            size
+            for stop in stops
+            for size in range(min(len(stop), len(unsettled) + 1))
+            if _ends_with(unsettled, stop[:size])
+        )
+        settled = len(unsettled) - begun
+        self._withheld = unsettled[settled:]
+        return settled
+
+    def _match_is_complete(self) -> bool:
+        """Whether the text matches, and no allowed character continues the match."""
         match = self._match
         return match is not None and match.matches and not (match.allowed & self.allowed_mask()).any()
 
-    def fork(self) -> ConstrainedText:
-        """The same text, to go on in another way."""
+    def copy(self) -> ConstrainedText:
+        """An independent copy."""
         twin = object.__new__(ConstrainedText)
-        twin.__dict__.update(self.__dict__)  # as copy.copy, in a quarter of its time
+        twin.__dict__.update(self.__dict__)  # what copy.copy does, in a quarter of the time
         if self._recent is not None:
             twin._recent = self._recent.copy()
-        if self.rules.no_repeat:
-            twin._seen = dict(self._seen)
+        if self.constraints.no_repeat:
+            twin._followers = dict(self._followers)
         if self._match is not None:
-            twin._match = self._match.fork()
+            twin._match = self._match.copy()
         return twin
 
 
-def _ends(text: Stop, part: Stop) -> bool:
-    return not part or text[-len(part) :] == part
+def allowed_masks(texts: Sequence[ConstrainedText]) -> Mask | None:
+    """(B, V) the allowed mask of each text; None if their constraints allow every character."""
+    if texts[0].constraints.unconstrained:
+        return None
+    return np.stack([text.allowed_mask() for text in texts])
+
+
+def recent_masks(texts: Sequence[ConstrainedText]) -> Mask:
+    """(B, V) the recent mask of each text."""
+    return np.stack([text.recent_mask() for text in texts])
+
+
+def _ends_with(text: Stop, end: Stop) -> bool:
+    return not end or text[-len(end) :] == end

@@ -1,32 +1,34 @@
-"""Drawing texts: ``for row, ids, ... in sample(predictor, starts, choice, rules, generators)``.
+"""Sampling: ``for chunk in sample(predictor, cursors, choice, constraints, generators)``.
 
-B: texts drawn as one batch   V: vocabulary   N: characters of a prompt
+B: samples of a batch   V: vocabulary   N: characters of a prompt
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.inference.choice import Choice, gumbel, normalised, possible
-from charrnn.inference.constraints import Constraints
+from charrnn.cells import State
+from charrnn.inference.choice import Choice, can_continue, gumbel, normalised
+from charrnn.inference.constraints import ConstrainedText, Constraints, allowed_masks, recent_masks
 from charrnn.inference.network import Ids, Predictor
-from charrnn.inference.states import Cursor
-from charrnn.inference.streams import Streams
+from charrnn.inference.prompts import read_prompts
+from charrnn.inference.states import Cursor, row, rows
 from charrnn.text.vocabulary import Vocabulary
 
 
 class Chunk(NamedTuple):
-    """What is new in one text.
+    """A chunk of one sample, as it is generated.
 
-    row      which of the starts it goes on from
-    ids      characters that are certain to belong to it
-    scores   log-probability of each, in nats, under the model itself; of a draw, only if asked for
-    ended    None, or why it ends here: "length", "stop", "match", or "stuck": no character may come
-    end      where it stands, once it has ended
-    rank     what it is ranked by, where a search has found it
+    row      the index of the sample's cursor; of a beam search, its position in the result
+    ids      the next characters that belong to the text
+    scores   their log-probabilities under the model itself, in nats; when sampling, only on request
+    ended    None, or why the text ends here: "length", "stop", "match", or "stuck": no character is allowed
+    end      the cursor after the text, once it has ended
+    rank     the score by which a beam search compares texts
     """
 
     row: int
@@ -38,19 +40,19 @@ class Chunk(NamedTuple):
 
 
 def choose_seed(seed: int | None) -> int:
-    """The seed given, or one that is drawn."""
+    """The given seed, or a random one."""
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
 
 
 def generator(seed: int, index: int = 0) -> np.random.Generator:
-    """The randomness of sample number ``index`` of a seed, whatever else is drawn."""
+    """The random generator of sample number ``index``, independent of how many samples are drawn."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
 
 
 def opening_ids(vocabulary: Vocabulary) -> Ids:
-    """(1,) what is read where there is no prompt: a newline, else a space, else the first symbol."""
+    """(1,) the prompt when none is given: a newline, else a space, else the first symbol."""
     known = [vocabulary.symbols.find(character) for character in "\n "]
-    return np.array([next((id for id in known if id >= 0), 0)])
+    return np.array([next((symbol for symbol in known if symbol >= 0), 0)])
 
 
 def sample_ids(
@@ -60,75 +62,140 @@ def sample_ids(
     generator: np.random.Generator,
     temperature: float = 1.0,
 ) -> Ids:
-    """(length,) ids of a text that follows no prompt."""
-    start = Cursor(opening_ids(vocabulary), predictor.start(1))
-    rules = Constraints(len(vocabulary), length)
-    pieces = sample(predictor, [start], Choice(temperature), rules, [generator])
-    return np.array([id for piece in pieces for id in piece.ids])
+    """(length,) ids of a sample without a prompt."""
+    cursor = Cursor(opening_ids(vocabulary), predictor.start(1))
+    constraints = Constraints(len(vocabulary), length)
+    chunks = sample(predictor, [cursor], Choice(temperature), constraints, [generator])
+    return np.array([symbol for chunk in chunks for symbol in chunk.ids])
 
 
 def sample(
     predictor: Predictor,
-    starts: Sequence[Cursor],
+    cursors: Sequence[Cursor],
     choice: Choice,
-    rules: Constraints,
+    constraints: Constraints,
     generators: Sequence[np.random.Generator],
     scored: bool = False,
 ) -> Iterator[Chunk]:
-    """Draw a text from each start, all side by side, a character of each at a time.
+    """Generate one sample from each cursor, as one batch.
 
-    Each text is the one that its start and its generator give alone, whatever the batch.
+    Each sample depends on its own cursor and generator only, equal but for rounding in a batch of any
+    size: a larger batch sums its products in another order. Raises ConfigError, CheckpointError.
     """
-    courses = [rules.start(start.unread) for start in starts]
-    # What is drawn and not yet certain, and its scores.
-    pending: list[tuple[list[int], list[float]]] = [([], []) for _ in starts]
-    streams = Streams(predictor, starts, choice)
-    for k, course in enumerate(courses):
-        if course.ended:  # all have, or none: the rules are the same
-            yield Chunk(k, [], [], course.ended, starts[k])
-    which = [k for k, course in enumerate(courses) if not course.ended]
-    free = all(course.unconstrained for course in courses)
-    penalised = choice.repeat_penalty != 1
-    scores, position = None, 0
-    while which:
-        may = None if free else np.stack([courses[k].allowed_mask() for k in which])
-        if may is not None and position:
-            goes_on = possible(streams.logits, may)
-            if not goes_on.all():
-                for at in np.flatnonzero(~goes_on).tolist():
-                    yield Chunk(which[at], *pending[which[at]], "stuck", streams.stood(at))
-                stay = np.flatnonzero(goes_on).tolist()
-                if not stay:
-                    return
-                which, may = [which[at] for at in stay], may[stay]
-                streams.keep(stay)
-        recent = np.stack([courses[k].recent_mask() for k in which]) if penalised else None
-        temperature = choice.temperature_at(position, rules.length)
-        noise = gumbel([generators[k] for k in which], streams.logits.shape[-1])
-        ids = streams.draw(noise, may, recent, temperature)
-        if scored:
-            scores = normalised(streams.logits.astype(np.float64))
-        stay = []
-        for at, (k, id) in enumerate(zip(which, ids.tolist(), strict=True)):
-            course, (drawn, its_scores) = courses[k], pending[k]
-            count = course.count
-            drawn.append(id)
-            if scores is not None:
-                its_scores.append(float(scores[at, id]))
-            certain = course.add(id)
-            then = None
-            if course.ended:
-                # A character that shows a match to be over is not part of the text, and is not read.
-                then = streams.where(at, id) if course.count > count else streams.stood(at)
-            else:
-                stay.append(at)
-            if certain or then:
-                yield Chunk(k, drawn[:certain], its_scores[:certain], course.ended, then)
-                del drawn[:certain], its_scores[:certain]
-        if not stay:
+    samples = [
+        _Sample(row, cursor, constraints.start(cursor.unread), generator)
+        for row, (cursor, generator) in enumerate(zip(cursors, generators, strict=True))
+    ]
+    if samples[0].text.ended:  # only an empty match can be required: it ends every sample
+        for one in samples:
+            yield one.chunk(0, one.text.ended, one.cursor)
+        return
+    batch = _Batch(predictor, samples)
+    for position in count():
+        ids = batch.draw(choice, choice.temperature_at(position, constraints.length))
+        scores = normalised(batch.logits.astype(np.float64)) if scored else None
+        unfinished = []
+        for index, (one, symbol) in enumerate(zip(batch.samples, ids.tolist(), strict=True)):
+            settled = one.add(symbol, None if scores is None else float(scores[index, symbol]))
+            if one.text.ended:
+                # A character that ends a match is not counted, and is left for the next text.
+                counted = one.text.count > position
+                end = batch.cursor_after(index, symbol) if counted else batch.cursor_before(index)
+                yield one.chunk(settled, one.text.ended, end)
+                continue
+            unfinished.append(index)
+            if settled:
+                yield one.chunk(settled)
+        if not unfinished:
             return
-        if len(stay) < len(which):
-            which, ids = [which[at] for at in stay], ids[stay]
-            streams.keep(stay)
-        streams.read(ids)
-        position += 1
+        batch.keep(unfinished)
+        batch.read(ids[unfinished])
+        yield from batch.drop_stuck()
+        if not batch.samples:
+            return
+
+
+class _Sample:
+    """A sample that grows.
+
+    ids, scores  of the drawn characters that no chunk has contained yet
+    """
+
+    def __init__(
+        self, row: int, cursor: Cursor, text: ConstrainedText, generator: np.random.Generator
+    ) -> None:
+        self.row, self.cursor, self.text, self.generator = row, cursor, text, generator
+        self.ids: list[int] = []
+        self.scores: list[float] = []
+
+    def add(self, symbol: int, score: float | None) -> int:
+        """Add a drawn character -> how many characters are now settled."""
+        self.ids.append(symbol)
+        if score is not None:
+            self.scores.append(score)
+        return self.text.add(symbol)
+
+    def chunk(self, size: int, ended: str | None = None, end: Cursor | None = None) -> Chunk:
+        """The first ``size`` characters, which are then no longer kept."""
+        chunk = Chunk(self.row, self.ids[:size], self.scores[:size], ended, end)
+        del self.ids[:size], self.scores[:size]
+        return chunk
+
+
+class _Batch:
+    """Samples that are generated together.
+
+    logits   (B, V) of the next characters
+    allowed  (B, V) the characters that may be drawn; None is all
+    """
+
+    def __init__(self, predictor: Predictor, samples: list[_Sample]) -> None:
+        self._predictor, self.samples = predictor, samples
+        self._last: tuple[Ids, State] | None = None  # the last characters read, and the state before them
+        self.logits, self._state = read_prompts(predictor, [one.cursor for one in samples])
+        self.allowed = allowed_masks([one.text for one in samples])
+
+    def draw(self, choice: Choice, temperature: float) -> Ids:
+        """(B,) the next character of each."""
+        noise = gumbel([one.generator for one in self.samples], self.logits.shape[-1])
+        recent = recent_masks([one.text for one in self.samples]) if choice.repeat_penalty != 1 else None
+        return choice.draw(self.logits, noise, self.allowed, recent, temperature)
+
+    def read(self, ids: Ids) -> None:
+        """Read (B,) the next character of each."""
+        self._last = ids, self._state
+        logits, self._state = self._predictor(ids[:, None], self._state)
+        self.logits = logits[:, 0]
+        self.allowed = allowed_masks([one.text for one in self.samples])
+
+    def drop_stuck(self) -> Iterator[Chunk]:
+        """End the samples that no character is allowed to continue."""
+        if self.allowed is None:
+            return
+        continues = can_continue(self.logits, self.allowed)
+        for index in np.flatnonzero(~continues).tolist():
+            one = self.samples[index]
+            yield one.chunk(len(one.ids), "stuck", self.cursor_before(index))
+        self.keep(np.flatnonzero(continues).tolist())
+
+    def keep(self, indices: list[int]) -> None:
+        """Keep only these samples."""
+        if len(indices) == len(self.samples):
+            return
+        self.samples = [self.samples[index] for index in indices]
+        self.logits, self._state = self.logits[indices], rows(self._state, indices)
+        if self.allowed is not None:
+            self.allowed = self.allowed[indices]
+        if self._last is not None:
+            self._last = self._last[0][indices], rows(self._last[1], indices)
+
+    def cursor_after(self, index: int, symbol: int) -> Cursor:
+        """The cursor after a sample's text, whose last character ``symbol`` is not read yet."""
+        return Cursor(np.array([symbol]), row(self._state, index))
+
+    def cursor_before(self, index: int) -> Cursor:
+        """The cursor before the last character that a sample has read."""
+        if self._last is None:
+            return self.samples[index].cursor
+        ids, state = self._last
+        return Cursor(ids[index : index + 1], row(state, index))

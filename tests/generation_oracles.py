@@ -1,0 +1,71 @@
+"""What the tests of generation share: predictors of a few lines, networks, and complete results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.config import ModelConfig
+from charrnn.inference.network import Inference
+from charrnn.inference.sample import Chunk
+from charrnn.inference.states import Cursor
+from tests.conftest import random_weights
+
+
+class Table:
+    """A predictor whose row i holds the logits of what follows i. Its state counts what it has read."""
+
+    def __init__(self, table) -> None:
+        self.table = np.array(table, float)
+
+    def start(self, batch: int):
+        return ((np.zeros((batch, 1)),),)
+
+    def __call__(self, ids, state, trace=None):
+        return self.table[ids], ((state[0][0] + ids.shape[1],),)
+
+
+def network(
+    cell: str = "lstm", layers: int = 2, hidden: int = 6, symbols: int = 5, seed: int = 0, embedding: int = 4
+) -> Inference:
+    """A network with random weights."""
+    config = ModelConfig(cell, layers, hidden, embedding)
+    return Inference(config, random_weights(config, symbols, seed))
+
+
+@dataclass
+class Generated:
+    """One generated text, all its chunks joined."""
+
+    ids: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    ended: str | None = None
+    end: Cursor | None = None
+    rank: float | None = None
+
+
+def gathered(chunks: Iterable[Chunk]) -> list[Generated]:
+    """The texts, in the order of their rows. Nothing follows the end of a text, and every text ends."""
+    texts: dict[int, Generated] = {}
+    for chunk in chunks:
+        text = texts.setdefault(chunk.row, Generated())
+        assert text.ended is None
+        text.ids, text.scores = text.ids + tuple(chunk.ids), text.scores + tuple(chunk.scores)
+        text.ended, text.end, text.rank = chunk.ended, chunk.end, chunk.rank
+    assert sorted(texts) == list(range(len(texts)))
+    assert all(text.ended and text.end is not None for text in texts.values())
+    return [texts[row] for row in range(len(texts))]
+
+
+def end_of(text: Generated) -> Cursor:
+    """The cursor after a text that has ended."""
+    assert text.end is not None
+    return text.end
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(..., V) logits -> probabilities, in float64."""
+    weights = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
