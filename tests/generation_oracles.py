@@ -39,33 +39,32 @@ def network(
 class Generated:
     """One generated text, all its chunks joined."""
 
-    ids: tuple[int, ...] = ()
-    scores: tuple[float, ...] = ()
-    ended: str | None = None
-    end: Cursor | None = None
-    rank: float | None = None
+    ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    ended: str
+    end: Cursor
+    rank: float | None
 
 
 def gathered(chunks: Iterable[Chunk]) -> list[Generated]:
     """The texts, in the order of their rows. Nothing follows the end of a text, and every text ends."""
-    texts: dict[int, Generated] = {}
+    parts: dict[int, list[Chunk]] = {}
     for chunk in chunks:
-        text = texts.setdefault(chunk.row, Generated())
-        assert text.ended is None
-        text.ids, text.scores = text.ids + tuple(chunk.ids), text.scores + tuple(chunk.scores)
-        text.ended, text.end, text.rank = chunk.ended, chunk.end, chunk.rank
-    assert sorted(texts) == list(range(len(texts)))
-    assert all(text.ended and text.end is not None for text in texts.values())
-    return [texts[row] for row in range(len(texts))]
-
-
-def end_of(text: Generated) -> Cursor:
-    """The cursor after a text that has ended."""
-    assert text.end is not None
-    return text.end
+        parts.setdefault(chunk.row, []).append(chunk)
+    texts = []
+    for row in range(len(parts)):
+        *before, last = parts[row]
+        assert not any(chunk.ended or chunk.end for chunk in before)
+        assert last.ended
+        assert last.end is not None
+        ids = tuple(symbol for chunk in parts[row] for symbol in chunk.ids)
+        scores = tuple(score for chunk in parts[row] for score in chunk.scores)
+        texts.append(Generated(ids, scores, last.ended, last.end, last.rank))
+    return texts
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """(..., V) logits -> probabilities, in float64."""
     weights = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
+    result: np.ndarray = weights / weights.sum(-1, keepdims=True)
+    return result

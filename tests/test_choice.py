@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ shares = st.floats(0.01, 0.99)
 
 
 def probabilities(choice: Choice, logits: np.ndarray, **also) -> np.ndarray:
-    return np.exp(choice.scores(logits[None], **also)[0])
+    result: np.ndarray = np.exp(choice.scores(logits[None], **also)[0])
+    return result
 
 
 def fewest(probability: np.ndarray, order: list[int], share: float) -> np.ndarray:
@@ -29,12 +31,13 @@ def fewest(probability: np.ndarray, order: list[int], share: float) -> np.ndarra
         if total >= share:
             break
         result[symbol], total = probability[symbol], total + probability[symbol]
-    return result / result.sum()
+    result /= result.sum()
+    return result
 
 
 def slowly(choice: Choice, logits: np.ndarray, allowed: np.ndarray, recent: np.ndarray) -> np.ndarray:
     """Every step of the module's list, one after the other, on probabilities."""
-    result = softmax(logits) * allowed
+    result: np.ndarray = np.where(allowed, softmax(logits), 0)
     result = np.where(recent, result / choice.repeat_penalty, result)
     ids = range(len(result))
     if choice.temperature == 0:
@@ -166,7 +169,7 @@ def test_greedy_takes_the_first_of_the_best_and_a_tiny_temperature_one_of_them(l
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("temperature", [1e-300, 1e-9, 1e-3, 1e3, 1e30, 1e300])
 def test_no_temperature_is_too_small_or_too_large(temperature: float, dtype: type) -> None:
-    logits = np.array([[0, 10, -20, -np.inf]], dtype)
+    logits: np.ndarray = np.array([[0, 10, -20, -np.inf]], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         draws = [
             int(Choice(temperature).draw(logits, gumbel([np.random.default_rng(seed)], 4))[0])
@@ -229,7 +232,7 @@ def test_noise_is_a_row_of_each_generator_whatever_stands_beside_it() -> None:
 
 def test_filters_are_fields_of_a_choice_whose_defaults_are_off() -> None:
     logits = np.random.default_rng(0).normal(0, 2, (1, 9))
-    values = {"top_k": 2, "top_p": 0.5, "min_p": 0.5, "typical": 0.5}
+    values: dict[str, Any] = {"top_k": 2, "top_p": 0.5, "min_p": 0.5, "typical": 0.5}
     assert list(FILTERS) == list(values)
     for name, value in values.items():
         kept = FILTERS[name](normalised(logits), value)

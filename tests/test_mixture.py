@@ -12,7 +12,7 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.mixture import Mixture, check_vocabularies
-from charrnn.inference.network import Inference
+from charrnn.inference.network import Inference, Predictor
 from charrnn.inference.sample import generator, sample
 from charrnn.inference.states import Cursor
 from charrnn.text.vocabulary import Vocabulary
@@ -29,7 +29,7 @@ PARTS = [
 TEXT = np.random.default_rng(0).integers(0, V, (3, 9))
 
 
-def read(predictor, text: np.ndarray = TEXT) -> np.ndarray:
+def read(predictor: Predictor, text: np.ndarray = TEXT) -> np.ndarray:
     return predictor(text, predictor.start(len(text)))[0]
 
 

@@ -20,7 +20,7 @@ from charrnn.inference.prompts import read_prompt, read_prompts
 from charrnn.inference.sample import choose_seed, generator, opening_ids, sample, sample_ids
 from charrnn.inference.states import Cursor
 from charrnn.text.vocabulary import Vocabulary
-from tests.generation_oracles import Generated, Table, end_of, gathered, network
+from tests.generation_oracles import Generated, Table, gathered, network
 
 V = 5
 NEXT = Table(np.where(np.roll(np.eye(V), 1, axis=1) > 0, 0.0, -np.inf))  # always the next letter
@@ -117,7 +117,7 @@ def cursors_of(predictor: Predictor, count: int, unequal: bool = True) -> list[C
 
 def assert_equal(one: Generated, other: Generated) -> None:
     assert (one.ids, one.scores, one.ended) == (other.ids, other.scores, other.ended)
-    np.testing.assert_equal(end_of(one), end_of(other))
+    np.testing.assert_equal(one.end, other.end)
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_in_a_batch_the_network_gives_each_sample_its_own_scores_but_for_roundin
         read = np.array([*cursor.unread, *text.ids])
         logits = predictor(read[None, :-1], cursor.state)[0][0]
         expected = normalised(logits.astype(np.float64))[np.arange(len(read) - 1), read[1:]]
-        np.testing.assert_allclose(text.scores, expected[len(cursor.unread) - 1 :], atol=1e-4)
+        np.testing.assert_allclose(text.scores, expected[len(cursor.unread) - 1 :], atol=1e-3)
 
 
 def test_texts_that_end_at_different_times_do_not_disturb_each_other() -> None:
@@ -262,7 +262,7 @@ def test_after_a_stop_the_stop_has_been_read() -> None:
         NEXT, [Cursor(np.array([0]), NEXT.start(1))], constraints=Constraints(V, 9, stops=((3, 4),))
     )[0]
     assert text.ids == (1, 2)
-    logits, state = read_prompt(NEXT, end_of(text))
+    logits, state = read_prompt(NEXT, text.end)
     assert logits.argmax() == 0  # what follows 4
     assert state[0][0] == 5  # the prompt and four characters
 
@@ -274,7 +274,7 @@ def test_the_character_that_ends_a_match_is_left_for_the_next_text(batch: int) -
     result = drawn(NEXT, [Cursor(np.array([4]), NEXT.start(1)), *cursors[1:]], constraints=constraints)
     text = result[0]
     assert (text.ids, text.ended) == ((0, 1), "match")
-    logits, state = read_prompt(NEXT, end_of(text))
+    logits, state = read_prompt(NEXT, text.end)
     assert logits.argmax() == 2  # drawn, but not read: the next text may begin with it
     assert state[0][0] == 3
 
@@ -364,7 +364,7 @@ def test_a_sample_without_an_allowed_character_ends_there_and_the_others_continu
     assert batch == 1 or len({len(text.ids) for text in texts.values()}) > 1
     for text in texts.values():
         assert {(text.ids[-1], symbol) for symbol in range(V)} <= set(pairwise(text.ids))
-        assert tuple(end_of(text).unread) == text.ids[-1:]
+        assert tuple(text.end.unread) == text.ids[-1:]
     alone = drawn(UNIFORM, cursors, constraints=constraints, indices=[batch - 1], seed=3)
     assert_equal(alone[batch - 1], texts[batch - 1])
 

@@ -22,11 +22,19 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.choice import NOTHING_LEFT, Choice, Scores, can_continue, gumbel, normalised
+from charrnn.inference.choice import (
+    NOTHING_LEFT,
+    Choice,
+    Scores,
+    can_continue,
+    gumbel,
+    gumbel_below,
+    largest,
+    normalised,
+)
 from charrnn.inference.constraints import ConstrainedText, Constraints, allowed_masks, recent_masks
 from charrnn.inference.network import Ids, Logits, Predictor
 from charrnn.inference.prompts import read_prompts
@@ -152,9 +160,9 @@ class _Group:
         totals = scores + np.array([[parent.log_probability] for parent in parents])
         noisy = totals
         if self.search.stochastic:
-            noisy = _perturbed(totals, np.array([[parent.score] for parent in parents]), self.generator)
+            noisy = gumbel_below(totals, np.array([[parent.score] for parent in parents]), self.generator)
         finished_before = self.finished_count
-        for index in _largest(noisy - self.search.diversity * chosen, self.width).tolist():
+        for index in largest(noisy - self.search.diversity * chosen, self.width).tolist():
             row, symbol = divmod(index, len(chosen))
             total, score = float(totals[row, symbol]), float(noisy[row, symbol])
             if score == -math.inf:
@@ -246,8 +254,7 @@ def _beam(
     for position in itertools.count():
         hypotheses = _live(groups)
         temperature = choice.temperature_at(position, constraints.length)
-        texts = [hypothesis.text for hypothesis in hypotheses]
-        scores = _scores(texts, logits, choice, temperature)
+        scores = _scores([hypothesis.text for hypothesis in hypotheses], logits, choice, temperature)
         _advance(groups, scores, normalised(logits.astype(np.float64)), state)
         if all(group.is_over() for group in groups):
             break
@@ -309,29 +316,6 @@ def _scores(texts: Sequence[ConstrainedText], logits: Logits, choice: Choice, te
             text_scores[-1] = np.logaddexp.reduce(text_scores[ending], initial=-np.inf)
             text_scores[ending] = -np.inf
     return scores
-
-
-def _largest(scores: Scores, size: int) -> NDArray[np.intp]:
-    """The flat indices of the ``size`` largest, the largest first; of equal ones, the first."""
-    flat = scores.ravel()
-    if size < len(flat):  # for a small network, to sort all of them would take longer than the network
-        indices = np.flatnonzero(flat >= np.partition(flat, -size)[-size])
-    else:
-        indices = np.arange(len(flat))
-    return indices[np.argsort(-flat[indices], kind="stable")][:size]
-
-
-def _perturbed(totals: Scores, parents: Scores, generator: np.random.Generator) -> Scores:
-    """(W, V + 1) log-probabilities + Gumbel noise, the largest of each row equal to ``parents`` (W, 1).
-
-    Numerically stable, as in Kool et al. 2019, appendix B.3.
-    """
-    noisy = totals + gumbel([generator], totals.size).reshape(totals.shape)
-    largest = noisy.max(-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = parents - noisy + np.log1p(-np.exp(noisy - largest))
-        result = parents - np.maximum(gap, 0) - np.log1p(np.exp(-np.abs(gap)))
-    return np.where(totals == -np.inf, -np.inf, result)
 
 
 def _agreed(groups: Sequence[_Group]) -> Iterator[Chunk]:

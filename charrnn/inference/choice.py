@@ -103,10 +103,10 @@ class Choice:
             scores = np.where(allowed, scores, -np.inf)
         if recent is not None:
             scores -= math.log(self.repeat_penalty) * recent
-        largest = scores.max(-1, keepdims=True)
-        if not np.isfinite(largest).all():
+        best = scores.max(-1, keepdims=True)
+        if not np.isfinite(best).all():
             raise ConfigError(NOTHING_LEFT)
-        scores -= largest
+        scores -= best
         if temperature == 0:
             return _only(scores, keep_top_k(scores, 1))
         with np.errstate(over="ignore"):  # a tiny temperature correctly turns all but the largest into -inf
@@ -179,6 +179,28 @@ def gumbel(generators: Sequence[np.random.Generator], size: int) -> Scores:
         generator.standard_exponential(out=row)
     np.log(noise, out=noise)
     return np.negative(noise, out=noise)
+
+
+def gumbel_below(scores: Scores, maxima: Scores, generator: np.random.Generator) -> Scores:
+    """(B, V) scores + Gumbel noise, under the condition that the largest of each row is ``maxima`` (B, 1).
+
+    Numerically stable, as in Kool et al. 2019, appendix B.3.
+    """
+    noisy = scores + gumbel([generator], scores.size).reshape(scores.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = maxima - noisy + np.log1p(-np.exp(noisy - noisy.max(-1, keepdims=True)))
+        result = maxima - np.maximum(gap, 0) - np.log1p(np.exp(-np.abs(gap)))
+    return np.where(scores == -np.inf, -np.inf, result)
+
+
+def largest(scores: Scores, size: int) -> NDArray[np.intp]:
+    """The flat indices of the ``size`` largest, the largest first; of equal ones, the first."""
+    flat = scores.ravel()
+    if size < len(flat):  # to sort all of them would take longer than a step of a small network
+        indices = np.flatnonzero(flat >= np.partition(flat, -size)[-size])
+    else:
+        indices = np.arange(len(flat))
+    return indices[np.argsort(-flat[indices], kind="stable")][:size]
 
 
 def can_continue(logits: Logits, allowed: Mask | None) -> Mask:

@@ -1,11 +1,11 @@
-"""Several models as one: their probabilities, weighted and summed.
+"""A mixture of models: the weighted mean of their probabilities.
 
 B: batch   T: characters   V: vocabulary
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -17,53 +17,53 @@ from charrnn.text.vocabulary import Vocabulary, describe
 
 
 class Mixture:
-    """A Predictor whose probabilities are the weighted mean of others'; its state is theirs in a row."""
+    """A Predictor whose probabilities are the weighted mean of others'. Its state joins their layers."""
 
     def __init__(self, predictors: Sequence[Predictor], weights: Sequence[float]) -> None:
-        """``weights`` sum to something; only their ratios matter. Raises ConfigError."""
+        """``weights`` are normalised to sum to one. Raises ConfigError."""
         if len(weights) != len(predictors):
             raise ConfigError(
-                f"--weights: {len(weights)} for {len(predictors)} checkpoints; give one for each, 0.7,0.3"
+                f"--weights: {len(weights)} for {len(predictors)} checkpoints; give one for each, as 0.7,0.3"
             )
         if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
-            raise ConfigError("--weights: each must be 0 or more, and one above 0")
+            raise ConfigError("--weights: each must be 0 or more, and at least one above 0")
         self.predictors = predictors
         self.weights = np.array(weights) / sum(weights)
         sizes = [len(predictor.start(1)) for predictor in predictors]
-        self._parts = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+        self._layers = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
 
     def start(self, batch: int) -> State:
-        """The states before any text, one after the other."""
-        return tuple(carry for predictor in self.predictors for carry in predictor.start(batch))
+        """The states before any text, one model after the other."""
+        return tuple(layer for predictor in self.predictors for layer in predictor.start(batch))
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
-        """(B, T) ids -> (B, T, V) logs of the mixed probabilities, and the state after the last."""
+        """(B, T) ids -> (B, T, V) logs of the mixed probabilities, and the state after the last character."""
         total: Logits = np.zeros(1)
         after: State = ()
-        for predictor, weight, part in zip(self.predictors, self.weights, self._parts, strict=True):
-            logits, its = predictor(ids, state[part], trace)
+        for predictor, weight, layers in zip(self.predictors, self.weights, self._layers, strict=True):
+            logits, model_state = predictor(ids, state[layers], trace)
             scores = logits.astype(np.float64)
             scores = np.exp(scores - scores.max(-1, keepdims=True))
             total = total + weight / scores.sum(-1, keepdims=True) * scores
-            after += its
+            after += model_state
         with np.errstate(divide="ignore"):
             return np.log(total), after
 
 
 def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:
-    """Raises ConfigError, saying what differs, when two models do not know the same symbols."""
+    """Raises ConfigError, with the difference, unless all models have the symbols of the first."""
     first = vocabularies[0]
     for name, other in zip(names[1:], vocabularies[1:], strict=True):
         if first.byte_level != other.byte_level:
             raise ConfigError(f"{names[0]} and {name} do not mix: one knows characters, the other bytes")
-        lacks = [
-            f"{who} lacks {', '.join(describe(c) for c in missing[:5])}"
-            + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            for who, missing in (
-                (name, sorted(set(first.symbols) - set(other.symbols))),
-                (names[0], sorted(set(other.symbols) - set(first.symbols))),
-            )
-            if missing
-        ]
-        if lacks:
-            raise ConfigError(f"{names[0]} and {name} do not mix, their symbols differ: {'; '.join(lacks)}")
+        if set(first.symbols) != set(other.symbols):
+            differences = "; ".join([*_lacks(name, other, first), *_lacks(names[0], first, other)])
+            raise ConfigError(f"{names[0]} and {name} do not mix, their symbols differ: {differences}")
+
+
+def _lacks(name: str, vocabulary: Vocabulary, other: Vocabulary) -> Iterator[str]:
+    """What a model lacks, if anything."""
+    missing = sorted(set(other.symbols) - set(vocabulary.symbols))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        yield f"{name} lacks {', '.join(describe(symbol) for symbol in missing[:5])}{more}"

@@ -21,7 +21,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 
 class Chunk(NamedTuple):
-    """A chunk of one sample, as it is generated.
+    """A chunk of draft sample, as it is generated.
 
     row      the index of the sample's cursor; of a beam search, its position in the result
     ids      the next characters that belong to the text
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 
 
 def choose_seed(seed: int | None) -> int:
-    """The given seed, or a random one."""
+    """The given seed, or a random draft."""
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
 
 
@@ -82,48 +82,43 @@ def sample(
     Each sample depends on its own cursor and generator only, equal but for rounding in a batch of any
     size: a larger batch sums its products in another order. Raises ConfigError, CheckpointError.
     """
-    samples = [
-        _Sample(row, cursor, constraints.start(cursor.unread), generator)
+    drafts = [
+        _Draft(row, cursor, constraints.start(cursor.unread), generator)
         for row, (cursor, generator) in enumerate(zip(cursors, generators, strict=True))
     ]
-    if samples[0].text.ended:  # only an empty match can be required: it ends every sample
-        for one in samples:
-            yield one.chunk(0, one.text.ended, one.cursor)
+    if drafts[0].text.ended:  # the pattern matches the empty text only: every sample has ended
+        for draft in drafts:
+            yield draft.chunk(0, draft.text.ended, draft.cursor)
         return
-    batch = _Batch(predictor, samples)
+    batch = _Batch(predictor, drafts)
     for position in count():
         ids = batch.draw(choice, choice.temperature_at(position, constraints.length))
         scores = normalised(batch.logits.astype(np.float64)) if scored else None
         unfinished = []
-        for index, (one, symbol) in enumerate(zip(batch.samples, ids.tolist(), strict=True)):
-            settled = one.add(symbol, None if scores is None else float(scores[index, symbol]))
-            if one.text.ended:
+        for index, (draft, symbol) in enumerate(zip(batch.drafts, ids.tolist(), strict=True)):
+            settled = draft.add(symbol, None if scores is None else float(scores[index, symbol]))
+            if draft.text.ended:
                 # A character that ends a match is not counted, and is left for the next text.
-                counted = one.text.count > position
+                counted = draft.text.count > position
                 end = batch.cursor_after(index, symbol) if counted else batch.cursor_before(index)
-                yield one.chunk(settled, one.text.ended, end)
-                continue
-            unfinished.append(index)
-            if settled:
-                yield one.chunk(settled)
+                yield draft.chunk(settled, draft.text.ended, end)
+            else:
+                unfinished.append(index)
+                if settled:
+                    yield draft.chunk(settled)
         if not unfinished:
             return
         batch.keep(unfinished)
         batch.read(ids[unfinished])
         yield from batch.drop_stuck()
-        if not batch.samples:
+        if not batch.drafts:
             return
 
 
-class _Sample:
-    """A sample that grows.
+class _Draft:
+    """A sample that grows; ``ids`` and ``scores`` of the characters that no chunk has contained yet."""
 
-    ids, scores  of the drawn characters that no chunk has contained yet
-    """
-
-    def __init__(
-        self, row: int, cursor: Cursor, text: ConstrainedText, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, row: int, cursor: Cursor, text: ConstrainedText, generator: np.random.Generator):
         self.row, self.cursor, self.text, self.generator = row, cursor, text, generator
         self.ids: list[int] = []
         self.scores: list[float] = []
@@ -149,16 +144,16 @@ class _Batch:
     allowed  (B, V) the characters that may be drawn; None is all
     """
 
-    def __init__(self, predictor: Predictor, samples: list[_Sample]) -> None:
-        self._predictor, self.samples = predictor, samples
+    def __init__(self, predictor: Predictor, drafts: list[_Draft]) -> None:
+        self._predictor, self.drafts = predictor, drafts
         self._last: tuple[Ids, State] | None = None  # the last characters read, and the state before them
-        self.logits, self._state = read_prompts(predictor, [one.cursor for one in samples])
-        self.allowed = allowed_masks([one.text for one in samples])
+        self.logits, self._state = read_prompts(predictor, [draft.cursor for draft in drafts])
+        self.allowed = allowed_masks([draft.text for draft in drafts])
 
     def draw(self, choice: Choice, temperature: float) -> Ids:
         """(B,) the next character of each."""
-        noise = gumbel([one.generator for one in self.samples], self.logits.shape[-1])
-        recent = recent_masks([one.text for one in self.samples]) if choice.repeat_penalty != 1 else None
+        noise = gumbel([draft.generator for draft in self.drafts], self.logits.shape[-1])
+        recent = recent_masks([draft.text for draft in self.drafts]) if choice.repeat_penalty != 1 else None
         return choice.draw(self.logits, noise, self.allowed, recent, temperature)
 
     def read(self, ids: Ids) -> None:
@@ -166,7 +161,7 @@ class _Batch:
         self._last = ids, self._state
         logits, self._state = self._predictor(ids[:, None], self._state)
         self.logits = logits[:, 0]
-        self.allowed = allowed_masks([one.text for one in self.samples])
+        self.allowed = allowed_masks([draft.text for draft in self.drafts])
 
     def drop_stuck(self) -> Iterator[Chunk]:
         """End the samples that no character is allowed to continue."""
@@ -174,15 +169,15 @@ class _Batch:
             return
         continues = can_continue(self.logits, self.allowed)
         for index in np.flatnonzero(~continues).tolist():
-            one = self.samples[index]
-            yield one.chunk(len(one.ids), "stuck", self.cursor_before(index))
+            draft = self.drafts[index]
+            yield draft.chunk(len(draft.ids), "stuck", self.cursor_before(index))
         self.keep(np.flatnonzero(continues).tolist())
 
     def keep(self, indices: list[int]) -> None:
         """Keep only these samples."""
-        if len(indices) == len(self.samples):
+        if len(indices) == len(self.drafts):
             return
-        self.samples = [self.samples[index] for index in indices]
+        self.drafts = [self.drafts[index] for index in indices]
         self.logits, self._state = self.logits[indices], rows(self._state, indices)
         if self.allowed is not None:
             self.allowed = self.allowed[indices]
@@ -196,6 +191,6 @@ class _Batch:
     def cursor_before(self, index: int) -> Cursor:
         """The cursor before the last character that a sample has read."""
         if self._last is None:
-            return self.samples[index].cursor
+            return self.drafts[index].cursor
         ids, state = self._last
         return Cursor(ids[index : index + 1], row(state, index))
