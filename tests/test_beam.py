@@ -84,7 +84,7 @@ def ranks(texts: Iterable[Generated]) -> list[float]:
 
 @dataclass
 class Leaf:
-    """A text as it is drawn, and what is told of it."""
+    """A text as it is drawn, and as it is returned."""
 
     drawn: tuple[int, ...]
     text: tuple[int, ...]
@@ -125,17 +125,18 @@ class Brute:
         return self.expression is None or in_words((*drawn, symbol)) in self.beginnings
 
     def allows(self, drawn: tuple[int, ...], symbol: int) -> bool:
-        constraints, then = self.constraints, (*drawn, symbol)
+        constraints, longer = self.constraints, (*drawn, symbol)
         if constraints.allowed is not None and not constraints.allowed[symbol]:
             return False
         if in_words(drawn) not in self.texts and not self.continuation_mask(drawn, symbol):
             return False
         if n := constraints.no_repeat:
-            grams = [then[k : k + n] for k in range(len(then) - n + 1)]
+            grams = [longer[k : k + n] for k in range(len(longer) - n + 1)]
             if grams and grams[-1] in grams[:-1]:
                 return False
         return not any(
-            then[-len(s) :] == s and len(then) - len(s) < constraints.min_length for s in constraints.stops
+            longer[-len(s) :] == s and len(longer) - len(s) < constraints.min_length
+            for s in constraints.stops
         )
 
     def probabilities(self, drawn: tuple[int, ...]) -> list[float]:
@@ -186,10 +187,10 @@ class Brute:
         return list(seen.values())
 
 
-def same(found: list[Generated], expected: list[Leaf], alpha: float) -> None:
-    assert [one.ids for one in found] == [leaf.text for leaf in expected]
-    assert [one.ended for one in found] == [leaf.ended for leaf in expected]
-    np.testing.assert_allclose(ranks(found), [leaf.score(alpha) for leaf in expected], rtol=1e-9)
+def same(result: list[Generated], expected: list[Leaf], alpha: float) -> None:
+    assert [one.ids for one in result] == [leaf.text for leaf in expected]
+    assert [one.ended for one in result] == [leaf.ended for leaf in expected]
+    np.testing.assert_allclose(ranks(result), [leaf.score(alpha) for leaf in expected], rtol=1e-9)
 
 
 def exact(
@@ -208,8 +209,8 @@ def exact(
             with pytest.raises(ConfigError, match="no character is left"):
                 in_order(search)
         return
-    found = in_order(beam(predictor, cursor, choice, constraints, Search(WIDE, length_penalty=alpha), count))
-    same(found, expected[:count], alpha)
+    result = in_order(beam(predictor, cursor, choice, constraints, Search(WIDE, length_penalty=alpha), count))
+    same(result, expected[:count], alpha)
 
 
 predictors = pytest.mark.parametrize("predictor", [Remembers(1), net(1)], ids=["remembers", "network"])
@@ -299,8 +300,8 @@ def test_any_rules_and_any_choice_are_brute_force(
 def test_among_equals_the_lower_row_comes_first_and_then_the_lower_id(width: int, groups: int) -> None:
     uniform = Table(np.zeros((V, V)))
     search = Search(width * groups, groups, diversity=0)
-    found = in_order(beam(uniform, at(uniform), PLAIN, Constraints(V, 5), search, width))
-    assert [one.ids for one in found] == list(itertools.product(range(V), repeat=5))[:width]
+    result = in_order(beam(uniform, at(uniform), PLAIN, Constraints(V, 5), search, width))
+    assert [one.ids for one in result] == list(itertools.product(range(V), repeat=5))[:width]
 
 
 # --- greedy
@@ -328,7 +329,7 @@ def test_a_greedy_run_is_a_beam_of_width_1(predictor, constraints: dict) -> None
 
 
 def outcome(chunks):
-    """The one text that is told, or that there is nothing left to draw."""
+    """The one text, or the message that no character is left."""
     try:
         (one,) = in_order(chunks)
     except ConfigError as error:
@@ -348,13 +349,13 @@ def test_a_greedy_match_is_a_beam_of_width_1(predictor, expression: str) -> None
         assert outcome(beam(predictor, cursor, PLAIN, constraints, Search(1))) == drawn
 
 
-def test_to_end_a_match_is_one_choice_however_many_characters_leave_it() -> None:
+def test_ending_a_match_is_one_choice_however_many_characters_end_it() -> None:
     likely = Table(np.log([[0.4, 0.3, 0.3]] * V))
     constraints = Constraints(V, 5, pattern=Pattern("a+", ABC, None, 0, 5))
     (drawn,) = in_order(sample(likely, [at(likely)], Choice(0), constraints, [np.random.default_rng(0)]))
-    (found,) = in_order(beam(likely, at(likely), PLAIN, constraints, Search(1, length_penalty=0)))
-    assert (in_words(drawn.ids), in_words(found.ids)) == ("aaaaa", "a")
-    assert found.rank == pytest.approx(math.log(0.6))
+    (result,) = in_order(beam(likely, at(likely), PLAIN, constraints, Search(1, length_penalty=0)))
+    assert (in_words(drawn.ids), in_words(result.ids)) == ("aaaaa", "a")
+    assert result.rank == pytest.approx(math.log(0.6))
 
 
 # --- groups
@@ -390,7 +391,7 @@ def diverse(
                     leaves[group][kept] = max(leaves[group].get(kept, (-math.inf, 0)), (score, -step))
                 else:
                     live[group][text] = total
-    ranked = [sorted(found.items(), key=lambda one: (-one[1][0], -one[1][1]))[:size] for found in leaves]
+    ranked = [sorted(result.items(), key=lambda one: (-one[1][0], -one[1][1]))[:size] for result in leaves]
     result: dict[tuple[int, ...], float] = {}
     for place in range(max(map(len, ranked))):
         for text, (score, _) in sorted(
@@ -407,11 +408,11 @@ def diverse(
 def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, width, groups) -> None:
     cursor, search = at(predictor), Search(width, groups, diversity)
     for length, count in ((4, 1), (5, search.width), (6, search.groups)):
-        found = in_order(beam(predictor, cursor, PLAIN, Constraints(V, length, stops=stops), search, count))
+        result = in_order(beam(predictor, cursor, PLAIN, Constraints(V, length, stops=stops), search, count))
         expected = diverse(predictor, cursor, length, stops, search, count)
-        assert [one.ids for one in found] == [text for text, _ in expected]
-        np.testing.assert_allclose(ranks(found), [score for _, score in expected])
-        assert len({one.ids for one in found}) == len(found)
+        assert [one.ids for one in result] == [text for text, _ in expected]
+        np.testing.assert_allclose(ranks(result), [score for _, score in expected])
+        assert len({one.ids for one in result}) == len(result)
 
 
 @predictors
@@ -423,9 +424,11 @@ def test_one_group_is_a_plain_beam(predictor) -> None:
 
 
 @predictors
-def test_shy_groups_go_different_ways_from_the_first_character_on(predictor) -> None:
-    found = in_order(beam(predictor, at(predictor), PLAIN, Constraints(V, 5), Search(3, 3, diversity=100), 3))
-    assert {one.ids[0] for one in found} == {0, 1, 2}
+def test_groups_of_a_large_diversity_differ_from_the_first_character_on(predictor) -> None:
+    result = in_order(
+        beam(predictor, at(predictor), PLAIN, Constraints(V, 5), Search(3, 3, diversity=100), 3)
+    )
+    assert {one.ids[0] for one in result} == {0, 1, 2}
 
 
 # --- without replacement
@@ -433,14 +436,14 @@ def test_shy_groups_go_different_ways_from_the_first_character_on(predictor) -> 
 
 def ordered(probabilities: list[float], size: int) -> dict[tuple[int, ...], float]:
     """The probability of each ordered draw of ``size``, one after the other, nothing put back."""
-    found = {}
+    result = {}
     for order in itertools.permutations(range(len(probabilities)), min(size, len(probabilities))):
         probability, rest = 1.0, 1.0
         for k in order:
             probability *= probabilities[k] / rest
             rest -= probabilities[k]
-        found[order] = probability
-    return found
+        result[order] = probability
+    return result
 
 
 def far(observed: Counter, expected: dict, total: int) -> float:
@@ -473,7 +476,7 @@ WITHOUT_REPLACEMENT = {
 @pytest.mark.parametrize(
     ("width", "constraints", "expression"), WITHOUT_REPLACEMENT.values(), ids=WITHOUT_REPLACEMENT
 )
-def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, constraints, expression) -> None:
+def test_a_stochastic_beam_samples_without_replacement(width, constraints, expression) -> None:
     predictor, choice, total = Remembers(3, 0.8), Choice(1.3), 2500
     cursor, generator = at(predictor), np.random.default_rng(0)
     leaves = list(Brute(predictor, cursor, constraints, choice, expression).leaves())
@@ -481,10 +484,10 @@ def test_a_stochastic_beam_draws_as_one_draws_without_putting_back(width, constr
     draws = Counter[tuple[int, ...]]()
     search = Search(width, stochastic=True)
     for _ in range(total):
-        found = in_order(beam(predictor, cursor, choice, constraints, search, width, generator))
-        assert ranks(found) == sorted(ranks(found), reverse=True)
+        result = in_order(beam(predictor, cursor, choice, constraints, search, width, generator))
+        assert ranks(result) == sorted(ranks(result), reverse=True)
         # What was drawn is the text and, where a stop that is not kept ended it, that.
-        draws[tuple(number[drawn(one, constraints)] for one in found)] += 1
+        draws[tuple(number[drawn(one, constraints)] for one in result)] += 1
     theory = ordered([math.exp(leaf.log_probability) for leaf in leaves], width)
     assert sum(theory.values()) == pytest.approx(1)
     assert far(draws, theory, total) < 4
@@ -521,16 +524,16 @@ def drawn(one: Generated, constraints: Constraints) -> tuple[int, ...]:
 def test_wide_enough_a_stochastic_beam_finds_every_text_once(predictor) -> None:
     constraints = Constraints(V, 4, stops=((2, 2),), keep_stop=True)
     search = Search(100, stochastic=True)
-    found = in_order(
+    result = in_order(
         beam(predictor, at(predictor), PLAIN, constraints, search, 100, np.random.default_rng(0))
     )
     expected = {leaf.text for leaf in Brute(predictor, at(predictor), constraints).leaves()}
-    assert {one.ids for one in found} == expected
-    assert len(found) == len(expected)
+    assert {one.ids for one in result} == expected
+    assert len(result) == len(expected)
 
 
 @predictors
-def test_a_stochastic_beam_is_its_generator_s(predictor) -> None:
+def test_a_stochastic_beam_depends_on_its_generator_only(predictor) -> None:
     def drawn(seed: int, count: int = 4) -> list[tuple[int, ...]]:
         generator, search = np.random.default_rng(seed), Search(4, stochastic=True)
         constraints = Constraints(V, 9, stops=((1, 1),))
@@ -549,7 +552,7 @@ SEARCHES = {
     "plain": Search(6),
     "wide": Search(50),
     "groups": Search(6, 3),
-    "shy groups": Search(6, 3, 3.0),
+    "diverse groups": Search(6, 3, 3.0),
     "stochastic": Search(6, stochastic=True),
     "alpha 0": Search(6, length_penalty=0),
 }
@@ -564,7 +567,9 @@ searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 rulings = pytest.mark.parametrize("constraints", CONSTRAINTS.values(), ids=CONSTRAINTS)
 
 
-def told(predictor, constraints: Constraints, search: Search, count: int, seed: int = 0) -> list[Generated]:
+def searched(
+    predictor, constraints: Constraints, search: Search, count: int, seed: int = 0
+) -> list[Generated]:
     cursor, generator = at(predictor), np.random.default_rng(seed)
     return in_order(beam(predictor, cursor, PLAIN, constraints, search, count, generator))
 
@@ -574,8 +579,8 @@ def told(predictor, constraints: Constraints, search: Search, count: int, seed: 
 def test_one_text_streamed_is_the_best_of_several(constraints: Constraints, search: Search) -> None:
     for seed in range(12):
         predictor = Remembers(seed)
-        (one,) = told(predictor, constraints, search, 1, seed)
-        best = told(predictor, constraints, search, 2, seed)[0]
+        (one,) = searched(predictor, constraints, search, 1, seed)
+        best = searched(predictor, constraints, search, 2, seed)[0]
         assert (one.ids, one.ended) == (best.ids, best.ended)
         assert ranks([one]) == pytest.approx(ranks([best]))
         assert one.scores == pytest.approx(best.scores)
@@ -588,10 +593,10 @@ def test_to_stop_early_changes_nothing(constraints: Constraints, search: Search,
     for seed in range(12):
         predictor = Remembers(seed)
         for count in (1, 2, 6):
-            early, calls = told(predictor, constraints, search, count, seed), predictor.calls
+            early, calls = searched(predictor, constraints, search, count, seed), predictor.calls
             with monkeypatch.context() as patch:
                 patch.setattr(beams._Group, "is_over", lambda self: not self.live)
-                late = told(predictor, constraints, search, count, seed)
+                late = searched(predictor, constraints, search, count, seed)
             assert predictor.calls - calls >= calls
             predictor.calls = 0
             assert [text.ids for text in early] == [text.ids for text in late]
@@ -601,8 +606,8 @@ def test_to_stop_early_changes_nothing(constraints: Constraints, search: Search,
 def test_a_search_with_stops_stops_early() -> None:
     certain = Table(np.log([[0.01, 0.98, 0.01], [0.01, 0.01, 0.98], [0.98, 0.01, 0.01]]))
     calls = Counting(certain)
-    (found,) = told(calls, Constraints(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
-    assert (in_words(found.ids), calls.calls) == ("", 2)
+    (result,) = searched(calls, Constraints(V, 1000, stops=((1, 2),)), Search(4, length_penalty=0), 1)
+    assert (in_words(result.ids), calls.calls) == ("", 2)
 
 
 class Counting:
@@ -631,7 +636,7 @@ class Path:
 
 
 @pytest.mark.parametrize("search", [Search(8), Search(8, 2, 0.1)])
-def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
+def test_the_characters_that_all_beams_agree_on_come_at_once(search: Search) -> None:
     predictor, text = Counting(Path()), ""
     for chunk in beam(predictor, at(predictor, 1), PLAIN, Constraints(V, 200), search):
         text += in_words(chunk.ids)
@@ -640,7 +645,7 @@ def test_what_all_beams_agree_on_is_told_at_once(search: Search) -> None:
 
 
 @pytest.mark.parametrize("search", [Search(1), Search(8), Search(6, 3)])
-def test_an_endless_search_tells_its_text_at_bounded_memory(search: Search, monkeypatch) -> None:
+def test_an_endless_search_keeps_a_bounded_number_of_characters(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(beams, "MAX_PENDING", 10)
     predictor, count = Remembers(5), 0
     for chunk in beam(predictor, at(predictor), PLAIN, Constraints(V), search):
@@ -650,7 +655,7 @@ def test_an_endless_search_tells_its_text_at_bounded_memory(search: Search, monk
             break
 
 
-def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
+def test_between_beams_that_never_agree_the_best_decides(monkeypatch) -> None:
     monkeypatch.setattr(beams, "MAX_PENDING", 10)
     lasting = Table(np.log([[0.5, 0.2, 0.3], [1e-9, 1, 1e-9], [1e-9, 1e-9, 1]]))
     lasting.table[0, 0] = -np.inf  # from a to b or to c, and there it stays
@@ -663,7 +668,7 @@ def test_beams_that_never_agree_are_settled_by_the_best(monkeypatch) -> None:
     assert calls.calls - len(text) <= 12
 
 
-def test_what_may_be_a_stop_is_not_told_before_it_is_none() -> None:
+def test_the_beginning_of_a_stop_is_withheld_until_it_does_not_become_one() -> None:
     always = Table(np.where(np.roll(np.eye(V), 1, 1) > 0, 0.0, -np.inf))  # bcabca...
     chunks = beam(always, at(always), PLAIN, Constraints(V, 8, stops=((1, 2, 1),)), Search(2))
     assert [chunk.ids for chunk in chunks] == [[1, 2, 0], [1, 2, 0], [1, 2]]
@@ -689,20 +694,20 @@ def test_length_0_with_a_stop_and_alpha_0_is_brute_force() -> None:
 )
 def test_length_0_ends_with_its_stops(search: Search, count: int) -> None:
     predictor = Remembers(2)
-    found = told(predictor, Constraints(V, stops=((0, 1), (2, 2))), search, count)
-    assert len({one.ids for one in found}) == len(found)
-    assert 1 <= len(found) <= count  # groups may find the same
-    assert search.groups > 1 or len(found) == count
-    assert {one.ended for one in found} == {"stop"}
+    result = searched(predictor, Constraints(V, stops=((0, 1), (2, 2))), search, count)
+    assert len({one.ids for one in result}) == len(result)
+    assert 1 <= len(result) <= count  # groups may find the same
+    assert search.groups > 1 or len(result) == count
+    assert {one.ended for one in result} == {"stop"}
 
 
-# --- what is told of a text
+# --- scores and ends
 
 
-def is_the_models(found: list[Generated], predictor, cursor: Cursor, constraints: Constraints) -> None:
-    """The scores are those of the text read at once, and ``then`` is where it leads."""
+def is_the_models(result: list[Generated], predictor, cursor: Cursor, constraints: Constraints) -> None:
+    """The scores are those of the text read at once, and its end continues it."""
     read = cursor.unread.tolist()
-    for one in found:
+    for one in result:
         logits = predictor(np.array([[*read, *one.ids]]), cursor.state)[0][0, len(read) - 1 :]
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         assert one.scores == pytest.approx([logs[k, symbol] for k, symbol in enumerate(one.ids)], abs=1e-9)
@@ -718,23 +723,25 @@ def is_the_models(found: list[Generated], predictor, cursor: Cursor, constraints
 @searches
 @rulings
 @pytest.mark.parametrize("count", [1, 3])
-def test_each_score_is_the_models_own_and_then_is_where_the_text_stands(
+def test_scores_are_the_models_own_and_the_end_continues_the_text(
     predictor, search, constraints, count
 ) -> None:
     cursor, choice = at(predictor, 1, 0, 2), Choice(0.7, top_k=2)
-    found = in_order(beam(predictor, cursor, choice, constraints, search, count, np.random.default_rng(0)))
-    is_the_models(found, predictor, cursor, constraints)
+    result = in_order(beam(predictor, cursor, choice, constraints, search, count, np.random.default_rng(0)))
+    is_the_models(result, predictor, cursor, constraints)
 
 
 @pytest.mark.parametrize("search", [*SEARCHES.values(), Search(20)], ids=[*SEARCHES, "20"])
-def test_it_is_one_text_wherever_the_best_settles_it(search: Search, monkeypatch) -> None:
+def test_a_search_limited_in_pending_characters_returns_one_consistent_text(
+    search: Search, monkeypatch
+) -> None:
     monkeypatch.setattr(beams, "MAX_PENDING", 3)
     constraints = Constraints(V, stops=((0, 0), (1, 2)))
     for seed in range(60):
         predictor = Remembers(seed, sharpness=0.7)
-        found = told(predictor, constraints, search, 1, seed)
-        is_the_models(found, predictor, at(predictor), constraints)
-        assert found[0].ended == "stop"
+        result = searched(predictor, constraints, search, 1, seed)
+        is_the_models(result, predictor, at(predictor), constraints)
+        assert result[0].ended == "stop"
 
 
 @predictors
@@ -747,11 +754,11 @@ def test_an_unread_prompt_is_read_and_is_no_part_of_the_text(predictor) -> None:
     assert ranks(whole) == pytest.approx(ranks(later))
 
 
-def test_nothing_is_the_only_text_that_matches_nothing() -> None:
+def test_the_empty_text_is_the_only_match_of_an_empty_expression() -> None:
     predictor = Remembers()
     constraints = Constraints(V, 5, pattern=Pattern("", ABC, None, 0, 5))
-    (found,) = told(predictor, constraints, Search(3), 3)
-    assert (found.ids, found.ended, found.rank, predictor.calls) == ((), "match", 0.0, 0)
+    (result,) = searched(predictor, constraints, Search(3), 3)
+    assert (result.ids, result.ended, result.rank, predictor.calls) == ((), "match", 0.0, 0)
 
 
 # --- few, and none
@@ -760,43 +767,43 @@ def test_nothing_is_the_only_text_that_matches_nothing() -> None:
 def test_fewer_texts_come_where_there_are_no_more() -> None:
     predictor = Remembers()
     for search in (Search(50), Search(50, 2), Search(50, stochastic=True)):
-        assert len(told(predictor, Constraints(V, 2), search, 50)) == 9
+        assert len(searched(predictor, Constraints(V, 2), search, 50)) == 9
 
 
 def test_texts_that_differ_by_their_stop_alone_are_one() -> None:
     uniform = Table(np.zeros((V, V)))
-    found = told(uniform, Constraints(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
-    assert [in_words(one.ids) for one in found] == ["", "aa", "a"]
+    result = searched(uniform, Constraints(V, 2, stops=((1,), (2,))), Search(9, length_penalty=0), 3)
+    assert [in_words(one.ids) for one in result] == ["", "aa", "a"]
 
 
-def test_beams_with_nothing_left_die_and_the_others_go_on() -> None:
+def test_beams_without_an_allowed_character_end_and_the_others_continue() -> None:
     """Of three letters and no pair twice, some texts of 9 are stuck before their end."""
     constraints, predictor = Constraints(V, 9, no_repeat=2), Remembers(1)
     expected = Brute(predictor, at(predictor), constraints).best()
     assert 0 < len(expected) < V**9
     for search in (Search(3**7), Search(40), Search(20, 4), Search(20, stochastic=True)):
-        found = told(predictor, constraints, search, min(5, search.width))
-        assert {one.ids for one in found} <= {leaf.text for leaf in expected}
-    same(told(predictor, constraints, Search(4096, length_penalty=0), 20), expected[:20], 0)
+        result = searched(predictor, constraints, search, min(5, search.width))
+        assert {one.ids for one in result} <= {leaf.text for leaf in expected}
+    same(searched(predictor, constraints, Search(4096, length_penalty=0), 20), expected[:20], 0)
 
 
 @searches
-def test_where_nothing_is_left_to_any_beam_the_best_are_told_as_they_are(search: Search) -> None:
+def test_if_no_beam_can_continue_the_best_are_returned_as_stuck(search: Search) -> None:
     for count in (1, 2):
-        for one in told(Remembers(), Constraints(V, 6, no_repeat=1), search, count):
+        for one in searched(Remembers(), Constraints(V, 6, no_repeat=1), search, count):
             assert (sorted(one.ids), one.ended) == ([0, 1, 2], "stuck")
 
 
 @searches
-def test_where_nothing_may_come_at_all_it_says_so(search: Search) -> None:
+def test_a_first_character_that_cannot_be_chosen_is_an_error(search: Search) -> None:
     nothing = Table([[-np.inf, 0, 0]] * V)
     with pytest.raises(ConfigError, match=re.escape(NOTHING_LEFT)):
-        told(nothing, Constraints(V, 6, allowed=np.array([True, False, False])), search, 1)
+        searched(nothing, Constraints(V, 6, allowed=np.array([True, False, False])), search, 1)
 
 
 def test_a_beam_wider_than_all_texts_asks_for_no_more_than_there_are() -> None:
     calls = Counting(Remembers())
-    told(calls, Constraints(V, 3), Search(4096), 4096)
+    searched(calls, Constraints(V, 3), Search(4096), 4096)
     assert (calls.calls, calls.widest) == (3, 9)
 
 
@@ -860,4 +867,4 @@ def test_damaged_weights_are_an_error(damage: float) -> None:
     table[1] = damage
     predictor = Table(table)
     with pytest.raises(CheckpointError, match="damaged"):
-        told(predictor, Constraints(V, 6), Search(2), 1)
+        searched(predictor, Constraints(V, 6), Search(2), 1)

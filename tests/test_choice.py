@@ -203,7 +203,7 @@ def test_frequencies_are_the_probabilities() -> None:
 
 
 @given(st.integers(0, 10**6), settings)
-def test_what_may_not_come_is_never_drawn(seed: int, choice: Choice) -> None:
+def test_a_character_that_is_not_allowed_is_never_drawn(seed: int, choice: Choice) -> None:
     generator = np.random.default_rng(seed)
     logits = np.append(generator.normal(0, 3, 5), 50.0)[None].repeat(40, 0)  # the likeliest by far
     allowed = generator.random(logits.shape) < 0.5
@@ -213,7 +213,7 @@ def test_what_may_not_come_is_never_drawn(seed: int, choice: Choice) -> None:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.5, 1.0, 2.0]))
-def test_the_short_way_draws_what_the_long_way_draws(seed: int, temperature: float) -> None:
+def test_plain_sampling_draws_what_the_general_path_draws(seed: int, temperature: float) -> None:
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 3, (50, 7))
     noise = gumbel([generator] * 50, 7)
@@ -285,7 +285,7 @@ def test_logits_that_are_not_finite_are_an_error_not_a_draw(logits, choice: Choi
 
 
 @pytest.mark.parametrize("choice", [Choice(0), Choice(), Choice(typical=0.5)])
-def test_where_nothing_may_come_that_is_said(choice: Choice) -> None:
+def test_a_row_without_an_allowed_character_is_an_error(choice: Choice) -> None:
     allowed = np.array([[True, False], [False, False]])
     with pytest.raises(ConfigError, match="no character is left"):
         choice.draw(np.zeros((2, 2)), np.zeros((2, 2)), allowed)

@@ -23,8 +23,8 @@ def ids(text: str) -> tuple[int, ...]:
     return tuple(ABC.encode(text).tolist())
 
 
-def told(constrained: ConstrainedText, text: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
-    """What has been told to belong to the text after these are drawn, and why it ended."""
+def drawn(constrained: ConstrainedText, text: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
+    """The characters that are settled after these are drawn, and why the text ended."""
     settled: list[int] = []
     pending: list[int] = []
     for symbol in text:
@@ -68,7 +68,7 @@ STOPS = [
 def test_a_stop_ends_a_text_and_never_leaks_into_it(stops: tuple[str, ...], keep: bool) -> None:
     constraints = Constraints(V, stops=tuple(map(ids, stops)), keep_stop=keep)
     for text in TEXTS:
-        result, ended = told(constraints.start(), text)
+        result, ended = drawn(constraints.start(), text)
         expected = cut(text, constraints.stops, keep)
         if expected is None:
             assert ended is None
@@ -78,10 +78,10 @@ def test_a_stop_ends_a_text_and_never_leaks_into_it(stops: tuple[str, ...], keep
 
 
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
-def test_what_is_told_could_not_be_told_later_and_not_sooner(stops: tuple[str, ...]) -> None:
+def test_only_a_possible_beginning_of_a_stop_is_withheld(stops: tuple[str, ...]) -> None:
     constraints = Constraints(V, stops=tuple(map(ids, stops)))
     for text in TEXTS:
-        result, ended = told(constraints.start(), text)
+        result, ended = drawn(constraints.start(), text)
         if ended is None:
             held = max(
                 size
@@ -97,7 +97,7 @@ def test_at_its_length_a_text_has_all_that_was_held_back(stops: tuple[str, ...])
     constraints = Constraints(V, length=4, stops=tuple(map(ids, stops)))
     for text in TEXTS:
         if len(text) == 4 and cut(text, constraints.stops, False) is None:
-            assert told(constraints.start(), text) == (text, "length")
+            assert drawn(constraints.start(), text) == (text, "length")
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -114,7 +114,7 @@ def test_before_the_least_length_no_stop_can_be_completed(stops: tuple[str, ...]
                 break
             constrained.add(symbol)
             if constrained.ended:
-                assert len(told(constraints.start(), text[: at + 1])[0]) >= least
+                assert len(drawn(constraints.start(), text[: at + 1])[0]) >= least
                 break
 
 
@@ -150,10 +150,10 @@ def test_the_window_slides_over_what_is_read_and_drawn(
 def test_a_text_ends_at_its_length(length: int) -> None:
     for text in TEXTS:
         expected = (text[:length], "length" if len(text) >= length else None)
-        assert told(Constraints(V, length).start(), text) == expected
+        assert drawn(Constraints(V, length).start(), text) == expected
 
 
-def test_what_is_not_allowed_may_not_come() -> None:
+def test_only_allowed_characters_are_in_the_mask() -> None:
     constrained = Constraints(V, allowed=np.array([True, False, True])).start()
     assert constrained.allowed_mask().tolist() == [True, False, True]
     constrained.allowed_mask()[:] = False  # a mask is the asker's own
@@ -165,8 +165,8 @@ def pattern(expression: str, most: int = 0) -> Pattern:
 
 
 def test_a_match_ends_when_nothing_goes_on_with_it() -> None:
-    assert told(Constraints(V, pattern=pattern("ab|abc")).start(), ids("abc")) == (ids("abc"), "match")
-    assert told(Constraints(V, pattern=pattern("a{2}")).start(), ids("aaa")) == (ids("aa"), "match")
+    assert drawn(Constraints(V, pattern=pattern("ab|abc")).start(), ids("abc")) == (ids("abc"), "match")
+    assert drawn(Constraints(V, pattern=pattern("a{2}")).start(), ids("aaa")) == (ids("aa"), "match")
 
 
 def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
@@ -176,15 +176,15 @@ def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
     twin = constrained.copy()
     twin.add(0)
     assert twin.allowed_mask().all()
-    assert told(constrained, ids("aac")) == (ids("aa"), "match")
+    assert drawn(constrained, ids("aac")) == (ids("aa"), "match")
     assert constrained.count == 2
     assert constrained.matches
 
 
 def test_a_match_that_ends_lets_go_of_the_beginning_of_a_stop() -> None:
     constraints = Constraints(V, pattern=pattern("a+"), stops=(ids("aab"), ids("aaa")))
-    assert told(constraints.start(), ids("aab")) == (ids("aa"), "match")
-    assert told(constraints.start(), ids("aaa")) == ((), "stop")
+    assert drawn(constraints.start(), ids("aab")) == (ids("aa"), "match")
+    assert drawn(constraints.start(), ids("aaa")) == ((), "stop")
 
 
 def test_a_match_of_nothing_has_ended_before_it_begins() -> None:
@@ -193,14 +193,14 @@ def test_a_match_of_nothing_has_ended_before_it_begins() -> None:
 
 
 def test_a_match_at_the_length_is_a_match() -> None:
-    assert told(Constraints(V, 3, pattern=pattern("a*", 3)).start(), ids("aaa")) == (ids("aaa"), "match")
+    assert drawn(Constraints(V, 3, pattern=pattern("a*", 3)).start(), ids("aaa")) == (ids("aaa"), "match")
 
 
 def test_a_match_that_other_rules_let_go_on_no_further_is_over() -> None:
     constrained = Constraints(V, 9, no_repeat=1, pattern=pattern("[ab]+")).start()
-    assert told(constrained, ids("ba")) == (ids("ba"), "match")
+    assert drawn(constrained, ids("ba")) == (ids("ba"), "match")
     constrained = Constraints(V, 9, min_length=9, stops=(ids("aa"),), pattern=pattern("a+")).start()
-    assert told(constrained, ids("a")) == (ids("a"), "match")
+    assert drawn(constrained, ids("a")) == (ids("a"), "match")
 
 
 every_rule = st.builds(
@@ -241,7 +241,7 @@ def walked(constrained: ConstrainedText, text: tuple[int, ...]) -> list[object]:
 
 
 @given(every_rule, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
-def test_forks_know_nothing_of_each_other(constraints: Constraints, common, one, other) -> None:
+def test_copies_are_independent(constraints: Constraints, common, one, other) -> None:
     constrained = constraints.start()
     walked(constrained, common)
     twin = constrained.copy()
@@ -259,10 +259,20 @@ def replayed(constraints: Constraints, text: tuple[int, ...]) -> ConstrainedText
 
 
 @given(every_rule, st.sampled_from(TEXTS))
-def test_where_everything_may_come_the_rules_say_so(constraints: Constraints, text: tuple[int, ...]) -> None:
+def test_unconstrained_means_that_every_character_is_allowed(
+    constraints: Constraints, text: tuple[int, ...]
+) -> None:
     constrained = constraints.start()
     walked(constrained, text)
-    assert constraints.unconstrained <= bool(constrained.allowed_mask().all())
+    assert not constraints.unconstrained or constrained.allowed_mask().all()
+
+
+def test_a_length_and_stops_without_a_min_length_leave_a_text_unconstrained() -> None:
+    assert Constraints(V, 5, stops=((0,),), window=3).unconstrained
+    assert not Constraints(V, 5, 2, stops=((0,),)).unconstrained
+    assert not Constraints(V, 5, no_repeat=2).unconstrained
+    assert not Constraints(V, pattern=pattern("a*")).unconstrained
+    assert not Constraints(V, allowed=np.ones(V, bool)).unconstrained
 
 
 @pytest.mark.parametrize(

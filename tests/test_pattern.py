@@ -70,7 +70,7 @@ def wanted(expression: str, symbols: str, least: int = 0, most: int = LONGEST + 
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_what_may_come_is_what_can_still_match(expression: str) -> None:
+def test_the_mask_holds_the_characters_that_can_still_match(expression: str) -> None:
     result = walk(Pattern(expression, VOCABULARY).start(), VOCABULARY, LONGEST)
     assert result == wanted(expression, "abcd")
 
@@ -149,7 +149,7 @@ def test_what_is_no_text_is_never_matched() -> None:
     assert Pattern(".", lone).start().allowed.tolist() == [True, False]
 
 
-def test_forks_know_nothing_of_each_other() -> None:
+def test_copies_are_independent() -> None:
     match = Pattern("a(b+|c)d", VOCABULARY).start()
     match.add(0)
     twin = match.copy()
@@ -202,7 +202,7 @@ def test_what_makes_others_hang_does_not(expression: str) -> None:
         ("(((((a{100}){100}){100}){100}){100})", "too much"),
     ],
 )
-def test_an_expression_that_cannot_be_matched_is_told_in_one_line(expression: str, reason: str) -> None:
+def test_an_expression_that_cannot_be_matched_is_an_error_of_one_line(expression: str, reason: str) -> None:
     with pytest.raises(ConfigError, match="^--match .*" + reason) as caught:
         Pattern(expression, VOCABULARY).start().add(0)
     str(caught.value).encode()
@@ -216,7 +216,7 @@ def test_where_nothing_is_allowed_nothing_matches() -> None:
         Pattern("aaa", VOCABULARY, None, 0, 2)
 
 
-def test_a_length_that_is_sure_to_hold_no_character_is_told() -> None:
+def test_a_length_too_short_for_any_character_is_an_error() -> None:
     vocabulary = Vocabulary("".join(sorted(set("☃a".encode().decode("latin-1")))), byte_level=True)
     with pytest.raises(ConfigError, match="--length 2 is too short: a character has up to 3 bytes"):
         Pattern("☃", vocabulary, max_length=2)
@@ -225,7 +225,7 @@ def test_a_length_that_is_sure_to_hold_no_character_is_told() -> None:
     assert Pattern("a", vocabulary, min_length=3, max_length=5).start().allowed.any()
 
 
-def test_a_length_beyond_any_is_none() -> None:
+def test_a_very_large_length_is_no_maximum() -> None:
     for least, most in ((0, 10**12), (0, 2**32), (3, 10**7)):
         assert Pattern("a+", Vocabulary("ab"), None, least, most).start().allowed.tolist() == [True, False]
 

@@ -42,8 +42,7 @@ from charrnn.inference.sample import Chunk
 from charrnn.inference.states import Cursor, rows
 
 MAX_WIDTH = 4096
-MAX_PENALTY = 10
-"""Far more than is useful, and small enough that no text is too long for the power."""
+MAX_PENALTY = 10  # far more than is useful, and small enough that no text is too long for the power
 MAX_PENDING = 1000
 """Characters that an endless search keeps while its beams differ, before the best beam decides."""
 
@@ -88,8 +87,7 @@ class _Hypothesis:
     """A text that can still grow.
 
     unread           (N,) the characters to read next, after row ``row`` of ``state``
-    ids, scores      the characters that no chunk has contained yet, and their log-probabilities under the
-                     model itself
+    ids, scores      characters that no chunk has contained yet, and their log-probabilities under the model
     settled          how many of them belong to the text whatever follows
     log_probability  of the text under the distribution that is searched
     score            hypotheses are compared by it: the log-probability, with noise if stochastic
@@ -113,18 +111,14 @@ class _Hypothesis:
         return _Hypothesis(text, np.array([symbol]), state, row, ids, scores, settled)
 
     def finished(self, size: int, ended: str, score: float) -> _Finished:
-        """The first ``size`` characters as a finished text."""
-        # One row is copied: a finished text is kept for long, and must not keep the batch alive.
+        """The first ``size`` characters as a finished text, which does not keep the batch alive."""
         end = Cursor(self.unread, rows(self.state, [self.row]))
         return _Finished(self.ids[:size], self.scores[:size], ended, end, score)
 
 
 @dataclass
 class _Finished:
-    """A text that has ended.
-
-    score  finished texts are compared by it: ``Search.score``, or as in ``_Hypothesis`` if stochastic
-    """
+    """A text that has ended. Its score is ``Search.score``, or the hypothesis's if stochastic."""
 
     ids: list[int]
     scores: list[float]
@@ -216,9 +210,8 @@ def beam(
     """The ``count`` best texts that follow ``cursor``, best first; fewer if there are no more.
 
     A single text comes in chunks, as soon as all beams agree on its beginning. Several texts come when all
-    are found. The best texts of all groups come first, then the second best, and so on.
-
-    generator  for a stochastic search, which returns its texts in the order of drawing
+    are found. The best texts of all groups come first, then the second best, and so on. A stochastic search
+    needs a ``generator``, and returns its texts in the order of drawing.
 
     Raises ConfigError, CheckpointError.
     """
@@ -259,8 +252,7 @@ def _beam(
         if all(group.is_over() for group in groups):
             break
         if count == 1:
-            if constraints.length == 0:
-                _limit_pending(groups)
+            _limit_pending(groups, MAX_PENDING if constraints.length == 0 else math.inf)
             yield from _agreed(groups)
         hypotheses = _live(groups)
         ids = np.concatenate([hypothesis.unread for hypothesis in hypotheses])
@@ -303,12 +295,8 @@ def _scores(texts: Sequence[ConstrainedText], logits: Logits, choice: Choice, te
     continues = can_continue(logits, allowed)
     scores = np.full((len(texts), logits.shape[1] + 1), -np.inf)
     if continues.any():
-        scores[continues, :-1] = choice.scores(
-            logits[continues],
-            None if allowed is None else allowed[continues],
-            None if recent is None else recent[continues],
-            temperature,
-        )
+        allowed, recent = (None if mask is None else mask[continues] for mask in (allowed, recent))
+        scores[continues, :-1] = choice.scores(logits[continues], allowed, recent, temperature)
     for text_scores, text in zip(scores, texts, strict=True):
         mask = text.continuation_mask
         if mask is not None and text.matches:  # every other character ends the match
@@ -334,10 +322,10 @@ def _agreed(groups: Sequence[_Group]) -> Iterator[Chunk]:
         del text.ids[:size], text.scores[:size]
 
 
-def _limit_pending(groups: Sequence[_Group]) -> None:
-    """If too many characters are pending, keep only the texts that begin as the best hypothesis does."""
+def _limit_pending(groups: Sequence[_Group], limit: float) -> None:
+    """If more characters are pending, keep only the texts that begin as the best hypothesis does."""
     hypotheses = _live(groups)
-    if len(hypotheses[0].ids) <= MAX_PENDING:
+    if len(hypotheses[0].ids) <= limit:
         return
     begin = max(hypotheses, key=_score).ids[:1]
     for group in groups:

@@ -132,7 +132,9 @@ class Choice:
         else:
             noisy = self.scores(logits, allowed, recent, temperature) + noise
         ids: NDArray[np.intp] = noisy.argmax(-1)
-        if not all(math.isfinite(row[index]) for row, index in zip(noisy, ids, strict=True)):
+        # A sum is finite only if all its terms are; one row, without it, is the fast case.
+        chosen = noisy[0, ids[0]] if len(ids) == 1 else noisy[np.arange(len(ids)), ids].sum()
+        if not math.isfinite(chosen):
             raise CheckpointError(DAMAGED)
         return ids
 
@@ -174,9 +176,8 @@ FILTERS: dict[str, Filter] = {
 
 def gumbel(generators: Sequence[np.random.Generator], size: int) -> Scores:
     """(B, size) standard Gumbel noise, one row from each generator (Gumbel 1954; Maddison et al. 2014)."""
-    noise = np.empty((len(generators), size))
-    for row, generator in zip(noise, generators, strict=True):
-        generator.standard_exponential(out=row)
+    drawn = [generator.standard_exponential((1, size)) for generator in generators]
+    noise = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
     np.log(noise, out=noise)
     return np.negative(noise, out=noise)
 

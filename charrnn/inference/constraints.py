@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +64,7 @@ class Constraints:
         """Whether anything can end a text."""
         return bool(self.length or self.stops or self.pattern)
 
-    @property
+    @cached_property
     def unconstrained(self) -> bool:
         """Whether every character is allowed at every position."""
         return self.allowed is None and not (
@@ -114,11 +115,8 @@ class ConstrainedText:
 
     def allowed_mask(self) -> Mask:
         """(V,) the characters that may be drawn."""
-        constraints = self.constraints
-        if constraints.allowed is None:
-            mask = np.ones(constraints.symbols, bool)
-        else:
-            mask = constraints.allowed.copy()
+        constraints, allowed = self.constraints, self.constraints.allowed
+        mask = np.ones(constraints.symbols, bool) if allowed is None else allowed.copy()
         if self._match is not None and not self._match.matches:
             mask &= self._match.allowed
         if constraints.no_repeat:

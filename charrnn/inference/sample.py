@@ -79,8 +79,8 @@ def sample(
 ) -> Iterator[Chunk]:
     """Generate one sample from each cursor, as one batch.
 
-    Each sample depends on its own cursor and generator only, equal but for rounding in a batch of any
-    size: a larger batch sums its products in another order. Raises ConfigError, CheckpointError.
+    A sample depends on its own cursor and generator only. Batches of different sizes round the logits
+    differently; otherwise the samples are equal. Raises ConfigError, CheckpointError.
     """
     drafts = [
         _Draft(row, cursor, constraints.start(cursor.unread), generator)
@@ -108,8 +108,10 @@ def sample(
                     yield draft.chunk(settled)
         if not unfinished:
             return
-        batch.keep(unfinished)
-        batch.read(ids[unfinished])
+        if len(unfinished) < len(ids):
+            batch.keep(unfinished)
+            ids = ids[unfinished]
+        batch.read(ids)
         yield from batch.drop_stuck()
         if not batch.drafts:
             return
@@ -164,10 +166,12 @@ class _Batch:
         self.allowed = allowed_masks([draft.text for draft in self.drafts])
 
     def drop_stuck(self) -> Iterator[Chunk]:
-        """End the samples that no character is allowed to continue."""
+        """End the samples that no allowed character continues."""
         if self.allowed is None:
             return
         continues = can_continue(self.logits, self.allowed)
+        if continues.all():
+            return
         for index in np.flatnonzero(~continues).tolist():
             draft = self.drafts[index]
             yield draft.chunk(len(draft.ids), "stuck", self.cursor_before(index))
@@ -175,8 +179,6 @@ class _Batch:
 
     def keep(self, indices: list[int]) -> None:
         """Keep only these samples."""
-        if len(indices) == len(self.drafts):
-            return
         self.drafts = [self.drafts[index] for index in indices]
         self.logits, self._state = self.logits[indices], rows(self._state, indices)
         if self.allowed is not None:
