@@ -1,6 +1,6 @@
-"""How long does it take to draw a character: `charrnn.sample`, nn.LSTM and a draw, the bare products?
+"""Time per generated character: `charrnn`'s sample, nn.LSTM with a draw, and the matrix products alone.
 
-And what do 64 streams, and a beam of 16, take? Without OMP_NUM_THREADS it measures one thread, and then all.
+It measures one stream, 64 streams and a beam of 16; without OMP_NUM_THREADS with one thread, then with all.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from charrnn.inference.states import Cursor
 
 ROUNDS, CHARACTERS = 15, 200
 STREAMS, WIDTH = 64, 16
-RULES = Constraints(V, CHARACTERS)
+CONSTRAINTS = Constraints(V, CHARACTERS)
 
 
 def drawing(inference: Inference, streams: int) -> common.Contestant:
-    """CHARACTERS of each stream, drawn as one batch."""
-    start = Cursor(np.array([3]), inference.start(1))
+    """Draw CHARACTERS in each stream, as one batch."""
+    cursor = Cursor(np.array([3]), inference.start(1))
     generators = [generator(0, index) for index in range(streams)]
-    return lambda: deque(sample(inference, [start] * streams, Choice(), RULES, generators), maxlen=0)
+    return lambda: deque(sample(inference, [cursor] * streams, Choice(), CONSTRAINTS, generators), maxlen=0)
 
 
 def searching(inference: Inference) -> common.Contestant:
-    """The best text of CHARACTERS."""
-    start = Cursor(np.array([3]), inference.start(1))
-    return lambda: deque(beam(inference, start, Choice(), RULES, Search(WIDTH)), maxlen=0)
+    """Search the best text of CHARACTERS."""
+    cursor = Cursor(np.array([3]), inference.start(1))
+    return lambda: deque(beam(inference, cursor, Choice(), CONSTRAINTS, Search(WIDTH)), maxlen=0)
 
 
 def stepping(size: tuple[int, int], streams: int, onednn: bool) -> common.Contestant:
-    """CHARACTERS of each stream by nn.LSTM: its step, its readout, softmax, and a draw."""
+    """Draw CHARACTERS in each stream with nn.LSTM: a step, the readout, softmax and a draw."""
     layers, hidden = size
     lstm, readout, one_hot = torch.nn.LSTM(V, hidden, layers), torch.nn.Linear(hidden, V), torch.eye(V)
     last, state = torch.full((1, streams), 3), None
@@ -59,7 +59,7 @@ def stepping(size: tuple[int, int], streams: int, onednn: bool) -> common.Contes
 
 
 def products(inference: Inference) -> common.Contestant:
-    """Those of CHARACTERS of one stream, with the weights as they lie in the network, and nothing else."""
+    """The matrix products of CHARACTERS of one stream, and nothing else."""
     once = bare(inference)
 
     def characters() -> None:
@@ -70,12 +70,12 @@ def products(inference: Inference) -> common.Contestant:
 
 
 def cost(seconds: list[float]) -> str:
-    """Microseconds a character."""
+    """Median microseconds per character."""
     return f"{statistics.median(seconds) / CHARACTERS * 1e6:.0f}"
 
 
 def ratio(one: list[float], other: list[float], times: int = 1) -> str:
-    """That of the one, so many times, to the other."""
+    """The ratio of ``times`` times one to the other."""
     return f"{times * common.ratio(one, other):.2f}"
 
 
@@ -83,7 +83,9 @@ def measure() -> None:
     """Print the tables."""
     warnings.simplefilter("ignore")  # torch's own, about TF32, at each switch of oneDNN
     print(f"{common.machine()}; OMP_NUM_THREADS={torch.get_num_threads()}")
-    print(f"Microseconds a character of each stream, medians of {ROUNDS} turns of {CHARACTERS} characters\n")
+    print(
+        f"Microseconds per character of each stream, medians of {ROUNDS} turns of {CHARACTERS} characters\n"
+    )
     one, many, beams = [], [], []
     for size in ((2, 128), (1, 512), (2, 512)):
         name, inference = f"{size[0]} x {size[1]}", drawn("lstm", *size)

@@ -473,6 +473,7 @@ WITHOUT_REPLACEMENT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "constraints", "expression"), WITHOUT_REPLACEMENT.values(), ids=WITHOUT_REPLACEMENT
 )
