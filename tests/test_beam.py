@@ -793,6 +793,7 @@ def test_if_no_beam_can_continue_the_best_are_returned_as_stuck(search: Search) 
     for count in (1, 2):
         for one in searched(Remembers(), Constraints(V, 6, no_repeat=1), search, count):
             assert (sorted(one.ids), one.ended) == ([0, 1, 2], "stuck")
+            assert all(len(part) == 1 for layer in one.end.state for part in layer)
 
 
 @searches
