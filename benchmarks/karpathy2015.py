@@ -84,7 +84,7 @@ def main() -> None:
                 count = parameters.count(model, symbols)
                 print(
                     f"| {cell} | {layers} | {budget:,} | {model.hidden} | {count:,}"
-                    f" | {training.best:.3f} | {loss:.3f} |",
+                    f" | {training.state.best:.3f} | {loss:.3f} |",
                     flush=True,
                 )
 

@@ -1,4 +1,4 @@
-"""A setting that makes no sense is refused by its name."""
+"""Impossible settings are refused by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 
-BAD = [
+Config = ModelConfig | TrainConfig
+BAD: list[tuple[type[Config], str, list[object]]] = [
     (ModelConfig, "cell", [None, 3]),
     (ModelConfig, "layers", [0, -1, 1.0, True, "2", None]),
     (ModelConfig, "hidden", [0, -1, 2.5, True, "2", None]),
@@ -40,7 +41,7 @@ BAD = [
         [(90, 10), (0, 50, 50), (-1, 1, 1), (90, -5, 5), (math.nan, 1, 1), (math.inf, 1, 1), ()],
     ),
 ]
-CONFIGS = [
+CONFIGS: list[Config] = [
     ModelConfig(),
     ModelConfig("gru", layers=3, hidden=1, embedding=0),
     TrainConfig(),
@@ -62,24 +63,24 @@ CONFIGS = [
 @pytest.mark.parametrize(
     ("kind", "option", "value"), [(kind, option, value) for kind, option, values in BAD for value in values]
 )
-def test_a_bad_value_names_its_option(kind: type, option: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=rf"^--{option.replace('_', '-')} .*: it must be .+$"):
-        kind(**{option: value})
+def test_a_bad_value_names_its_option(kind: type[Config], option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"^--{option.replace('_', '-')} .*: must be .+$"):
+        kind.from_dict({option: value})
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_comes_back_from_its_dictionary_and_from_json(config: ModelConfig | TrainConfig) -> None:
+def test_a_config_comes_back_from_its_dictionary_and_from_json(config: Config) -> None:
     assert type(config).from_dict(config.to_dict()) == config
     assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
-def test_no_settings_are_the_defaults(kind: type) -> None:
+def test_no_settings_are_the_defaults(kind: type[Config]) -> None:
     assert kind.from_dict({}) == kind()
 
 
 @pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
-def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type) -> None:
+def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type[Config]) -> None:
     with pytest.raises(ConfigError, match="unknown setting depth, width; known: ") as caught:
         kind.from_dict({"width": 1, "depth": 2})
     assert all(field.name in str(caught.value) for field in dataclasses.fields(kind))
@@ -98,13 +99,13 @@ def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type) -> 
         (TrainConfig, {"steps": [1]}),
     ],
 )
-def test_a_value_of_the_wrong_type_is_a_config_error(kind: type, values: dict[str, object]) -> None:
+def test_a_value_of_the_wrong_type_is_a_config_error(kind: type[Config], values: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         kind.from_dict(values)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_is_frozen(config: ModelConfig | TrainConfig) -> None:
+def test_a_config_is_frozen(config: Config) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 2  # type: ignore[misc, union-attr]
 

@@ -61,7 +61,7 @@ def test_a_mistake_among_several_processes_ends_all_and_is_told_once() -> None:
     done = train("odd", "--streams", "5", processes=2)
     assert done.returncode != 0
     assert done.stdout == ""
-    assert done.stderr.count("--streams 5: it must be a multiple of the 2 processes") == 1
+    assert done.stderr.count("--streams 5: must be a multiple of the 2 processes") == 1
 
 
 def test_streams_are_shared_out_in_order() -> None:

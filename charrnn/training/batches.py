@@ -1,11 +1,12 @@
-"""A split as streams and windows.
+"""A part of the text, cut into parallel streams and these into windows.
 
-N: characters of a split   S: streams   L: characters of a stream   T: characters of a window
+N: characters of the part   S: streams   L: characters of a stream   T: characters of a window
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Batches:
-    """One split cut into streams and windows; ``batch(step)`` is a pure function of the step.
+    """The windows of a text; ``batch(step)`` depends on the step alone.
 
-    The N - 1 targets are cut into S streams of equal length L; where S does not divide N - 1,
-    neighbours share a character, so that every target is learnt each epoch, none wraps around
-    and no tail is dropped. The windows of an epoch differ in length by at most one, so that
-    no step is a stub.
+    The N - 1 targets are cut into S streams of equal length L. Where S does not divide N - 1,
+    neighbouring streams share a target: so every target is used in each epoch, and none is dropped.
+    The windows of an epoch differ in length by at most one.
     """
 
     ids: NDArray[np.unsignedinteger]
@@ -26,11 +26,11 @@ class Batches:
     bptt: int
 
     @classmethod
-    def fitted(cls, ids: NDArray[np.unsignedinteger], streams: int, bptt: int, share: int = 1) -> Batches:
-        """Streams and windows as asked, or as many as the text has room for, a multiple of ``share``."""
+    def fitted(cls, ids: NDArray[np.unsignedinteger], streams: int, bptt: int, processes: int = 1) -> Self:
+        """Streams and windows as given, or fewer for a short text: S is then a multiple of ``processes``."""
         targets = len(ids) - 1
         if streams * bptt > targets:
-            streams = min(streams, max(1, targets // bptt // share) * share)
+            streams = min(streams, max(1, targets // bptt // processes) * processes)
         return cls(ids, streams, min(bptt, targets))
 
     @property
@@ -40,21 +40,22 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Windows a stream is cut into."""
+        """Windows in a stream."""
         return -(-self.length // self.bptt)
 
     def starts_epoch(self, step: int) -> bool:
-        """Whether the step's window is the first of its stream."""
+        """Whether the step reads the first window of each stream."""
         return step % self.steps_per_epoch == 0
 
     def batch(self, step: int, part: slice = slice(None)) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The step's inputs and targets, (S, T) each; targets are the inputs' next characters.
+        """The step's inputs and targets, (S, T) each: a target is the character after its input.
 
-        ``part`` takes some of the streams.
+        ``part`` selects some of the streams.
         """
         window = step % self.steps_per_epoch
-        start, end = (k * self.length // self.steps_per_epoch for k in (window, window + 1))
+        start, stop = (index * self.length // self.steps_per_epoch for index in (window, window + 1))
         targets = len(self.ids) - 1
-        rows = [s * targets // self.streams for s in range(self.streams)][part]
-        pieces = np.stack([self.ids[row + start : row + end + 1] for row in rows]).astype(np.int64)
-        return pieces[:, :-1], pieces[:, 1:]
+        offsets = [stream * targets // self.streams for stream in range(self.streams)][part]
+        windows = np.stack([self.ids[offset + start : offset + stop + 1] for offset in offsets])
+        windows = windows.astype(np.int64)
+        return windows[:, :-1], windows[:, 1:]

@@ -1,6 +1,6 @@
-"""Where the learning happens: one CPU, one GPU, or several processes of either.
+"""The device that trains, and the process group when several processes do.
 
-S: streams, cut among the processes   R: a process's streams
+S: streams of all processes   R: streams of this process
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from charrnn.errors import ConfigError
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One process among ``world_size``; alone it is 0 of 1, and nothing here costs anything."""
+    """A process's device and its rank. With a world size of 1 no method communicates."""
 
     device: torch.device
     rank: int = 0
@@ -27,20 +27,18 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process speaks and saves."""
+        """Whether this is the main process, which prints and saves."""
         return self.rank == 0
 
     def local_streams(self, streams: int) -> slice:
-        """This process's part of S streams. Raises ConfigError when they cannot be shared out evenly."""
+        """The process's part of S streams. Raises ConfigError unless S is a multiple of the world size."""
         if streams % self.world_size:
-            raise ConfigError(
-                f"--streams {streams}: it must be a multiple of the {self.world_size} processes"
-            )
-        share = streams // self.world_size
-        return slice(self.rank * share, (self.rank + 1) * share)
+            raise ConfigError(f"--streams {streams}: must be a multiple of the {self.world_size} processes")
+        count = streams // self.world_size
+        return slice(self.rank * count, (self.rank + 1) * count)
 
     def gather(self, part: Tensor) -> Tensor:
-        """(R, ...) of each process -> (S, ...) on all."""
+        """(R, ...) of each process -> (S, ...) in every process."""
         if self.world_size == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.world_size)]
@@ -48,39 +46,37 @@ class ProcessGroup:
         return torch.cat(parts)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes, element by element."""
+        """The elementwise mean over all processes."""
         if self.world_size > 1:
             distributed.all_reduce(values)
             values /= self.world_size
         return values
 
     def any_of(self, flags: Sequence[bool]) -> list[bool]:
-        """Each flag, raised where any process raises it: so that all do the same."""
+        """Whether each flag is set in any process, so that all processes decide alike."""
         if self.world_size == 1:
             return list(flags)
-        raised = torch.tensor(list(flags), dtype=torch.int32, device=self.device)
-        distributed.all_reduce(raised)
-        return [bool(flag) for flag in raised.tolist()]
+        counts = torch.tensor(list(flags), dtype=torch.int32, device=self.device)
+        distributed.all_reduce(counts)
+        return [bool(count) for count in counts.tolist()]
 
     def broadcast(self, value: float) -> float:
-        """The leader's value, on all."""
+        """The main process's value, in every process."""
         if self.world_size == 1:
             return value
-        told = torch.tensor([value], dtype=torch.float64, device=self.device)
-        distributed.broadcast(told, 0)
-        return float(told)
+        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(tensor, 0)
+        return float(tensor)
 
 
 def join(name: str = "auto") -> ProcessGroup:
-    """This process's place: alone, or in the group that torchrun announces. Raises ConfigError."""
-    keep_memory()
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
-        return ProcessGroup(select_device(name))
-    local = int(os.environ["LOCAL_RANK"])
+    """Join the process group of torchrun, or else make one of a single process. Raises ConfigError."""
+    keep_freed_memory()
     device = select_device(name)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ProcessGroup(device)
     if device.type == "cuda":
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
@@ -90,25 +86,25 @@ def join(name: str = "auto") -> ProcessGroup:
 
 
 def barrier() -> None:
-    """Wait until all processes are here.
+    """Wait for all processes of the group.
 
-    One that leaves while another still talks to it is, now and then, aborted by torch's threads.
+    Torch's threads sometimes abort a process that leaves while another still communicates with it.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
 
 
 def shutdown() -> None:
-    """Leave the group, where there is one."""
+    """Leave the process group, if there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
-def keep_memory() -> None:
-    """Let glibc keep freed tensors' memory instead of handing it back to the system at every step.
+def keep_freed_memory() -> None:
+    """Tell glibc to keep the memory of freed tensors; other C libraries are left alone.
 
-    Else each large tensor is a mapping of its own, and page faults take a large share of a step
-    (benchmarks/RESULTS.md). Where there is another C library nothing happens.
+    Otherwise it returns large tensors' memory to the system at every step, and page faults take a
+    large part of the time (benchmarks/RESULTS.md).
     """
     mmap_threshold, trim_threshold = -3, -1
     with contextlib.suppress(OSError, AttributeError):
@@ -118,13 +114,13 @@ def keep_memory() -> None:
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """ "auto" takes a GPU where there is one. Raises ConfigError for a device that is not there."""
+    """The device of a name; "auto" prefers a GPU. Raises ConfigError when it cannot be used."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise ConfigError(f"--device {name}: it must be auto, cpu, cuda (cuda:1, ...) or mps")
+        raise ConfigError(f"--device {name}: must be auto, cpu, cuda (or cuda:1, ...) or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -135,31 +131,28 @@ def select_device(name: str = "auto") -> torch.device:
 
 
 def precision(device: torch.device, wanted: str = "auto") -> torch.dtype | None:
-    """The recurrent kernel's type, None for the weights' own float32.
+    """The dtype of the recurrent products; None means that of the weights, float32.
 
-    For "auto" bfloat16 where the device has instructions for it. A function of the machine
-    alone, not of a timing, so that a run can be repeated bit for bit.
+    "auto" means bfloat16 on devices with instructions for it. Timing decides nothing here, so that
+    a run can be repeated bit for bit.
     """
     if wanted != "auto":
         return torch.bfloat16 if wanted == "bfloat16" else None
+    fast = False
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        # AMX adds its tile products to AVX-512's; both are what oneDNN looks for.
-        able = torch.cpu.get_capabilities()
-        fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    else:
-        fast = False
+        capabilities = torch.cpu.get_capabilities()  # oneDNN uses either of the two
+        fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return torch.bfloat16 if fast else None
 
 
 def describe(group: ProcessGroup) -> str:
-    """The device as a person knows it."""
+    """The device's name for the user, and the number of processes."""
     device = group.device
+    shown = str(device)
     if device.type == "cuda":
         shown = f"{torch.cuda.get_device_name(device)} ({device})"
     elif device.type == "cpu":
         shown = f"cpu, {torch.get_num_threads()} threads"
-    else:
-        shown = str(device)
     return shown if group.world_size == 1 else f"{group.world_size} processes, each {shown}"

@@ -1,7 +1,7 @@
-"""What to train, from how long the text is and how long there is to learn it.
+"""The width and dropout that suit a text and a budget.
 
-The thresholds are measured (benchmarks/RESULTS.md, "Sizing"), on English plays: width wins over
-depth at every budget tried, and what is dropped should grow with the times a text is read.
+The thresholds were measured on English plays (benchmarks/RESULTS.md, "Sizing"): width was better
+than depth at every budget, and dropout should grow with the number of epochs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from charrnn.config import ModelConfig, TrainConfig
 
 WIDTHS = (
-    # characters of text, characters learnt from: at least both of them, for this width
+    # characters in the text, characters read in training: both at least this, width
     (0, 0, 64),
     (2_000, 50_000, 128),
     (20_000, 300_000, 256),
     (150_000, 1_000_000, 512),
     (500_000, 30_000_000, 1024),
 )
-DROPPED = (
-    # epochs: up to so many, dropout, weight_drop
+DROPOUTS = (
+    # epochs: at most this, dropout, weight_drop
     (2.5, 0.0, 0.0),
     (4.5, 0.1, 0.0),
     (7.5, 0.2, 0.1),
@@ -32,19 +32,18 @@ CHOSEN = ("hidden", "dropout", "weight_drop")
 
 
 def choose(
-    model: ModelConfig, config: TrainConfig, free: Collection[str], characters: int, learnt: float
+    model: ModelConfig, config: TrainConfig, left_open: Collection[str], characters: int, budget: float
 ) -> tuple[ModelConfig, TrainConfig, str]:
-    """Settle the ``free`` ones of CHOSEN; the rest stay. Also says, in a line, what and why.
+    """Choose the settings of CHOSEN that the user left open, and say in a line which and why.
 
-    characters: of the training part.  learnt: that the budget allows, again and again.
+    ``characters`` are those of the training part, ``budget`` those read in training, again and again.
     """
-    epochs = learnt / max(1, characters)
-    hidden = max(width for text, seen, width in WIDTHS if characters >= text and learnt >= seen)
-    dropout, weight_drop = next((d, w) for most, d, w in DROPPED if epochs <= most)
-    found: dict[str, Any] = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
-    chosen = {name: found[name] for name in CHOSEN if name in free}
-    model = replace(model, **{name: value for name, value in chosen.items() if name == "hidden"})
-    config = replace(config, **{name: value for name, value in chosen.items() if name != "hidden"})
-    told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items())
-    why = f"{told}: about {learnt:,.0f} characters to learn, {epochs:.1f} times this text"
-    return model, config, why
+    epochs = budget / max(1, characters)
+    hidden = max(width for text, read, width in WIDTHS if characters >= text and budget >= read)
+    dropout, weight_drop = next(row[1:] for row in DROPOUTS if epochs <= row[0])
+    settings: dict[str, Any] = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
+    chosen = {name: settings[name] for name in CHOSEN if name in left_open}
+    shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items())
+    model = replace(model, hidden=chosen.pop("hidden", model.hidden))
+    config = replace(config, **chosen)
+    return model, config, f"{shown}: about {budget:,.0f} characters to train on, {epochs:.1f} epochs"

@@ -14,14 +14,11 @@ SCALARS = ("train_nats", "validation_nats", "validation_bpc", "lr", "gradient_no
 
 @contextmanager
 def event_writer(folder: Path) -> Iterator[Callable[[Report], None]]:
-    """A function that writes a report's figures as events into ``folder``.
-
-    Raises ConfigError where TensorBoard is not installed.
-    """
+    """A function that writes a report into ``folder``. Raises ConfigError without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ConfigError("--tensorboard: it is not installed; pip install tensorboard") from error
+        raise ConfigError("--tensorboard: TensorBoard is not installed: pip install tensorboard") from error
     with SummaryWriter(str(folder)) as writer:
 
         def write(report: Report) -> None:

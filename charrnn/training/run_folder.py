@@ -1,0 +1,90 @@
+"""A run's folder: the best and the last checkpoint, the log, and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from charrnn.errors import CharrnnError, CheckpointError
+from charrnn.files import write_errors
+from charrnn.runs import history
+from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
+from charrnn.runs.history import Report
+
+Arrays = dict[str, NDArray[Any]]
+Results = dict[str, Any]
+LOCK = ".lock"
+
+
+class RunFolder:
+    """Writes a run's files. In processes other than the main process every method does nothing.
+
+    What the disk refuses is kept, and the next ``write`` tries it again.
+    """
+
+    def __init__(self, path: Path, header: Header, is_main: bool) -> None:
+        """``header`` holds what all checkpoints of the run have in common."""
+        self.path, self.header, self.is_main = path, header, is_main
+        self._checkpoints: dict[str, tuple[Header, Arrays]] = {}
+        self._reports: list[Report] = []
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from training in it.
+
+        The operating system releases the lock of a process that dies. Raises CharrnnError.
+        """
+        if not self.is_main:
+            yield
+            return
+        with write_errors(self.path, CheckpointError):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise CharrnnError(f"another process is training {self.path}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def cut_log(self, step: int) -> None:
+        """Remove the log's lines after ``step``. Raises CheckpointError."""
+        if self.is_main:
+            with write_errors(self.path / history.LOG, CheckpointError):
+                history.cut(self.path, step)
+
+    def add_report(self, report: Report) -> None:
+        """Append a line to the log at the next ``write``."""
+        if self.is_main:
+            self._reports.append(report)
+
+    def add(self, name: str, tensors: Arrays, results: Results, resume: Results | None = None) -> None:
+        """Replace a checkpoint, BEST or LAST, at the next ``write``."""
+        if self.is_main:
+            self._checkpoints[name] = (replace(self.header, results=results, resume=resume), tensors)
+
+    def write(self) -> None:
+        """Write what was added and is not on the disk yet. Raises CheckpointError.
+
+        The log comes before the last checkpoint: resuming cuts the log back to the checkpoint, while
+        in the other order a process killed between the two would lose a line.
+        """
+        self._write_checkpoint(BEST)
+        while self._reports:
+            with write_errors(self.path / history.LOG, CheckpointError):
+                history.append(self.path, self._reports[0])
+            del self._reports[0]
+        self._write_checkpoint(LAST)
+
+    def _write_checkpoint(self, name: str) -> None:
+        if name in self._checkpoints:
+            save_checkpoint(self.path / name, *self._checkpoints[name])
+            del self._checkpoints[name]

@@ -1,0 +1,60 @@
+"""Where a run is, besides what the learner holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+LARGEST = 2**63
+
+
+@dataclass
+class RunState:
+    """The state of a run. Raises ValueError for a value of the wrong type, or that no run can have."""
+
+    step: int = 0  # steps done
+    steps: int = 0  # steps in the whole run; 0 until the budget is known
+    report_every: int = 0  # steps between reports
+    best: float = math.inf  # lowest validation loss (training loss without a validation part), in nats
+    stale: int = 0  # reports since the best one
+    lr_scale: float = 1.0  # factor of all learning rates
+    rollbacks: int = 0  # rollbacks so far
+    loss_sum: float = 0.0  # training losses since the last report, in nats
+    loss_steps: int = 0  # steps since the last report
+    seconds: float = 0.0  # time spent on the run, by all processes that resumed it
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            types = (int,) if field.type == "int" else (int, float)
+            limit = math.inf if field.name == "best" else LARGEST
+            if type(value) not in types or not 0 <= value <= limit:
+                raise ValueError(f"{field.name} is {value!r}")
+        if self.step > self.steps or (self.steps > 0) != (self.report_every > 0):
+            raise ValueError(f"step {self.step} of {self.steps}, a report every {self.report_every} steps")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as JSON values; ``best`` is None before the first report."""
+        return asdict(self) | {"best": self.best if self.best < math.inf else None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The state of a run with a known budget; other keys are ignored. Raises KeyError, ValueError."""
+        state = {field.name: values[field.name] for field in fields(cls)}
+        if not state["steps"]:
+            raise ValueError(f"steps is {state['steps']!r}")
+        return cls(**state | {"best": math.inf if state["best"] is None else state["best"]})
+
+    @property
+    def train_nats(self) -> float | None:
+        """Mean training loss since the last report, None directly after it."""
+        return self.loss_sum / self.loss_steps if self.loss_steps else None
+
+    def add_report(self, nats: float) -> bool:
+        """Count a report with this loss, and begin a new training mean: whether the report is the best."""
+        best = nats < self.best
+        self.best, self.stale = min(self.best, nats), 0 if best else self.stale + 1
+        self.loss_sum, self.loss_steps = 0.0, 0
+        return best
