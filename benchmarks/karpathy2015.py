@@ -1,9 +1,9 @@
 """Rerun the table of Karpathy, Johnson & Fei-Fei 2015 on a text: test loss by cell, layers, budget.
 
-Rows are parameter budgets, those of a 1-layer LSTM of 64, 128, 256 and 512 units over one-hot
-input. ``--recipe theirs``: uniform streams of 100 windows of 100, AdamW at 2e-3 without dropout,
-which is their RMSprop's nearest kin here; ``--recipe ours``: charrnn's defaults. The test part is
-read once, by the best validation's weights.
+Rows are parameter budgets: those of a 1-layer LSTM of 64, 128, 256 and 512 units over one-hot
+input. ``--recipe theirs``: 100 streams, windows of 100, AdamW at 2e-3 (the optimiser here that is
+closest to their RMSprop), no dropout; ``--recipe ours``: charrnn's defaults. The test part is
+read once, with the weights of the best validation loss.
 
     python benchmarks/karpathy2015.py warpeace.txt --cells lstm,gru,rnn --layers 1,2,3 --epochs 50
 """
@@ -33,22 +33,22 @@ THEIRS = TrainConfig(
 )
 
 
-def tested(path: Path, ids: np.ndarray, part: range) -> float:
+def test_loss(path: Path, ids: np.ndarray, part: range) -> float:
     """Nats per character of the test part, read once as one stream from an empty state."""
     checkpoint = load(path)
-    network_ = Inference(checkpoint.header.model, checkpoint.weights)
-    total, place = 0.0, part.start
-    for piece, logits, _ in read(network_, ids[part.start - 1 : part.stop - 1], network_.start(1)):
+    network = Inference(checkpoint.header.model, checkpoint.weights)
+    total, position = 0.0, part.start
+    for chunk, logits, _ in read(network, ids[part.start - 1 : part.stop - 1], network.start(1)):
         rows = logits.astype(np.float64)
         rows -= rows.max(-1, keepdims=True)
-        targets = ids[place : place + len(piece)]
-        total -= float((rows[np.arange(len(piece)), targets] - np.log(np.exp(rows).sum(-1))).sum())
-        place += len(piece)
+        targets = ids[position : position + len(chunk)]
+        total -= float((rows[np.arange(len(chunk)), targets] - np.log(np.exp(rows).sum(-1))).sum())
+        position += len(chunk)
     return total / len(part)
 
 
 def main() -> None:
-    """Print the table, a row at a time."""
+    """Print the table row by row."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--cells", default="lstm,rnn,gru")
     parser.add_argument("--layers", default="1,2,3")
     parser.add_argument(
-        "--widths", default=",".join(map(str, WIDTHS)), help="of the 1-layer LSTM that sets a budget"
+        "--widths",
+        default=",".join(map(str, WIDTHS)),
+        help="widths of the 1-layer LSTMs that set the budgets",
     )
     parser.add_argument("--epochs", type=float, default=50)
     parser.add_argument("--recipe", choices=("theirs", "ours"), default="theirs")
@@ -80,7 +82,7 @@ def main() -> None:
                     training = Training(corpus, model, config, Path(folder) / "run", devices.join())
                     for _ in training.run():
                         pass
-                    loss = tested(Path(folder) / "run" / BEST, corpus.ids, test)
+                    loss = test_loss(Path(folder) / "run" / BEST, corpus.ids, test)
                 count = parameters.count(model, symbols)
                 print(
                     f"| {cell} | {layers} | {budget:,} | {model.hidden} | {count:,}"

@@ -2,9 +2,8 @@
 
     python benchmarks/quality.py checkpoints/NAME/model.safetensors TEXT --split 90,10,0
 
-Streaming is what training reports: the whole part once, state carried from its start.
-Windowed-256 is how nanoGPT scores itself: windows of 256, each from an empty state. The two are
-not comparable with each other.
+Streaming is what training reports: the part is read once as one stream. Windowed-256 is nanoGPT's
+measure: windows of 256, each from an empty state. The two are not comparable.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from charrnn.training.network import CharRNN, load_weights
 
 @torch.no_grad()
 def windowed(model: CharRNN, ids: np.ndarray, part: range, size: int = 256) -> float:
-    """Nats per character of windows of ``size``, each from an empty state; a rest is left out."""
+    """Nats per character of windows of ``size``, each from an empty state; an incomplete one is left out."""
     text = ids[part.start : part.stop].astype(np.int64)
     count = (len(text) - 1) // size
     inputs, targets = (torch.from_numpy(text[k : k + count * size].reshape(count, size)) for k in (0, 1))

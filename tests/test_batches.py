@@ -1,4 +1,4 @@
-"""Every target is learnt each epoch, in order, and any step's batch can be had at any time."""
+"""Every target is used in each epoch, in order, and a batch depends on its step alone."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def epoch(cut: Batches) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 @given(batches())
-def test_each_epoch_learns_every_target_and_at_most_as_many_twice_as_there_are_streams(cut: Batches) -> None:
-    learnt = Counter(np.concatenate([targets.ravel() for _, targets in epoch(cut)]).tolist())
-    assert set(learnt) == set(range(1, len(cut.ids)))
-    twice = [target for target, times in learnt.items() if times > 1]
+def test_each_epoch_uses_every_target_and_at_most_one_for_each_stream_twice(cut: Batches) -> None:
+    used = Counter(np.concatenate([targets.ravel() for _, targets in epoch(cut)]).tolist())
+    assert set(used) == set(range(1, len(cut.ids)))
+    twice = [target for target, times in used.items() if times > 1]
     assert len(twice) <= cut.streams
-    assert max(learnt.values()) <= 2
+    assert max(used.values()) <= 2
 
 
 @given(batches())
@@ -43,7 +43,7 @@ def test_targets_are_the_next_characters_of_the_inputs(cut: Batches) -> None:
 
 
 @given(batches())
-def test_windows_are_no_longer_than_asked_and_differ_by_at_most_one(cut: Batches) -> None:
+def test_windows_are_at_most_bptt_long_and_differ_by_at_most_one(cut: Batches) -> None:
     lengths = [inputs.shape[1] for inputs, _ in epoch(cut)]
     assert 1 <= min(lengths) <= max(lengths) <= cut.bptt
     assert max(lengths) - min(lengths) <= 1
@@ -58,14 +58,14 @@ def test_a_batch_is_a_pure_function_of_the_step(cut: Batches, step: int) -> None
 
 
 @given(batches())
-def test_a_streams_window_begins_where_its_last_one_ended(cut: Batches) -> None:
+def test_a_streams_window_begins_where_the_one_before_ended(cut: Batches) -> None:
     windows = epoch(cut)
     for (_, targets), (inputs, _) in pairwise(windows):
         assert (inputs[:, 0] == targets[:, -1]).all()
 
 
 @given(count=st.integers(2, 3000), streams=st.integers(1, 100), bptt=st.integers(1, 200))
-def test_batches_shrink_to_what_the_text_has_room_for(count: int, streams: int, bptt: int) -> None:
+def test_a_short_text_gets_fewer_streams_and_shorter_windows(count: int, streams: int, bptt: int) -> None:
     cut = Batches.fitted(np.zeros(count, np.uint8), streams, bptt)
     targets = count - 1
     assert cut.streams * cut.bptt <= targets

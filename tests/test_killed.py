@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import random
-import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,60 +14,35 @@ from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.runs.history import LOG
 from tests import killed
-from tests.conftest import TEXT
 
-KILLS = 50
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that have torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.killed"])
-    return context
+ROOT = Path(__file__).parent.parent
 
 
-def train(processes, folder: Path, moment: int | None) -> int:
-    """The exit code of a training in a process of its own."""
-    process = processes.Process(target=killed.train, args=(folder, moment))
-    process.start()
-    process.join()
-    return process.exitcode
-
-
-def outcome(folder: Path) -> tuple:
-    """All that a run leaves, without its times."""
-    run = folder / "run"
+def outcome(run: Path) -> tuple:
+    """All that a run leaves, without its times and the temporary files of a killed save."""
     files = [checkpoint.load(run / name, resume=True) for name in (BEST, LAST)]
     log = [json.loads(line) for line in (run / LOG).read_text().splitlines()]
     for line in log:
         del line["seconds"], line["characters_per_second"]
-    places = [{k: v for k, v in (f.header.resume or {}).items() if k != "seconds"} for f in files]
+    states = [{k: v for k, v in (f.header.resume or {}).items() if k != "seconds"} for f in files]
+    temporary = tuple(f".{name}." for name in (LAST, BEST, LOG))
     return (
-        [{name: value.tobytes() for name, value in file.weights.items()} for file in files],
-        places,
+        [{name: array.tobytes() for name, array in file.weights.items()} for file in files],
+        states,
         log,
-        sorted(path.name for path in run.iterdir()),
+        sorted(path.name for path in run.iterdir() if not path.name.startswith(temporary)),
     )
 
 
-def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(processes, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
-    assert train(processes, tmp_path, None) == 0
-    expected = outcome(tmp_path)
-    moments, *saving = map(int, (tmp_path / "moments").read_text().split())
-    drawn = random.Random(0)
-    chosen = [drawn.randrange(1, moments) for _ in range(KILLS - 15)] + drawn.choices(saving, k=15)
-    for moment in chosen:
-        shutil.rmtree(tmp_path / "run")
-        assert train(processes, tmp_path, moment) == -signal.SIGKILL
-        assert train(processes, tmp_path, 0) == 0
-        leftovers = [
-            path.name
-            for path in (tmp_path / "run").iterdir()
-            if path.suffix not in ("", ".jsonl", ".safetensors")
-        ]
-        for name in leftovers:
-            assert name.startswith((f".{LAST}.", f".{BEST}.", f".{LOG}."))
-            (tmp_path / "run" / name).unlink()
-        assert outcome(tmp_path) == expected, f"killed at {moment} of {moments}"
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.killed", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kills = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(kills) > 0.8 * sum(killed.KILLS)
+    expected = outcome(tmp_path / "whole")
+    for moment, killed_status, resumed_status in kills:
+        assert killed_status == -signal.SIGKILL, f"at {moment}"
+        assert resumed_status == 0, f"at {moment}: {done.stderr}"
+        assert outcome(tmp_path / str(moment)) == expected, f"killed at {moment}"

@@ -1,4 +1,4 @@
-"""Several processes make the same run as one."""
+"""Several processes train as one does."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def train(name: str, *arguments: str, processes: int = 1) -> subprocess.Complete
     )
 
 
-def log(name: str) -> list[dict]:
+def log_lines(name: str) -> list[dict]:
     return [json.loads(line) for line in Path("checkpoints", name, LOG).read_text().splitlines()]
 
 
-def test_two_processes_give_the_losses_of_one_and_one_of_them_speaks() -> None:
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints() -> None:
     Path("text.txt").write_text(TEXT)
     one, two = train("one", "--precision", "float32"), train("two", "--precision", "float32", processes=2)
     assert one.returncode == 0, one.stderr
@@ -44,7 +45,7 @@ def test_two_processes_give_the_losses_of_one_and_one_of_them_speaks() -> None:
     assert two.stdout == "checkpoints/two/model.safetensors\n"
     assert two.stderr.count("step 150/150") == 1
     assert "2 processes" in two.stderr
-    for alone, shared in zip(log("one"), log("two"), strict=True):
+    for alone, shared in zip(log_lines("one"), log_lines("two"), strict=True):
         for key in ("step", "epoch", "characters", "lr", "best"):
             assert alone[key] == shared[key]
         for key in ("train_nats", "validation_nats", "gradient_norm"):
@@ -56,7 +57,8 @@ def test_two_processes_give_the_losses_of_one_and_one_of_them_speaks() -> None:
         )
 
 
-def test_a_mistake_among_several_processes_ends_all_and_is_told_once() -> None:
+@pytest.mark.slow
+def test_an_error_in_several_processes_ends_all_and_is_printed_once() -> None:
     Path("text.txt").write_text(TEXT)
     done = train("odd", "--streams", "5", processes=2)
     assert done.returncode != 0
@@ -64,12 +66,12 @@ def test_a_mistake_among_several_processes_ends_all_and_is_told_once() -> None:
     assert done.stderr.count("--streams 5: must be a multiple of the 2 processes") == 1
 
 
-def test_streams_are_shared_out_in_order() -> None:
-    places = [ProcessGroup(torch.device("cpu"), rank, 3) for rank in range(3)]
-    assert [list(range(12))[place.local_streams(12)] for place in places] == [
+def test_each_process_gets_its_streams_in_order() -> None:
+    groups = [ProcessGroup(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert [list(range(12))[group.local_streams(12)] for group in groups] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
         [8, 9, 10, 11],
     ]
     with pytest.raises(ConfigError, match="--streams 10"):
-        places[0].local_streams(10)
+        groups[0].local_streams(10)

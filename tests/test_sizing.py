@@ -1,4 +1,4 @@
-"""What is chosen from text and budget, and what never is."""
+"""Sizes chosen from text and budget, and those the user gave."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ budgets = st.floats(1, 1e10)
 
 
 @given(lengths, budgets, st.sets(st.sampled_from(CHOSEN)))
-def test_what_is_given_stays_and_only_the_free_is_chosen(characters: int, learnt: float, free: set) -> None:
+def test_only_what_the_user_left_open_is_chosen(characters: int, budget: float, left_open: set[str]) -> None:
     before = ModelConfig(hidden=77), TrainConfig(dropout=0.77, weight_drop=0.66, streams=5)
-    model, config, why = choose(*before, free, characters, learnt)
+    model, config, why = choose(*before, left_open, characters, budget)
     for name in CHOSEN:
         old, new = (
             getattr(side[0], name, None) or getattr(side[1], name, None) for side in (before, (model, config))
         )
-        if name not in free:
+        if name not in left_open:
             assert new == old
             assert name.replace("_", " ") not in why
         else:
@@ -29,17 +29,19 @@ def test_what_is_given_stays_and_only_the_free_is_chosen(characters: int, learnt
 
 
 @given(lengths, budgets, st.floats(1, 100))
-def test_more_text_and_more_time_never_make_it_narrower(characters: int, learnt: float, more: float) -> None:
-    def width(text: float, seen: float) -> int:
-        return choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), seen)[0].hidden
+def test_more_text_and_more_budget_never_choose_a_smaller_width(
+    characters: int, budget: float, more: float
+) -> None:
+    def width(text: float, read: float) -> int:
+        return choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), read)[0].hidden
 
-    assert width(characters * more, learnt * more) >= width(characters, learnt)
+    assert width(characters * more, budget * more) >= width(characters, budget)
 
 
 @given(lengths, budgets, st.floats(1, 100))
-def test_reading_a_text_more_often_drops_no_less(characters: int, learnt: float, more: float) -> None:
+def test_more_epochs_never_choose_less_dropout(characters: int, budget: float, more: float) -> None:
     few, many = (
-        choose(ModelConfig(), TrainConfig(), CHOSEN, characters, seen)[1] for seen in (learnt, learnt * more)
+        choose(ModelConfig(), TrainConfig(), CHOSEN, characters, read)[1] for read in (budget, budget * more)
     )
     assert many.dropout >= few.dropout
     assert many.weight_drop >= few.weight_drop

@@ -223,6 +223,7 @@ def spoil(training: Training, monkeypatch: pytest.MonkeyPatch, when: Callable[[i
 def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rate_and_ends_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train, "PROGRESS_SECONDS", math.inf)  # losses are read at reports only
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
     full = rate(10, STEPS, CONFIG)
     spoil(training, monkeypatch, lambda step, factor: step == 10 and factor > full * 0.3)

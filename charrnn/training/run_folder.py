@@ -23,10 +23,7 @@ LOCK = ".lock"
 
 
 class RunFolder:
-    """Writes a run's files. In processes other than the main process every method does nothing.
-
-    What the disk refuses is kept, and the next ``write`` tries it again.
-    """
+    """Writes a run's files, in the main process only; what the disk refuses is written later."""
 
     def __init__(self, path: Path, header: Header, is_main: bool) -> None:
         """``header`` holds what all checkpoints of the run have in common."""
@@ -35,8 +32,8 @@ class RunFolder:
         self._reports: list[Report] = []
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Make the folder, and keep other processes from training in it.
+    def lock(self, step: int) -> Iterator[None]:
+        """Make the folder, keep other processes from training in it, and cut the log after ``step``.
 
         The operating system releases the lock of a process that dies. Raises CharrnnError.
         """
@@ -51,25 +48,19 @@ class RunFolder:
             except Timeout as error:
                 raise CharrnnError(f"another process is training {self.path}") from error
         try:
+            with write_errors(self.path / history.LOG, CheckpointError):
+                history.cut(self.path, step)
             yield
         finally:
             lock.release()
 
-    def cut_log(self, step: int) -> None:
-        """Remove the log's lines after ``step``. Raises CheckpointError."""
-        if self.is_main:
-            with write_errors(self.path / history.LOG, CheckpointError):
-                history.cut(self.path, step)
-
     def add_report(self, report: Report) -> None:
         """Append a line to the log at the next ``write``."""
-        if self.is_main:
-            self._reports.append(report)
+        self._reports.append(report)
 
     def add(self, name: str, tensors: Arrays, results: Results, resume: Results | None = None) -> None:
         """Replace a checkpoint, BEST or LAST, at the next ``write``."""
-        if self.is_main:
-            self._checkpoints[name] = (replace(self.header, results=results, resume=resume), tensors)
+        self._checkpoints[name] = (replace(self.header, results=results, resume=resume), tensors)
 
     def write(self) -> None:
         """Write what was added and is not on the disk yet. Raises CheckpointError.
@@ -77,6 +68,8 @@ class RunFolder:
         The log comes before the last checkpoint: resuming cuts the log back to the checkpoint, while
         in the other order a process killed between the two would lose a line.
         """
+        if not self.is_main:
+            return
         self._write_checkpoint(BEST)
         while self._reports:
             with write_errors(self.path / history.LOG, CheckpointError):

@@ -81,11 +81,10 @@ class Training:
         origin: dict[str, Any] | None = None,
         start: Checkpoint | None = None,
     ) -> None:
-        """Nothing is written before ``run``. ``origin`` is stored for resuming: how to read the text again.
+        """``origin`` is stored for resuming; ``start`` is a pretrained model, of symbols the corpus has too.
 
-        ``start`` is a pretrained model, whose symbols are all in the corpus's vocabulary.
-
-        Raises CorpusError when the text is too short, CheckpointError when ``resume`` does not fit.
+        Nothing is written before ``run``. Raises CorpusError when the text is too short,
+        CheckpointError when ``resume`` does not fit.
         """
         self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
         self.group = group or ProcessGroup(torch.device("cpu"))
@@ -138,11 +137,9 @@ class Training:
         Raises CharrnnError when the loss diverges too often or another process trains this run,
         CheckpointError when the files cannot be written at the start or at the end.
         """
-        with self.files.lock():
+        with self.files.lock(self.step):
             self._run_meter = Meter(self.step, self.state.seconds)
-            if self.steps:
-                self.files.cut_log(self.step)
-            else:
+            if not self.steps:
                 steps, report_every = fit(self.learner)
                 self.state = replace(self.state, steps=steps, report_every=report_every)
                 self._save()  # a run killed from here on can be resumed
@@ -243,6 +240,7 @@ class Training:
         return vocabulary.decode(ids)
 
     def _set_rollback_point(self) -> None:
+        """Copy the state, for rollbacks to return to."""
         self._rollback_point = (self.learner.state(), replace(self.state))
 
     def _roll_back(self, reason: str) -> Notice:

@@ -1,0 +1,76 @@
+"""The state of a run is stored and read back, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.config import ModelConfig
+from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import BEST, LAST, Header
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.run_folder import RunFolder
+from charrnn.training.run_state import RunState
+
+STATE = RunState(step=7, steps=20, report_every=5, best=1.5, stale=1, loss_sum=3.0, loss_steps=2, seconds=0.5)
+
+
+@pytest.mark.parametrize("state", [STATE, replace(STATE, best=math.inf, step=0)])
+def test_a_state_comes_back_from_json(state: RunState) -> None:
+    text = json.dumps(state.to_dict() | {"origin": {}}, allow_nan=False)
+    assert RunState.from_dict(json.loads(text)) == state
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, value) for name in ("step", "stale", "loss_steps") for value in (-1, 1.0, True, "1", None)],
+        *[(name, value) for name in ("lr_scale", "seconds") for value in (-1, math.nan, math.inf, "1", None)],
+        ("best", math.nan),
+        ("best", -1),
+        ("step", 21),
+        ("steps", 0),
+        ("report_every", 0),
+        ("seconds", 10**400),
+    ],
+)
+def test_a_state_that_no_run_can_have_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is |step \d+ of \d+"):
+        RunState.from_dict(STATE.to_dict() | {name: value})
+
+
+def test_a_state_without_one_of_its_keys_is_refused() -> None:
+    for name in STATE.to_dict():
+        with pytest.raises(KeyError, match=name):
+            RunState.from_dict({key: value for key, value in STATE.to_dict().items() if key != name})
+
+
+def test_a_report_counts_towards_patience_until_a_better_one() -> None:
+    state = replace(STATE, best=math.inf, stale=0)
+    assert state.train_nats == 1.5
+    assert [state.add_report(nats) for nats in (2.0, 2.5, 2.0, 1.9)] == [True, False, False, True]
+    assert (state.best, state.stale, state.loss_steps) == (1.9, 0, 0)
+
+
+def test_only_the_main_process_writes_a_run_folder(tmp_path: Path) -> None:
+    header = Header(ModelConfig(), Vocabulary("ab"))
+    for is_main in (False, True):
+        run = RunFolder(tmp_path / "run", header, is_main)
+        with run.lock(0):
+            run.add(BEST, {}, {"step": 1})
+            run.add(LAST, {}, {"step": 1}, STATE.to_dict())
+            run.write()
+        assert (tmp_path / "run" / BEST).exists() == is_main
+        assert (tmp_path / "run" / LAST).exists() == is_main
+
+
+def test_a_folder_that_cannot_be_made_is_a_checkpoint_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = RunFolder(tmp_path / "file" / "run", Header(ModelConfig(), Vocabulary("ab")), is_main=True)
+    with pytest.raises(CheckpointError, match=r"cannot write .*: Not a directory"), run.lock(0):
+        pass
