@@ -83,7 +83,7 @@ def test_the_command_line_imports_no_array_library_at_its_top() -> None:
 
 def test_every_command_is_two_files_of_one_name() -> None:
     computing = {path.stem for path in MODULES if room_of(module_of(path)) != "cli"}
-    for command in typer.main.get_command(app).commands:
+    for command in typer.main.get_group(app).commands:
         name = command.replace("-", "_")
         assert (PACKAGE / "cli" / f"{name}.py").exists()
         assert name in computing

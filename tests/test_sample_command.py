@@ -555,8 +555,8 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--ban", "".join(sorted(set(TEXT) | {"é"}))], "no character"),
-        (["--allow", ""], "no character"),
+        (["--ban", "".join(sorted(set(TEXT) | {"é"}))], "exclude every character"),
+        (["--allow", ""], "exclude every character"),
         (["--match", "[0-9]+"], "--match [0-9]+"),
         (["--match", "("], "not an expression"),
         (["--match", "a{30}", "--length", "20"], "--match a{30}"),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.sample_prompts import Prompt
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import CheckpointError
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Predictor
@@ -77,11 +76,9 @@ class Cursors:
 
     def save(self, path: Path, end: Cursor) -> None:
         """Write a state file. Raises CheckpointError."""
-        from charrnn.files import write_errors
         from charrnn.inference.states import save_state
 
-        with write_errors(path, CheckpointError):
-            save_state(path.resolve(), end, self._identity)
+        save_state(path.resolve(), end, self._identity)
 
     @cached_property
     def _identity(self) -> dict[str, str]:
