@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,15 @@ CorporaOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def panel(title: str) -> Callable[..., Any]:
+    """A function that makes options; the help lists them under ``title``."""
+
+    def option(description: str, *names: str, **settings: Any) -> Any:
+        return typer.Option(*names, help=description, rich_help_panel=title, **settings)
+
+    return option
 
 
 def terminal(context: typer.Context) -> Terminal:

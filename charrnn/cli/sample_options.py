@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
+from charrnn.cli.options import panel
 from charrnn.errors import ConfigError
 
 
@@ -57,18 +58,9 @@ def parse_delimiter(value: str) -> bytes:
     return os.fsencode(value)
 
 
-def _panel(title: str) -> Callable[..., Any]:
-    """A function that makes options; the help lists them under ``title``."""
-
-    def option(description: str, *names: str, **settings: Any) -> Any:
-        return typer.Option(*names, help=description, rich_help_panel=title, **settings)
-
-    return option
-
-
-_prompt, _choice = _panel("Prompt"), _panel("Choosing the next character, in this order")
-_amount, _beam = _panel("Length and number"), _panel("Beam search")
-_state, _output = _panel("Saved state"), _panel("Output")
+_prompt, _choice = panel("Prompt"), panel("Choosing the next character, in this order")
+_amount, _beam = panel("Length and number"), panel("Beam search")
+_state, _output = panel("Saved state"), panel("Output")
 
 Checkpoints = Annotated[
     list[str] | None,
