@@ -22,8 +22,8 @@ from charrnn.cli.sample_output import Sample, TextWriter
 from charrnn.cli.sample_prompts import Prompt
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
+from charrnn.inference.states import Cursor
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
-from charrnn.text.unknown import Replacement
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Ran, charrnn, random_weights
 
@@ -182,42 +182,6 @@ def test_characters_outside_the_vocabulary_are_refused_or_skipped_or_replaced(ru
     assert "☃" in refusal("--prompt", "☃", "--unknown", "nearest")
 
 
-def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case_then_bare_of_accents() -> (
-    None
-):
-    near = Replacement(Vocabulary("".join(sorted("abceéfinoxACE'\"-. 1"))))
-    assert near("e\u0301") == "é"
-    assert near("ﬁ") == "fi"
-    assert near("…") == "..."
-    assert near("“a”—‘b’") == "\"a\"-'b'"
-    assert near("àçÇ") == "acC"
-    assert near("X") == "x"
-    assert near("B") == "b"
-    assert near("É") == "é"
-    assert near("①\u00a0") == "1 "
-    assert near.replaced["à"] == "a"
-    few = Replacement(Vocabulary("\nFISafis"))
-    assert few("ﬁßıa\r\n") == "fissia\n"
-
-
-@given(st.text("abc é\u0301\nx☃", max_size=20))
-def test_what_is_left_after_skipping_is_known_and_in_order(text: str) -> None:
-    known = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
-    assert known(text) == "".join(c for c in text if c in "abc é")
-
-
-@given(st.text(max_size=8))
-def test_known_text_stays_as_it_is(text: str) -> None:
-    assert Replacement(Vocabulary("".join(sorted(set(text)))))(text) == text
-
-
-def test_bytes_are_known_by_the_characters_they_make_up() -> None:
-    near = Replacement(Vocabulary("".join(sorted("ae" + "é".encode().decode("latin-1"))), byte_level=True))
-    assert near("éà") == "éa"
-    assert near.knows("é")
-    assert not near.knows("à")
-
-
 # --- where a sample ends ---
 
 
@@ -297,7 +261,7 @@ def test_samples_without_replacement_depend_on_the_seed_and_the_index(run: Path)
 def test_a_search_that_finds_too_few_texts_says_so(run: Path) -> None:
     done = sample("--beam", "9", "--count", "5", "--allow", "ac", "--length", "2")
     assert done.text.count("\n") == 4
-    assert done.err == "found 4 of 5 samples: no more exist\n"
+    assert done.err == "found 4 of 5 samples: the options allow no more\n"
 
 
 # --- saved states ---
@@ -371,10 +335,10 @@ def test_a_state_that_cannot_be_saved_is_refused_before_anything_is_generated(ru
 def test_a_long_prompt_is_reported_and_changes_no_sample(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("--prompt", TEXT, "--length", "20", "--temperature", "0")
     short = sample(*arguments)
-    monkeypatch.setattr("charrnn.cli.sample_cursors.LONG_PROMPT", 1000)
+    monkeypatch.setattr("charrnn.cli.sample_prompts.LONG_PROMPT", 1000)
     long = sample(*arguments)
     assert long.out == short.out
-    note = "reading a prompt of 1,920 characters; --save-state saves reading it again next time\n"
+    note = "reading a prompt of 1,920 characters; --save-state and --load-state avoid reading it again\n"
     assert long.err == note
     several = sample(*arguments, "--count", "3", "--batch", "1", "--no-echo")
     assert several.err == note, "it is read once for all batches"
@@ -441,7 +405,10 @@ def test_novel_reports_the_longest_copied_run(run: Path) -> None:
     assert done.err.count("longest copied run: ") == 2
     assert done.out == sample("--length", "60", "--count", "2").out
     Path("other.txt").write_text("0123")
-    assert "no character of it occurs in the corpus" in sample("--length", "9", "--novel", "other.txt").err
+    assert (
+        "no character of the sample occurs in the corpus"
+        in sample("--length", "9", "--novel", "other.txt").err
+    )
 
 
 # --- pipes ---
@@ -478,9 +445,10 @@ def test_a_byte_model_writes_whole_characters_only(run: Path) -> None:
 @given(st.lists(st.binary(max_size=4), max_size=6))
 def test_a_text_writer_writes_all_bytes_and_holds_at_most_three_back(pieces: list[bytes]) -> None:
     out = io.BytesIO()
+    no_ids = np.empty(0, np.int64)
     vocabulary = Vocabulary("".join(map(chr, range(256))), byte_level=True)
     writer = TextWriter(Terminal(io.BytesIO(), out, io.StringIO()), vocabulary, None, b"|", False, False)
-    part = Sample(Prompt("", np.empty(0, np.int64)), 0, 0)
+    part = Sample(Prompt("", no_ids, Cursor(no_ids, ())), 0, 0)
     given_bytes = b""
     for piece in pieces:
         part.ids += list(piece)

@@ -1,4 +1,4 @@
-"""The laws of replacing the characters that a model does not know."""
+"""The laws of replacing characters outside a vocabulary."""
 
 from __future__ import annotations
 
@@ -80,6 +80,42 @@ def test_every_replacement_is_known_and_recorded(text: str) -> None:
         assert not replacement.knows(character)
         assert instead
         assert instead in result
+
+
+def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case_then_bare_of_accents() -> (
+    None
+):
+    near = Replacement(Vocabulary("".join(sorted("abceéfinoxACE'\"-. 1"))))
+    assert near("e\u0301") == "é"
+    assert near("ﬁ") == "fi"
+    assert near("…") == "..."
+    assert near("“a”—‘b’") == "\"a\"-'b'"
+    assert near("àçÇ") == "acC"
+    assert near("X") == "x"
+    assert near("B") == "b"
+    assert near("É") == "é"
+    assert near("①\u00a0") == "1 "
+    assert near.replaced["à"] == "a"
+    few = Replacement(Vocabulary("\nFISafis"))
+    assert few("ﬁßıa\r\n") == "fissia\n"
+
+
+@given(st.text("abc é\u0301\nx☃", max_size=20))
+def test_what_is_left_after_skipping_is_known_and_in_order(text: str) -> None:
+    known = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
+    assert known(text) == "".join(c for c in text if c in "abc é")
+
+
+@given(st.text(max_size=8))
+def test_known_text_stays_as_it_is(text: str) -> None:
+    assert Replacement(Vocabulary("".join(sorted(set(text)))))(text) == text
+
+
+def test_bytes_are_known_by_the_characters_they_make_up() -> None:
+    near = Replacement(Vocabulary("".join(sorted("ae" + "é".encode().decode("latin-1"))), byte_level=True))
+    assert near("éà") == "éa"
+    assert near.knows("é")
+    assert not near.knows("à")
 
 
 def test_the_library_is_imported_only_for_the_first_replacement() -> None:

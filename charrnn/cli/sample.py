@@ -1,15 +1,17 @@
-"""``charrnn sample``: generate text from trained models, and write it to stdout as it is generated."""
+"""``charrnn sample``: generate text from trained models, written to stdout as it is generated."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import typer
 
 from charrnn.cli import sample_options as option
-from charrnn.cli import sample_plan, shades
+from charrnn.cli import shades
 from charrnn.cli.options import (
     CheckpointsOption,
     CorporaOption,
@@ -18,9 +20,16 @@ from charrnn.cli.options import (
     one_thread,
     terminal,
 )
-from charrnn.cli.sample_cursors import Cursors
-from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, write_samples
+from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
 from charrnn.cli.sample_prompts import PromptReader
+from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError, UnknownCharacterError
+
+if TYPE_CHECKING:
+    from charrnn.inference.constraints import Stop
+    from charrnn.inference.network import Mask, Predictor
+    from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.text.vocabulary import Vocabulary
 
 
 def sample(
@@ -86,10 +95,11 @@ def sample(
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
+    from charrnn.inference import beam as beam_search
+    from charrnn.inference import sample as sampling
+    from charrnn.inference import states
     from charrnn.inference.choice import Choice
     from charrnn.inference.constraints import Constraints
-    from charrnn.inference.sample import choose_seed
-    from charrnn.inference.states import may_save
     from charrnn.runs.checkpoint import find, load
 
     out = terminal(context)
@@ -97,53 +107,126 @@ def sample(
     choice = Choice(ramp.start, top_k, top_p, min_p, typical, repeat_penalty, ramp.end)
     search = None
     if beam is not None:
-        from charrnn.inference.beam import Search
+        search = beam_search.Search(beam, diverse, diversity, stochastic, length_penalty)
 
-        search = Search(beam, diverse, diversity, stochastic, length_penalty)
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    allowed = sample_plan.allowed_mask(out, vocabulary, allow, ban)
+    allowed = _allowed_mask(out, vocabulary, allow, ban)
+    pattern = None
+    if match is not None:
+        from charrnn.inference.pattern import Pattern
+
+        pattern = Pattern(match, vocabulary, allowed, min_length, length)
+    stops = [*(stop or ()), *(["\n"] if stop_at_newline else ())]
     constraints = Constraints(
         len(vocabulary),
         length,
         min_length,
         allowed,
-        sample_plan.stop_ids(vocabulary, stop, stop_at_newline),
+        tuple(_stop_ids(vocabulary, string) for string in stops),
         keep_stop,
         no_repeat,
         repeat_window if repeat_penalty != 1 else 0,
-        sample_plan.make_pattern(match, vocabulary, allowed, min_length, length),
+        pattern,
     )
-    predictor = sample_plan.mixed_predictor(loaded, weights)
-    plan = sample_plan.Plan(predictor, choice, constraints, search, choose_seed(seed))
+    predictor = _predictor(loaded, weights)
+    identity = _identity(loaded) if save_state or load_state else {}
+    saved = states.load_state(load_state, identity, predictor, len(vocabulary)) if load_state else None
     if save_state:
-        may_save(save_state)
+        states.may_save(save_state)
         out.outlives_reader = True  # the state is that of the whole sample, however much of it is read
 
-    cursors = Cursors(out, loaded, predictor, load_state)
-    reader = PromptReader(out, vocabulary, unknown)
-    repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
+    seed = sampling.choose_seed(seed)
     random = stochastic if search else ramp != (0, None)
     if random:
-        out.note(f"seed {plan.seed}")
-    shown_seed = plan.seed if random or not search else None
+        out.note(f"seed {seed}")
+    shown_seed = None if search and not stochastic else seed
+    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora_folder(corpora))
+    as_json = as_json or scores
+    shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
+    after = (b"\n" if delimiter is None else delimiter) if several else None
+    writer: Writer = (
+        JsonWriter(out, vocabulary, copies, scores)
+        if as_json
+        else TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
+    )
+
+    reader = PromptReader(out, vocabulary, unknown, predictor, saved)
+    repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
-    find_copies = None
-    if novel is not None:
-        find_copies = sample_plan.copy_finder(out, vocabulary, novel, corpora_folder(corpora))
-    writer: Writer
-    if as_json or scores:
-        writer = JsonWriter(out, vocabulary, find_copies, scores)
-    else:
-        shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
-        after = (b"\n" if delimiter is None else delimiter) if several else None
-        writer = TextWriter(out, vocabulary, find_copies, after, not no_echo, shaded)
     while rows := list(islice(samples, count if search else batch)):
-        reader.report_replacements()
-        chunks = plan.generate(cursors, rows, scored=as_json or scores or colour)
+        cursors = [row.prompt.cursor for row in rows]
+        generators = [sampling.generator(seed, row.index) for row in rows]
+        if search:
+            chunks = beam_search.beam(
+                predictor, cursors[0], choice, constraints, search, count, generators[0]
+            )
+        else:
+            chunks = sampling.sample(
+                predictor, cursors, choice, constraints, generators, scored=as_json or shaded
+            )
         written = write_samples(rows, chunks, writer)
         if written < len(rows):
-            out.note(f"found {written} of {count} samples: no more exist")
+            out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
-            cursors.save(save_state, rows[0].end)
+            states.save_state(save_state.resolve(), rows[0].end, identity)
+
+
+def _allowed_mask(
+    out: Terminal, vocabulary: Vocabulary, allow: list[str] | None, ban: list[str] | None
+) -> Mask | None:
+    """(V,) the characters that --allow and --ban leave; None where they leave all. Raises ConfigError."""
+    import numpy as np
+
+    allowed = np.ones(len(vocabulary), bool)
+    for name, strings in (("--allow", allow), ("--ban", ban)):
+        if strings is None:
+            continue
+        characters = "".join(strings)
+        if vocabulary.byte_level and not characters.isascii():
+            raise ConfigError(f"{name} {characters}: a byte-level model accepts only ASCII characters here")
+        if unknown := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
+            out.note(f"{name}: {unknown!r} has no effect: not in the model's vocabulary")
+        listed = np.array([symbol in characters for symbol in vocabulary.symbols])
+        allowed &= listed if name == "--allow" else ~listed
+    return None if allowed.all() else allowed
+
+
+def _stop_ids(vocabulary: Vocabulary, string: str) -> Stop:
+    """A stop string as ids. Raises ConfigError."""
+    try:
+        return tuple(vocabulary.encode(string).tolist())
+    except UnknownCharacterError as error:
+        raise ConfigError(f"--stop {string!r} can never be generated: {error}") from error
+
+
+def _predictor(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
+    """The network of one checkpoint, or the mixture of several. Raises ConfigError."""
+    from charrnn.inference.mixture import Mixture, check_vocabularies
+    from charrnn.inference.network import Inference
+
+    predictors = [Inference(checkpoint.header.model, checkpoint.weights) for checkpoint in checkpoints]
+    if len(checkpoints) == 1 and not weights:
+        return predictors[0]
+    check_vocabularies(
+        [checkpoint.path.parent.name for checkpoint in checkpoints],
+        [checkpoint.header.vocabulary for checkpoint in checkpoints],
+    )
+    return Mixture(predictors, weights or [1.0] * len(checkpoints))
+
+
+def _identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
+    """What a state file records of the models; the state fits no others."""
+    symbols, weights = hashlib.sha256(), hashlib.sha256()
+    for checkpoint in checkpoints:
+        vocabulary = checkpoint.header.vocabulary
+        symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
+        for name in sorted(checkpoint.weights):
+            weights.update(checkpoint.weights[name].tobytes())
+    models = [checkpoint.header.model for checkpoint in checkpoints]
+    return {
+        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
+        "symbols": symbols.hexdigest()[:16],
+        "weights": weights.hexdigest()[:16],
+    }

@@ -5,12 +5,16 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import shades
 from charrnn.cli.sample_prompts import Prompt
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import Origin, read_corpus
+from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inference.sample import Chunk
@@ -42,26 +46,46 @@ class Sample:
         self.ended, self.end, self.rank = chunk.ended, chunk.end, chunk.rank
 
 
-CopyFinder = Callable[[Sequence[Sample]], "list[Run]"]
-"""Finds the longest run of each sample that also occurs in a corpus."""
+CopySearch = Callable[[Sequence[Sample]], "list[Run]"]
+"""Returns the longest run of each sample that also occurs in a corpus."""
+
+
+def copy_search(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path) -> CopySearch:
+    """Read a corpus, to search it for runs of samples. Raises CharrnnError."""
+    import numpy as np
+
+    from charrnn.text.novel import longest_runs
+    from charrnn.text.vocabulary import code_points
+
+    origin = Origin([corpus], byte_level=vocabulary.byte_level)
+    with ExitStack() as stack:
+        source = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
+    corpus_ids = source.vocabulary.lookup(code_points(vocabulary.symbols))
+
+    def search(samples: Sequence[Sample]) -> list[Run]:
+        with out.bar(desc="searching for copies", unit="char", unit_scale=True, total=len(source.ids)) as bar:
+            texts = [corpus_ids[np.array(sample.ids, int)] for sample in samples]
+            return longest_runs(texts, source.ids, bar.update)
+
+    return search
 
 
 @dataclass
 class Writer:
-    """Writes samples in order."""
+    """Writes samples in order; with ``copy_search``, also what they copy from a corpus."""
 
     out: Terminal
     vocabulary: Vocabulary
-    find_copies: CopyFinder | None
+    copy_search: CopySearch | None
 
     def update(self, sample: Sample) -> None:
-        """The first sample that has not ended has grown."""
+        """Called when a sample has grown, once all samples before it have ended."""
 
     def end(self, sample: Sample) -> None:
-        """A sample has ended, and all before it."""
+        """Called when a sample has ended, after its last update."""
 
-    def finish(self, samples: Sequence[Sample]) -> None:
-        """All samples of a batch have ended."""
+    def copied(self, sample: Sample, run: Run, text: str) -> None:
+        """Called with the longest run that a sample copies, after all samples of a batch have ended."""
 
 
 def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Writer) -> int:
@@ -82,7 +106,10 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
                     " character"
                 )
             current += 1
-    writer.finish(samples[:current])
+    if writer.copy_search is not None:
+        for sample, run in zip(samples, writer.copy_search(samples[:current]), strict=False):
+            text = writer.vocabulary.decode(sample.ids[run.start : run.start + run.length])
+            writer.copied(sample, run, text)
     writer.out.flush()
     return current
 
@@ -99,25 +126,26 @@ class TextWriter(Writer):
     delimiter: bytes | None
     echo: bool
     colour: bool
-    _started: bool = False
+    _current: Sample | None = None
     _written: int = 0
     _surprise: float = 0.0  # bits, of the bytes that the decoder holds back
 
     def __post_init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._errors = "surrogateescape" if self.vocabulary.byte_level else "surrogatepass"
+        self._decoder = codecs.getincrementaldecoder("utf-8")(self._errors)
 
     def update(self, sample: Sample) -> None:
         """Write what is new, and drop it where no search for copies needs it: a sample can be endless."""
-        if not self._started:
-            self._started = True
+        if sample is not self._current:
+            self._current, self._written, self._surprise = sample, 0, 0.0
             if self.echo:
                 self.out.write(self.vocabulary.decode_bytes(sample.prompt.ids))
         ids, scores = sample.ids[self._written :], sample.scores[self._written :]
         if self.colour:
             self._shade(ids, scores)
-        elif ids:
-            self._write(self._decode(ids))
-        if self.find_copies is None:
+        else:
+            self.out.write(self._decode(ids).encode("utf-8", self._errors))
+        if self.copy_search is None:
             sample.ids.clear()
             sample.scores.clear()
         else:
@@ -125,36 +153,24 @@ class TextWriter(Writer):
 
     def end(self, sample: Sample) -> None:
         """Write what was held back, and the delimiter."""
-        self._write(self._decoder.decode(b"", final=True))
-        self.out.write(self.delimiter or b"")
-        self._started, self._written, self._surprise = False, 0, 0.0
+        held_back = self._decoder.decode(b"", final=True)
+        self.out.write(held_back.encode("utf-8", self._errors) + (self.delimiter or b""))
 
-    def finish(self, samples: Sequence[Sample]) -> None:
-        """Report what each sample copies."""
-        if self.find_copies is None:
-            return
+    def copied(self, sample: Sample, run: Run, text: str) -> None:
+        """Report the run on stderr."""
         self.out.finish()  # ends a terminal's line before stderr is written
-        for sample, run in zip(samples, self.find_copies(samples), strict=True):
-            prefix = f"sample {sample.index}: " if self.delimiter is not None else ""
-            if not run.length:
-                self.out.note(f"{prefix}no character of it occurs in the corpus")
-                continue
-            copy = self.vocabulary.decode(sample.ids[run.start : run.start + run.length])
-            self.out.note(
-                f"{prefix}longest copied run: {run.length:,} of {len(sample.ids):,} characters, at"
-                f" {run.found:,} of the corpus: {copy if len(copy) <= 60 else copy[:59] + '…'!r}"
-            )
+        prefix = f"sample {sample.index}: " if self.delimiter is not None else ""
+        if not run.length:
+            self.out.note(f"{prefix}no character of the sample occurs in the corpus")
+            return
+        self.out.note(
+            f"{prefix}longest copied run: {run.length:,} of {len(sample.ids):,} characters, at position"
+            f" {run.corpus_start:,} of the corpus: {text if len(text) <= 60 else text[:59] + '…'!r}"
+        )
 
     def _decode(self, ids: list[int]) -> str:
         """The characters that these ids complete."""
-        if self.vocabulary.byte_level:
-            return self._decoder.decode(self.vocabulary.decode_bytes(ids))
-        return self.vocabulary.decode(ids)
-
-    def _write(self, text: str) -> None:
-        if text:
-            errors = "surrogateescape" if self.vocabulary.byte_level else "surrogatepass"
-            self.out.write(text.encode("utf-8", errors))
+        return self._decoder.decode(self.vocabulary.decode_bytes(ids))
 
     def _shade(self, ids: Sequence[int], scores: Sequence[float]) -> None:
         for symbol_id, score in zip(ids, scores, strict=True):
@@ -172,19 +188,16 @@ class JsonWriter(Writer):
     with_scores: bool
 
     def end(self, sample: Sample) -> None:
-        """Write the line, unless copies are still to be found."""
-        if self.find_copies is None:
-            self._write(sample, None)
+        """Write the line, unless it waits for the copied run."""
+        if self.copy_search is None:
+            self._write(sample, {})
 
-    def finish(self, samples: Sequence[Sample]) -> None:
-        """Write the lines with what each sample copies."""
-        if self.find_copies is not None:
-            for sample, run in zip(samples, self.find_copies(samples), strict=True):
-                self._write(sample, run)
+    def copied(self, sample: Sample, run: Run, text: str) -> None:
+        """Write the line with the run."""
+        copied = {"length": run.length, "start": run.start, "found": run.corpus_start, "text": text}
+        self._write(sample, {"copied": copied})
 
-    def _write(self, sample: Sample, run: Run | None) -> None:
-        from charrnn.files import json_line
-
+    def _write(self, sample: Sample, more: dict[str, Any]) -> None:
         line: dict[str, Any] = sample.prompt.fields | {
             "index": sample.index,
             "prompt": sample.prompt.text,
@@ -197,10 +210,7 @@ class JsonWriter(Writer):
             line["score"] = _number(sample.rank)
         if self.with_scores:
             line["log_probabilities"] = [_number(score) for score in sample.scores]
-        if run is not None:
-            copy = self.vocabulary.decode(sample.ids[run.start : run.start + run.length])
-            line["copied"] = {"length": run.length, "start": run.start, "found": run.found, "text": copy}
-        self.out.write(json_line(line))
+        self.out.write(json_line(line | more))
 
 
 def _number(value: float) -> float | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from charrnn.cli.options import read_units
@@ -14,79 +16,78 @@ from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError, CorpusError, UnknownCharacterError
 
 if TYPE_CHECKING:
-    from charrnn.inference.network import Ids
+    from charrnn.inference.network import Ids, Predictor
+    from charrnn.inference.states import Cursor
     from charrnn.text.vocabulary import Vocabulary
 
 LONGEST_LINE = 1 << 26
-"""A line of more bytes is refused: the file has probably no lines, and would fill the memory."""
+"""Bytes from which on a line is refused: the file has probably no lines, and would fill the memory."""
+
+LONG_PROMPT = 100_000
+"""Characters from which on reading a prompt is reported, with a progress bar."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Prompt:
-    """A prompt: the text as given, its ids (N,), and the other fields of its JSON line."""
+    """A prompt: its text as given, its ids (N,), the cursor after it, the other fields of its JSON line."""
 
     text: str
     ids: Ids
+    cursor: Cursor
     fields: dict[str, Any] = field(default_factory=dict)
 
 
 class PromptReader:
-    """Reads prompts, and reports each replaced or skipped character once."""
+    """Reads prompts, which continue the ``saved`` cursor if there is one."""
 
-    def __init__(self, out: Terminal, vocabulary: Vocabulary, unknown: Unknown) -> None:
+    def __init__(
+        self,
+        out: Terminal,
+        vocabulary: Vocabulary,
+        unknown: Unknown,
+        predictor: Predictor,
+        saved: Cursor | None,
+    ) -> None:
         from charrnn.text.unknown import Replacement
 
         self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
+        self.predictor, self.saved = predictor, saved
         self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
-        self._reported = set[str]()
 
     def read(self, text: str | None, file: str | None, lines: str | None) -> Iterable[Prompt]:
-        """The prompts of --prompt, --prompt-file or --prompts; one empty prompt without any of them."""
-        if lines is not None:
-            return self.read_lines(lines)
-        return [self.read_text(text or "") if file is None else self.read_file(file)]
+        """The prompts of --prompt, --prompt-file or --prompts; one empty prompt without any of them.
 
-    def read_text(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
-        """A text as a prompt. Raises UnknownCharacterError."""
-        if self.unknown is not Unknown.error:
-            return Prompt(text, self.vocabulary.encode(self._replacement(text)), fields or {})
-        try:
-            return Prompt(text, self.vocabulary.encode(text), fields or {})
-        except UnknownCharacterError as error:
-            raise UnknownCharacterError(
-                f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
-            ) from error
-
-    def read_file(self, path: str) -> Prompt:
-        """All of a file, or of stdin for "-", as one prompt. Raises CorpusError, UnknownCharacterError."""
-        text = "".join(read_units(self.out, self.vocabulary, path))
-        if self.vocabulary.byte_level:
-            text = text.encode("latin-1").decode("utf-8", "surrogateescape")
-        return self.read_text(text)
-
-    def read_lines(self, path: str) -> Iterator[Prompt]:
-        """One prompt for each line, as the lines arrive: the line itself, or the "prompt" of its JSON object.
-
-        The first line decides for all. Raises CorpusError, UnknownCharacterError, with the line's number.
+        Raises CorpusError, UnknownCharacterError.
         """
+        if lines is not None:
+            return self._read_lines(lines)
+        if file is not None:
+            text = "".join(read_units(self.out, self.vocabulary, file))
+            if self.vocabulary.byte_level:
+                text = text.encode("latin-1").decode("utf-8", "surrogateescape")
+        return [self._prompt(text or "")]
+
+    def _read_lines(self, path: str) -> Iterator[Prompt]:
+        """One prompt for each line, as the lines arrive. Errors name the line."""
         try:
             with nullcontext(self.out.stdin) if path == "-" else open(path, "rb") as file:
-                yield from self._read_lines(file)
+                yield from self._line_prompts(file)
         except OSError as error:
             raise CorpusError(f"--prompts {path}: {error.strerror or error}") from error
 
-    def _read_lines(self, file: BinaryIO) -> Iterator[Prompt]:
+    def _line_prompts(self, file: BinaryIO) -> Iterator[Prompt]:
+        """The lines, or the "prompt" of each line's JSON object; the first line decides which of them."""
         as_json = True
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
             try:
-                text = self._decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                text = self._decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
                 row = _json_row(text) if as_json else None
                 if number == 1:
                     as_json = row is not None
                 if not as_json:
-                    yield self.read_text(text)
+                    yield self._prompt(text)
                 elif row is not None:
-                    yield self.read_text(row["prompt"], row)
+                    yield self._prompt(row["prompt"], row)
                 elif text.strip():
                     raise CorpusError('not a JSON object with a "prompt", as the first line is')
             except CharrnnError as error:
@@ -103,13 +104,50 @@ class PromptReader:
                 f"byte 0x{line[error.start]:02X} at offset {error.start} is not valid UTF-8"
             ) from error
 
-    def report_replacements(self) -> None:
-        """Write to stderr how characters outside the vocabulary were read, each once."""
-        for character, replacement in self._replacement.replaced.items():
-            if character not in self._reported:
-                self._reported.add(character)
-                action = f"read as {replacement!r}" if replacement else "skipped"
-                self.out.note(f"{character!r} is not in the vocabulary: {action}")
+    def _prompt(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
+        if self.unknown is Unknown.error:
+            try:
+                ids = self.vocabulary.encode(text)
+            except UnknownCharacterError as error:
+                raise UnknownCharacterError(
+                    f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
+                ) from error
+        else:
+            ids = self.vocabulary.encode(self._replace(text))
+        return Prompt(text, ids, self._cursor(ids), fields or {})
+
+    def _replace(self, text: str) -> str:
+        """The text without unknown characters. Each of them is reported once."""
+        reported = len(self._replacement.replaced)
+        text = self._replacement(text)
+        for character, replacement in islice(self._replacement.replaced.items(), reported, None):
+            action = f"read as {replacement!r}" if replacement else "skipped"
+            self.out.note(f"{character!r} is not in the vocabulary: {action}")
+        return text
+
+    def _cursor(self, ids: Ids) -> Cursor:
+        """The saved cursor, if any, then these ids. A long prompt is read here, once for all samples."""
+        import numpy as np
+
+        from charrnn.inference.network import read
+        from charrnn.inference.sample import opening_ids
+        from charrnn.inference.states import Cursor
+
+        if self.saved is not None:
+            cursor = Cursor(np.concatenate([self.saved.unread, ids]), self.saved.state)
+        else:
+            cursor = Cursor(ids if len(ids) else opening_ids(self.vocabulary), self.predictor.start(1))
+        size = len(cursor.unread)
+        if size < LONG_PROMPT:
+            return cursor
+        self.out.note(
+            f"reading a prompt of {size:,} characters; --save-state and --load-state avoid reading it again"
+        )
+        with self.out.bar(desc="reading the prompt", unit="char", unit_scale=True, total=size) as bar:
+            for chunk, _, state in read(self.predictor, cursor.unread[:-1], cursor.state):
+                bar.update(len(chunk))
+                cursor = Cursor(cursor.unread[-1:], state)
+        return cursor
 
 
 def _json_row(line: str) -> dict[str, Any] | None:

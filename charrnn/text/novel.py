@@ -32,11 +32,11 @@ Integers = NDArray[np.int64]
 
 
 class Run(NamedTuple):
-    """``text[start : start + length]`` is ``corpus[found : found + length]``; all are 0 for no run."""
+    """``length`` characters from ``text[start]`` and from ``corpus[corpus_start]`` on; all 0 for no run."""
 
     length: int
     start: int
-    found: int
+    corpus_start: int
 
 
 def longest_runs(
@@ -46,7 +46,7 @@ def longest_runs(
 ) -> list[Run]:
     """The longest run of each text that the corpus holds.
 
-    Of several longest runs it is the first in the corpus; ``start`` and ``found`` are its first
+    Of several longest runs it is the first in the corpus; ``start`` and ``corpus_start`` are its first
     positions in the text and in the corpus.
 
     texts     each (characters,) ids of the corpus's vocabulary; the corpus never holds UNKNOWN
@@ -60,7 +60,7 @@ def longest_runs(
             break
         search.read(corpus[begin : begin + step + search.longest].astype(np.int64), begin)
         progress(min(step, len(corpus) - begin))
-    return [Run(*map(int, run)) for run in zip(search.length, search.start, search.found, strict=True)]
+    return [Run(*map(int, run)) for run in zip(search.length, search.start, search.corpus_start, strict=True)]
 
 
 class _Search:
@@ -74,7 +74,7 @@ class _Search:
     def __init__(self, texts: Sequence[NDArray[np.integer[Any]]]) -> None:
         self.sizes = np.array([len(text) for text in texts], np.int64)
         self.longest = int(self.sizes.max(initial=0))
-        self.length, self.start, self.found = np.zeros((3, len(texts)), np.int64)
+        self.length, self.start, self.corpus_start = np.zeros((3, len(texts)), np.int64)
         self.owner = np.repeat(np.arange(len(texts)), self.sizes + 1)
         self.begins = np.cumsum(self.sizes + 1) - (self.sizes + 1)
         characters = np.full(len(self.owner), UNKNOWN, np.int64)  # UNKNOWN separates the texts
@@ -114,7 +114,7 @@ class _Search:
         texts, first = np.unique(self.owner[positions], return_index=True)
         self.length[texts] = size
         self.start[texts] = positions[first] - self.begins[texts]
-        self.found[texts] = places[first] + begin
+        self.corpus_start[texts] = places[first] + begin
 
 
 def _pairs(names: Integers, distance: int) -> tuple[Integers, Integers]:
