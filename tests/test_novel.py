@@ -31,19 +31,19 @@ def runs(texts: Sequence[str | Sequence[int]], corpus: str | Sequence[int], chun
 
 
 def by_hand(text: Sequence[int], corpus: Sequence[int]) -> Run:
-    """Every run of the text looked for at every place: the longest, then the first found, then the first."""
+    """The longest run by comparing at every position: the first in the corpus, then in the text."""
     best = NONE
-    for found in range(len(corpus)):
+    for corpus_start in range(len(corpus)):
         for start in range(len(text)):
             length = 0
             while (
                 start + length < len(text)
-                and found + length < len(corpus)
-                and text[start + length] == corpus[found + length]
+                and corpus_start + length < len(corpus)
+                and text[start + length] == corpus[corpus_start + length]
             ):
                 length += 1
             if length > best.length:
-                best = Run(length, start, found)
+                best = Run(length, start, corpus_start)
     return best
 
 
@@ -52,7 +52,7 @@ chunks = st.sampled_from([1, 2, 3, 7, 1 << 18])
 
 @st.composite
 def texts_and_corpus(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
-    """Few symbols, so that there is much to find; and pieces of the corpus among the texts' own."""
+    """Few symbols, so that many runs are equal; the texts contain pieces of the corpus."""
     symbols = draw(st.integers(1, 4))
     some = st.lists(st.integers(0, symbols - 1), max_size=12)
     corpus = draw(some) * draw(st.integers(1, 4)) + draw(some)
@@ -67,7 +67,7 @@ def texts_and_corpus(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
 @given(case=texts_and_corpus(), chunk=chunks)
 @example(([[0] * 9, [0] * 5 + [1] + [0] * 8, []], [0] * 40), 1)
 @example(([[0, 1, 2, 3, 4, 5, 6, 7]], [0, 1, 2, 3, 8, 4, 5, 6, 7]), 1)
-def test_a_run_is_the_one_found_by_looking_everywhere(
+def test_the_run_is_the_one_that_comparing_at_every_position_finds(
     case: tuple[list[list[int]], list[int]], chunk: int
 ) -> None:
     texts, corpus = case
@@ -88,7 +88,7 @@ def test_a_piece_of_the_corpus_is_copied_whole_wherever_it_was_cut(data: st.Data
 
 @pytest.mark.slow
 @given(case=texts_and_corpus())
-def test_every_text_is_answered_as_if_it_were_alone(case: tuple[list[list[int]], list[int]]) -> None:
+def test_every_text_has_the_run_that_it_has_alone(case: tuple[list[list[int]], list[int]]) -> None:
     texts, corpus = case
     assert runs(texts, corpus) == [run for text in texts for run in runs([text], corpus)]
 
@@ -101,12 +101,12 @@ def test_a_text_may_hold_the_whole_corpus() -> None:
     assert runs(["or not to be, or"], "to be") == [Run(5, 7, 0)]
 
 
-def test_a_text_with_nothing_from_the_corpus_has_a_run_of_none() -> None:
+def test_a_text_with_nothing_from_the_corpus_has_no_run() -> None:
     assert runs(["xyz", [UNKNOWN] * 3], "abcabc") == [NONE, NONE]
 
 
 @pytest.mark.parametrize(("text", "corpus"), [("", "abc"), ("abc", ""), ("", "")])
-def test_where_either_is_empty_nothing_is_copied(text: str, corpus: str) -> None:
+def test_an_empty_text_or_corpus_has_no_run(text: str, corpus: str) -> None:
     assert runs([text], corpus) == [NONE]
 
 
@@ -114,15 +114,15 @@ def test_no_texts_have_no_runs() -> None:
     assert runs([], "abc") == []
 
 
-def test_of_equally_long_runs_the_one_that_the_corpus_has_first_is_told() -> None:
+def test_of_equally_long_runs_the_one_that_the_corpus_has_first_is_reported() -> None:
     assert runs(["cd-ab-ab"], "..ab.cd.ab") == [Run(2, 3, 2)]
 
 
-def test_a_run_does_not_go_on_from_one_text_into_the_next() -> None:
+def test_a_run_does_not_continue_in_the_next_text() -> None:
     assert runs(["ab", "cd"], "abcd") == [Run(2, 0, 0), Run(2, 0, 2)]
 
 
-def test_what_the_corpus_cannot_hold_breaks_a_run() -> None:
+def test_an_unknown_character_breaks_a_run() -> None:
     assert runs([[*map(ord, "abc"), UNKNOWN, *map(ord, "defg")]], "abcdefg") == [Run(4, 4, 3)]
 
 
@@ -151,11 +151,11 @@ def test_a_models_ids_become_the_corpus_own_by_their_characters(tmp_path: Path) 
     assert longest_runs([own[model.encode("a cat saé")]], corpus.ids) == [Run(7, 1, 3)]
 
 
-def test_progress_is_told_every_character_of_the_corpus_once() -> None:
-    told: list[int] = []
+def test_progress_counts_every_character_of_the_corpus_once() -> None:
+    steps: list[int] = []
     with patch.object(novel, "CHUNK", 4):
-        longest_runs([ids("xyz")], ids("abcdefghij"), told.append)
-    assert told == [4, 4, 2]
+        longest_runs([ids("xyz")], ids("abcdefghij"), steps.append)
+    assert steps == [4, 4, 2]
 
 
 def test_a_corpus_that_is_ten_times_as_long_takes_no_more_memory() -> None:

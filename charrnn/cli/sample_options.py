@@ -1,4 +1,4 @@
-"""The options of ``charrnn sample``: their help, their parsers, and the combinations that make no sense."""
+"""The options of ``charrnn sample``: their help, their parsers, and the combinations that are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ramp(NamedTuple):
 
 
 def utf8(argument: str) -> str:
-    """An argument as text: the command line is UTF-8, whatever the locale."""
+    """An argument as text: the command line is UTF-8 in every locale."""
     return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
@@ -52,7 +52,7 @@ def parse_weights(value: str) -> Sequence[float]:
 
 
 def parse_delimiter(value: str) -> bytes:
-    r"""Bytes of a delimiter; the escapes \n, \t and \0 are replaced."""
+    r"""A delimiter as bytes, the escapes \n, \t and \0 replaced."""
     for escape, character in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
         value = value.replace(escape, character)
     return os.fsencode(value)
@@ -103,11 +103,12 @@ UnknownCharacters = Annotated[
 Ban = Annotated[list[str] | None, _choice("Never generate these characters.", metavar="CHARS", parser=utf8)]
 Allow = Annotated[list[str] | None, _choice("Only generate these characters.", metavar="CHARS", parser=utf8)]
 Match = Annotated[
-    str | None, _choice("Generate text that matches as a whole, then end.", metavar="REGEX", parser=utf8)
+    str | None,
+    _choice("Generate text that matches the whole expression, then end.", metavar="REGEX", parser=utf8),
 ]
 NoRepeat = Annotated[int, _choice("Never generate the same N characters twice; 0: off.", metavar="N", min=0)]
 RepeatPenalty = Annotated[float, _choice("Divide the probability of recent characters by this; 1: off.")]
-RepeatWindow = Annotated[int, _choice("Number of recent characters, prompt included.", min=1, max=1_000_000)]
+RepeatWindow = Annotated[int, _choice("Length of the recent text, prompt included.", min=1, max=1_000_000)]
 Temperature = Annotated[
     Ramp | None,
     _choice(
@@ -134,7 +135,7 @@ Seed = Annotated[int | None, _amount("Same seed, same samples. Default: random; 
 Index = Annotated[
     int,
     _amount(
-        "Number of the first sample: --index 7 generates number 7 of --count 8 again, equal but for"
+        "Number of the first sample: --index 7 repeats the last sample of --count 8, equal but for"
         " rounding; --batch 1 is exact.",
         min=0,
     ),
@@ -142,8 +143,8 @@ Index = Annotated[
 Batch = Annotated[
     int,
     _amount(
-        "Samples generated at once, and prompts read at once; affects speed only: samples are equal but for"
-        " rounding; --batch 1 is exact.",
+        "Samples generated at once, and prompts read at once. Affects only speed and rounding; --batch 1 is"
+        " exact.",
         min=1,
         max=65_536,
     ),
@@ -214,7 +215,7 @@ NEED_AN_END = ("--count", "--prompts", "--json", "--novel", "--save-state")
 
 
 def check_combinations(context: typer.Context) -> None:
-    """Raises ConfigError for options that make no sense together; a default value counts as not given."""
+    """Raises ConfigError for options that exclude or lack each other. A default value counts as not given."""
     values = context.params
     given = {
         option.opts[0]
@@ -229,13 +230,12 @@ def check_combinations(context: typer.Context) -> None:
     for options, reason in CONFLICTS:
         if len(both := [option for option in options if option in given]) > 1:
             raise ConfigError(f"{' and '.join(both)}: {reason}")
-    if values["length"] == 0:
-        if given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
-            for option in (option for option in NEED_AN_END if option in given):
-                raise ConfigError(
-                    f"{option}: with --length 0 no sample ends; add --stop, --match or a --length"
-                )
-        if (ramp := values["temperature"]) and ramp.end is not None:
-            raise ConfigError(
-                f"--temperature {ramp.start:g}:{ramp.end:g} needs a --length above 0, over which it changes"
-            )
+    if values["length"] > 0:
+        return
+    endless = [option for option in NEED_AN_END if option in given]
+    if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
+        raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")
+    if (ramp := values["temperature"]) and ramp.end is not None:
+        raise ConfigError(
+            f"--temperature {ramp.start:g}:{ramp.end:g} needs a --length above 0, over which it changes"
+        )

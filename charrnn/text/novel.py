@@ -3,8 +3,8 @@
 Karp, Miller and Rosenberg 1972, Rapid Identification of Repeated Patterns: every run of 2 ** k
 characters gets a number, its name, and equal runs have equal names. A run of twice that length is
 named by the pair of its halves' names. A run of a length between is identified by the names of
-its first and of its last 2 ** k characters, which overlap. So nothing is hashed, and equal names
-need no comparison of characters.
+its first and of its last 2 ** k characters, which overlap. Nothing is hashed, so equal
+names need no check.
 
 Only runs of the texts have names; a run of the corpus that no text holds is UNKNOWN. The corpus
 is read once, in windows.
@@ -25,9 +25,6 @@ from charrnn.text.vocabulary import UNKNOWN
 CHUNK = 1 << 18
 """Characters by which the window moves; more where a text is longer."""
 
-_LAST = np.iinfo(np.int64).max
-"""Ends a sorted table, so that every search has a result; no pair of names is as large."""
-
 Integers = NDArray[np.int64]
 
 
@@ -44,10 +41,7 @@ def longest_runs(
     corpus: NDArray[np.integer[Any]],
     progress: Callable[[int], None] = lambda characters: None,
 ) -> list[Run]:
-    """The longest run of each text that the corpus holds.
-
-    Of several longest runs it is the first in the corpus; ``start`` and ``corpus_start`` are its first
-    positions in the text and in the corpus.
+    """The longest run of each text that the corpus holds: the first in the corpus, then in the text.
 
     texts     each (characters,) ids of the corpus's vocabulary; the corpus never holds UNKNOWN
     corpus    (characters,) ids below 2 ** 31; it may be memory-mapped, for only a window is loaded
@@ -56,17 +50,17 @@ def longest_runs(
     search = _Search(texts)
     step = max(CHUNK, search.longest)
     for begin in range(0, len(corpus), step):
-        if (search.length == search.sizes).all():
-            break
         search.read(corpus[begin : begin + step + search.longest].astype(np.int64), begin)
         progress(min(step, len(corpus) - begin))
-    return [Run(*map(int, run)) for run in zip(search.length, search.start, search.corpus_start, strict=True)]
+    runs = zip(search.length, search.start - search.begins, search.corpus_start, strict=True)
+    return [Run(*map(int, run)) for run in runs]
 
 
 class _Search:
     """The texts' names, and the longest run of each text in the windows read so far.
 
     owner   (C,) the text that each character belongs to
+    begins  the position of each text in (C,); ``start`` is also a position in (C,)
     names   [k] (C,) the names of the runs of 2 ** k characters, by their first character
     tables  [k] the sorted pairs of names [k]; a pair's position is the name of the run twice as long
     """
@@ -74,9 +68,10 @@ class _Search:
     def __init__(self, texts: Sequence[NDArray[np.integer[Any]]]) -> None:
         self.sizes = np.array([len(text) for text in texts], np.int64)
         self.longest = int(self.sizes.max(initial=0))
-        self.length, self.start, self.corpus_start = np.zeros((3, len(texts)), np.int64)
         self.owner = np.repeat(np.arange(len(texts)), self.sizes + 1)
         self.begins = np.cumsum(self.sizes + 1) - (self.sizes + 1)
+        self.length, self.corpus_start = np.zeros((2, len(texts)), np.int64)
+        self.start = self.begins.copy()
         characters = np.full(len(self.owner), UNKNOWN, np.int64)  # UNKNOWN separates the texts
         for begin, text in zip(self.begins, texts, strict=True):
             characters[begin : begin + len(text)] = text
@@ -101,7 +96,7 @@ class _Search:
         while len(window) < self.longest.bit_length() and (window[-1] != UNKNOWN).any():
             k = len(window) - 1
             if k == len(self.tables):
-                self.tables.append(np.unique(np.append(_pairs(self.names[k], 1 << k)[1], _LAST)))
+                self.tables.append(np.unique(_pairs(self.names[k], 1 << k)[1]))
                 self.names.append(_doubled(self.names[k], 1 << k, self.tables[k]))
             window.append(_doubled(window[k], 1 << k, self.tables[k]))
         return window
@@ -109,38 +104,36 @@ class _Search:
     def _look_for(self, size: int, asked: NDArray[np.bool_], window: list[Integers], begin: int) -> None:
         """Record a run of ``size`` characters for each of the asked texts that shares one with the window."""
         k = size.bit_length() - 1
-        names = np.where(asked[self.owner], self.names[k], UNKNOWN)
-        positions, places = _shared(names, window[k], size - (1 << k))
-        texts, first = np.unique(self.owner[positions], return_index=True)
+        positions, pairs = _pairs(np.where(asked[self.owner], self.names[k], UNKNOWN), size - (1 << k))
+        window_positions, window_pairs = _pairs(window[k], size - (1 << k))
+        table, first = np.unique(window_pairs, return_index=True)
+        places = _places(table, pairs)
+        shared = places != UNKNOWN
+        starts, corpus_starts = positions[shared], window_positions[first[places[shared]]] + begin
+        order = np.lexsort((starts, corpus_starts))
+        texts, first = np.unique(self.owner[starts[order]], return_index=True)
         self.length[texts] = size
-        self.start[texts] = positions[first] - self.begins[texts]
-        self.corpus_start[texts] = places[first] + begin
+        self.start[texts] = starts[order[first]]
+        self.corpus_start[texts] = corpus_starts[order[first]]
 
 
 def _pairs(names: Integers, distance: int) -> tuple[Integers, Integers]:
-    """The positions of two names at this distance, and both names as one number."""
+    """The positions of two known names at this distance, and both names as one number."""
     right = names[distance:]
     left = names[: len(right)]
     positions = np.flatnonzero((left != UNKNOWN) & (right != UNKNOWN))
     return positions, left[positions] << 32 | right[positions]
 
 
-def _doubled(names: Integers, distance: int, table: Integers) -> Integers:
-    """The names of the runs twice as long: their pairs' places in the table, UNKNOWN where it lacks them."""
-    positions, pairs = _pairs(names, distance)
+def _places(table: Integers, pairs: Integers) -> Integers:
+    """The place of each pair in a sorted table, UNKNOWN where the table lacks it."""
     places = np.searchsorted(table, pairs)
+    return np.where(np.append(table, UNKNOWN)[places] == pairs, places, UNKNOWN)
+
+
+def _doubled(names: Integers, distance: int, table: Integers) -> Integers:
+    """The names of the runs twice as long: the places of their pairs in the table."""
+    positions, pairs = _pairs(names, distance)
     doubled = np.full_like(names, UNKNOWN)
-    doubled[positions] = np.where(table[places] == pairs, places, UNKNOWN)
+    doubled[positions] = _places(table, pairs)
     return doubled
-
-
-def _shared(texts: Integers, window: Integers, distance: int) -> tuple[Integers, Integers]:
-    """(positions in the texts, first places in the window) of the pairs in both, sorted by the places."""
-    window_positions, window_pairs = _pairs(window, distance)
-    table, first = np.unique(window_pairs, return_index=True)
-    positions, pairs = _pairs(texts, distance)
-    index = np.searchsorted(table, pairs)
-    hits = np.flatnonzero(np.append(table, _LAST)[index] == pairs)
-    places = window_positions[first[index[hits]]]
-    order = np.argsort(places, kind="stable")
-    return positions[hits[order]], places[order]
