@@ -92,7 +92,7 @@ def sha256(data: bytes) -> str:
 
 def refusal(entry: Entry, folder: Path) -> str:
     with pytest.raises(DownloadError) as caught:
-        catalog.fetch(entry, folder)
+        catalog.download(entry, folder)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert "shakespeare" in message
@@ -105,24 +105,24 @@ def inside(folder: Path) -> list[str]:
 
 def test_a_text_is_downloaded_byte_for_byte_and_then_found(server: Server, folder: Path) -> None:
     entry = server.entry(reply(TEXT), sha256=sha256(TEXT))
-    assert catalog.local(entry, folder) is None
-    path = catalog.fetch(entry, folder)
+    assert catalog.local_sources(entry, folder) is None
+    path = catalog.download(entry, folder)
     assert path == folder / "shakespeare.txt"
     assert path.read_bytes() == TEXT
     assert inside(folder) == ["shakespeare.txt"]
-    (source,) = catalog.local(entry, folder) or []
+    (source,) = catalog.local_sources(entry, folder) or []
     assert b"".join(source.blocks()) == TEXT
 
 
 def test_the_first_file_of_a_zip_is_the_text(server: Server, folder: Path) -> None:
     entry = server.entry(reply(packed(TEXT)), "/text.zip", sha256(TEXT))
-    assert catalog.fetch(entry, folder).read_bytes() == TEXT
+    assert catalog.download(entry, folder).read_bytes() == TEXT
     assert inside(folder) == ["shakespeare.txt"]
 
 
 def test_progress_is_told_every_byte_of_the_download_and_their_number(server: Server, folder: Path) -> None:
     told: list[tuple[int, int | None]] = []
-    catalog.fetch(server.entry(reply(TEXT)), folder, lambda *progress: told.append(progress))
+    catalog.download(server.entry(reply(TEXT)), folder, lambda *progress: told.append(progress))
     assert sum(further for further, _ in told) == len(TEXT)
     assert {total for _, total in told} == {len(TEXT)}
 
@@ -182,16 +182,16 @@ def test_a_hash_not_known_is_pinned_at_the_first_download_and_then_enforced(
     server: Server, folder: Path
 ) -> None:
     entry = server.entry(reply(TEXT))
-    catalog.fetch(entry, folder)
+    catalog.download(entry, folder)
     pin = folder / "shakespeare.sha256"
     assert pin.read_text() == f"{sha256(TEXT)}  shakespeare.txt\n"  # as sha256sum -c reads it
-    catalog.fetch(entry, folder)  # the same text again
+    catalog.download(entry, folder)  # the same text again
 
     server.replies["/text"] = reply(b"another text")
     assert f"expected {sha256(TEXT)}" in refusal(entry, folder)
     assert (folder / "shakespeare.txt").read_bytes() == TEXT
     pin.unlink()  # the user accepts the new version
-    catalog.fetch(entry, folder)
+    catalog.download(entry, folder)
     assert pin.read_text().startswith(sha256(b"another text"))
 
 
@@ -203,7 +203,7 @@ def test_a_failed_first_download_pins_nothing(server: Server, folder: Path) -> N
 def test_the_catalogues_hash_goes_before_a_pin(server: Server, folder: Path) -> None:
     folder.mkdir()
     (folder / "shakespeare.sha256").write_text("0" * 64)
-    assert catalog.fetch(server.entry(reply(TEXT), sha256=sha256(TEXT)), folder).read_bytes() == TEXT
+    assert catalog.download(server.entry(reply(TEXT), sha256=sha256(TEXT)), folder).read_bytes() == TEXT
 
 
 def test_nobody_listening_is_one_download_error(server: Server, folder: Path) -> None:
@@ -247,8 +247,8 @@ def test_a_corpus_of_this_machine_is_here_without_a_download_and_can_be_built(
         path.write_text(f"# {path.name}\n")
     monkeypatch.setattr(catalog, "standard_library", lambda: [file_source(path) for path in files])
     entry = catalog.entry("python-stdlib")
-    assert [source.name for source in catalog.local(entry, folder) or []] == list(map(str, files))
-    assert catalog.fetch(entry, folder).read_bytes() == b"# a.py\n# b.py\n"
+    assert [source.name for source in catalog.local_sources(entry, folder) or []] == list(map(str, files))
+    assert catalog.download(entry, folder).read_bytes() == b"# a.py\n# b.py\n"
     assert inside(folder) == ["python-stdlib.txt"]
 
 
@@ -311,10 +311,15 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
         catalog.entry("hamlet")
 
 
+def test_a_misspelt_name_is_an_error_with_the_similar_one() -> None:
+    with pytest.raises(CorpusError, match=r"^no corpus is called moby-dik; did you mean moby-dick\?$"):
+        catalog.entry("moby-dik")
+
+
 def test_a_fetched_text_opens_as_a_corpus(server: Server, folder: Path) -> None:
     entry = server.entry(reply(TEXT))
-    catalog.fetch(entry, folder)
-    corpus = open_corpus(catalog.local(entry, folder) or [], entry.name)
+    catalog.download(entry, folder)
+    corpus = open_corpus(catalog.local_sources(entry, folder) or [], entry.name)
     assert corpus.vocabulary.decode(corpus.ids).encode() == TEXT.replace(b"\r\n", b"\n")
 
 
@@ -324,7 +329,7 @@ def test_an_error_of_the_server_is_a_download_error_and_the_connection_is_closed
 ) -> None:
     """An HTTPError is an open reply: left alone, it becomes a ResourceWarning when the collector comes by."""
     with pytest.raises(DownloadError, match=status[4:]) as caught:
-        catalog.fetch(server.entry(reply(b"nothing here", status=status)), folder)
+        catalog.download(server.entry(reply(b"nothing here", status=status)), folder)
     error = caught.value.__cause__
     assert isinstance(error, urllib.error.HTTPError)
     closed = error.closed
@@ -337,7 +342,7 @@ def test_an_error_of_the_server_is_a_download_error_and_the_connection_is_closed
 def test_an_empty_pin_counts_as_none_and_is_replaced(server: Server, folder: Path, pin: str) -> None:
     folder.mkdir()
     (folder / "shakespeare.sha256").write_text(pin)
-    catalog.fetch(server.entry(reply(TEXT)), folder)
+    catalog.download(server.entry(reply(TEXT)), folder)
     assert (folder / "shakespeare.sha256").read_text().split() == [sha256(TEXT), "shakespeare.txt"]
 
 

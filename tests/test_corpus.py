@@ -219,7 +219,7 @@ def test_files_keep_the_order_they_are_given_in_and_need_not_match(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("nowhere", "no file or folder .*nowhere"), (".", r"no file that matches \*\.x")]
+    ("path", "message"), [("nowhere", "no file or folder .*nowhere"), (".", r"no file that matches --glob \*\.x")]
 )
 def test_a_path_without_a_file_is_a_corpus_error(path: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):

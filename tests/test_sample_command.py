@@ -564,7 +564,8 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
         (["--beam", "4", "--diverse", "3"], "--diverse 3"),
         (["--beam", "4", "--diverse", "2", "--stochastic"], "--stochastic and --diverse"),
         (["--beam", "4", "--temperature", "0"], "--temperature 0"),
-        (["--novel", "missing"], "missing"),
+        (["--novel", "missing"], "no file or folder missing"),
+        (["--novel", "tinyshakspeare"], "no file or folder tinyshakspeare; did you mean tinyshakespeare?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -118,17 +118,17 @@ def sample(
         from charrnn.inference.pattern import Pattern
 
         pattern = Pattern(match, vocabulary, allowed, min_length, length)
-    stops = [*(stop or ()), *(["\n"] if stop_at_newline else ())]
+    stops = (stop or []) + (["\n"] if stop_at_newline else [])
     constraints = Constraints(
         len(vocabulary),
         length,
         min_length,
         allowed,
-        tuple(_stop_ids(vocabulary, string) for string in stops),
-        keep_stop,
-        no_repeat,
-        repeat_window if repeat_penalty != 1 else 0,
-        pattern,
+        stops=tuple(_stop_ids(vocabulary, string) for string in stops),
+        keep_stop=keep_stop,
+        no_repeat=no_repeat,
+        window=repeat_window if repeat_penalty != 1 else 0,
+        pattern=pattern,
     )
     predictor = _predictor(loaded, weights)
     identity = _identity(loaded) if save_state or load_state else {}
@@ -137,12 +137,14 @@ def sample(
         states.may_save(save_state)
         out.outlives_reader = True  # the state is that of the whole sample, however much of it is read
 
+    reader = PromptReader(out, vocabulary, unknown, predictor, saved)
+    repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
+    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora_folder(corpora))
     seed = sampling.choose_seed(seed)
     random = stochastic if search else ramp != (0, None)
     if random:
         out.note(f"seed {seed}")
     shown_seed = None if search and not stochastic else seed
-    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora_folder(corpora))
     as_json = as_json or scores
     shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
     after = (b"\n" if delimiter is None else delimiter) if several else None
@@ -152,8 +154,6 @@ def sample(
         else TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
     )
 
-    reader = PromptReader(out, vocabulary, unknown, predictor, saved)
-    repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
     while rows := list(islice(samples, count if search else batch)):
         cursors = [row.prompt.cursor for row in rows]

@@ -112,8 +112,10 @@ def _open(out: Terminal, text: str, glob: str, folder: Path, stack: ExitStack) -
             return [stack.enter_context(spooled(pipe, text))]
     if not Path(text).exists() and text in catalog.entries():
         entry = catalog.entry(text)
-        present = catalog.local(entry, folder)
+        present = catalog.local_sources(entry, folder)
         return sources([fetch_corpus(out, entry, folder)]) if present is None else present
+    if not Path(text).exists():
+        raise CorpusError(f"no file or folder {text}{catalog.did_you_mean(text)}")
     return sources([text], glob)
 
 
@@ -133,7 +135,7 @@ def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
                 bar.total = total
             bar.update(size)
 
-        path = catalog.fetch(entry, folder, progress)
+        path = catalog.download(entry, folder, progress)
     if entry.url and entry.sha256 is None:
         out.note(
             f"{entry.name}: the catalogue has no SHA-256 for it;"

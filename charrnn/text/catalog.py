@@ -7,6 +7,7 @@ trusted: it is kept beside the text in ``NAME.sha256``, and later downloads must
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import http.client
 import os
@@ -30,8 +31,8 @@ TIMEOUT = 30.0
 """Seconds without any data before a download fails."""
 
 _FAILURES = (
-    OSError,  # the network's errors are of this type
-    ValueError,  # no address, or no length
+    OSError,  # of the network
+    ValueError,  # not an address, or not a length
     EOFError,
     http.client.HTTPException,
     zipfile.BadZipFile,
@@ -69,11 +70,18 @@ def entries() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """The entry with this name. Raises CorpusError listing the names in the catalogue."""
+    """The entry with this name. Raises CorpusError with a similar name or all names."""
     known = entries()
     if name not in known:
-        raise CorpusError(f"no corpus is called {name}; the catalogue has: {', '.join(known)}")
+        advice = did_you_mean(name) or f"; the catalogue has: {', '.join(known)}"
+        raise CorpusError(f"no corpus is called {name}{advice}")
     return known[name]
+
+
+def did_you_mean(name: str) -> str:
+    """The end of an error message: the catalogue's most similar name, "" where none is similar."""
+    similar = difflib.get_close_matches(name, entries(), 1)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def standard_library() -> list[Source]:
@@ -94,16 +102,16 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def local(entry: Entry, folder: Path) -> list[Source] | None:
-    """The corpus's files on this machine, None where it is not downloaded yet."""
+def local_sources(entry: Entry, folder: Path) -> list[Source] | None:
+    """The files of a corpus on this machine, None where it is not downloaded yet."""
     if entry.builtin:
         return standard_library()
     path = folder / f"{entry.name}.txt"
     return [file_source(path)] if path.is_file() else None
 
 
-def fetch(entry: Entry, folder: Path, progress: Progress = lambda new, total: None) -> Path:
-    """Download a corpus, or copy it from this machine, to ``folder/NAME.txt``; the path of that file.
+def download(entry: Entry, folder: Path, progress: Progress = lambda new, total: None) -> Path:
+    """Download a corpus, or copy it from this machine, to ``folder/NAME.txt``. Returns the path of that file.
 
     Raises DownloadError; then the folder is as it was before.
     """
@@ -150,8 +158,8 @@ def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
                 yield block
         return
     try:
-        download = _download(entry.url, progress)
-        yield from _unzipped(download) if entry.url.endswith(".zip") else download
+        blocks = _received(entry.url, progress)
+        yield from _unzipped(blocks) if entry.url.endswith(".zip") else blocks
     except urllib.error.HTTPError as error:
         error.close()  # the error is the open connection
         raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {error.code} {error.reason}") from error
@@ -172,7 +180,8 @@ def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
                     yield block
 
 
-def _download(url: str, progress: Progress) -> Iterator[bytes]:
+def _received(url: str, progress: Progress) -> Iterator[bytes]:
+    """The bytes at an address. Raises one of _FAILURES."""
     with urllib.request.urlopen(url, timeout=TIMEOUT) as reply:
         length = reply.headers.get("Content-Length")
         total = int(length) if length else None

@@ -45,7 +45,7 @@ class Reading:
     def __post_init__(self) -> None:
         try:
             with contextlib.suppress(UnicodeError):
-                b"a".decode(self.encoding)  # fails for codecs that give no text, as hex
+                b"a".decode(self.encoding)  # fails for codecs such as hex, which give no text
             codecs.getincrementaldecoder(self.encoding)
         except (LookupError, ValueError) as error:
             raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
@@ -93,7 +93,7 @@ def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
         if path.is_dir():
             files = sorted(_files_inside(path, glob))
             if not files:
-                raise CorpusError(f"folder {path} holds no file that matches {glob} (--glob)")
+                raise CorpusError(f"folder {path} holds no file that matches --glob {glob}")
             result += map(file_source, files)
         elif path.exists():
             result.append(file_source(path))
@@ -108,18 +108,17 @@ def _files_inside(folder: Path, glob: str) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
 
-    for root, _, names in os.walk(folder, onerror=refuse):
-        for path in (Path(root) / name for name in names):
-            try:
-                if path.match(glob) and path.is_file():
-                    yield path
-            except ValueError as error:
-                raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
+    try:
+        for root, _, names in os.walk(folder, onerror=refuse):
+            paths = [Path(root) / name for name in names]
+            yield from (path for path in paths if path.match(glob) and path.is_file())
+    except ValueError as error:
+        raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
 
 
 @contextlib.contextmanager
 def spooled(stream: IO[bytes], name: str = "standard input") -> Iterator[Source]:
-    """A pipe as a source that can be read more than once: copied to a temporary file for the block's time."""
+    """A pipe as a source that can be read more than once: a temporary copy, deleted after the block."""
     with tempfile.TemporaryFile() as file:
         shutil.copyfileobj(stream, file, CHUNK)
         file.flush()

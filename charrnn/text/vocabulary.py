@@ -29,7 +29,7 @@ def describe(character: str) -> str:
 class Vocabulary:
     """The V symbols that a model knows, sorted by code point without repeats; an id is a position among them.
 
-    With ``byte_level`` a symbol stands for a byte: code points 0-255, and text is UTF-8.
+    With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8.
     """
 
     symbols: str
@@ -46,7 +46,7 @@ class Vocabulary:
 
     @cached_property
     def _ids(self) -> NDArray[np.int64]:
-        """(highest code point + 2,): the id of each code point; the last entry is for all higher ones."""
+        """(highest code point + 2,): the id of each code point; the last is UNKNOWN, for all higher ones."""
         codes = code_points(self.symbols)
         table = np.full(int(codes.max(initial=0)) + 2, UNKNOWN, np.int64)
         table[codes] = np.arange(len(self))
@@ -62,7 +62,7 @@ class Vocabulary:
         return self._ids[np.minimum(codes, len(self._ids) - 1)]
 
     def units(self, text: str) -> str:
-        """Text as the symbols it consists of: characters, or at byte level its UTF-8 bytes as code points.
+        """Text as symbols: its characters, or at byte level its UTF-8 bytes as code points.
 
         Raises UnknownCharacterError for a surrogate, which has no bytes.
         """
@@ -98,17 +98,12 @@ class Vocabulary:
 
     def decode(self, ids: NDArray[np.integer] | list[int]) -> str:
         """(N,) ids -> text; at byte level U+FFFD stands where the bytes are not UTF-8."""
-        if self.byte_level:
-            return self.decode_bytes(ids).decode("utf-8", "replace")
-        return self._joined(ids)
+        return self.decode_bytes(ids).decode("utf-8", "replace" if self.byte_level else "surrogatepass")
 
     def decode_bytes(self, ids: NDArray[np.integer] | list[int]) -> bytes:
         """(N,) ids -> the bytes of a file: UTF-8, or at byte level the bytes themselves."""
-        text = self._joined(ids)
-        return text.encode("latin-1") if self.byte_level else text.encode("utf-8", "surrogatepass")
-
-    def _joined(self, ids: NDArray[np.integer] | list[int]) -> str:
-        return "".join([self.symbols[i] for i in ids])
+        text = "".join([self.symbols[i] for i in ids])
+        return text.encode("latin-1" if self.byte_level else "utf-8", "surrogatepass")
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
