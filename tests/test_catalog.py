@@ -1,4 +1,4 @@
-"""Corpora by name, against a server on this machine: fetched whole and checked, or not at all."""
+"""Corpora by name, against a server on this machine: downloaded whole and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
-    found = Server()
-    thread = threading.Thread(target=found.http.serve_forever, kwargs={"poll_interval": 0.01})
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield found
-    found.http.shutdown()
+    yield server
+    server.http.shutdown()
     thread.join()
-    found.http.server_close()
+    server.http.server_close()
 
 
 @pytest.fixture
@@ -120,11 +120,13 @@ def test_the_first_file_of_a_zip_is_the_text(server: Server, folder: Path) -> No
     assert inside(folder) == ["shakespeare.txt"]
 
 
-def test_progress_is_told_every_byte_of_the_download_and_their_number(server: Server, folder: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    catalog.download(server.entry(reply(TEXT)), folder, lambda *progress: told.append(progress))
-    assert sum(further for further, _ in told) == len(TEXT)
-    assert {total for _, total in told} == {len(TEXT)}
+def test_progress_counts_every_byte_of_the_download_and_knows_their_number(
+    server: Server, folder: Path
+) -> None:
+    steps: list[tuple[int, int | None]] = []
+    catalog.download(server.entry(reply(TEXT)), folder, lambda *progress: steps.append(progress))
+    assert sum(size for size, _ in steps) == len(TEXT)
+    assert {total for _, total in steps} == {len(TEXT)}
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -166,15 +168,15 @@ FAILURES = {
 
 @pytest.mark.parametrize("old", [None, b"the text of yesterday"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failed_download_leaves_nothing_of_itself_and_all_that_was_there(
+def test_a_failed_download_leaves_the_folder_as_it_was(
     server: Server, folder: Path, failure: str, old: bytes | None
 ) -> None:
     folder.mkdir()
     if old is not None:
         (folder / "shakespeare.txt").write_bytes(old)
     answer, path, message = FAILURES[failure]
-    found = refusal(server.entry(answer, path, "0" * 64), folder)
-    assert any(part in found for part in message.split("|"))
+    line = refusal(server.entry(answer, path, "0" * 64), folder)
+    assert any(part in line for part in message.split("|"))
     assert [path.read_bytes() for path in folder.iterdir()] == [old] * (old is not None)
 
 
@@ -200,13 +202,13 @@ def test_a_failed_first_download_pins_nothing(server: Server, folder: Path) -> N
     assert inside(folder) == []
 
 
-def test_the_catalogues_hash_goes_before_a_pin(server: Server, folder: Path) -> None:
+def test_the_catalogues_hash_overrides_a_pin(server: Server, folder: Path) -> None:
     folder.mkdir()
     (folder / "shakespeare.sha256").write_text("0" * 64)
     assert catalog.download(server.entry(reply(TEXT), sha256=sha256(TEXT)), folder).read_bytes() == TEXT
 
 
-def test_nobody_listening_is_one_download_error(server: Server, folder: Path) -> None:
+def test_a_server_that_does_not_listen_is_one_download_error(server: Server, folder: Path) -> None:
     entry = server.entry(reply(TEXT))
     server.http.socket.close()
     assert f"cannot fetch {entry.url}: " in refusal(entry, folder)
@@ -239,7 +241,7 @@ def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path: Path, server
     assert message == f"cannot write {tmp_path}/file/corpora/shakespeare.txt: Not a directory"
 
 
-def test_a_corpus_of_this_machine_is_here_without_a_download_and_can_be_built(
+def test_a_builtin_corpus_needs_no_download_and_can_be_copied(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [tmp_path / "a.py", tmp_path / "b.py"]
@@ -316,7 +318,7 @@ def test_a_misspelt_name_is_an_error_with_the_similar_one() -> None:
         catalog.entry("moby-dik")
 
 
-def test_a_fetched_text_opens_as_a_corpus(server: Server, folder: Path) -> None:
+def test_a_downloaded_text_opens_as_a_corpus(server: Server, folder: Path) -> None:
     entry = server.entry(reply(TEXT))
     catalog.download(entry, folder)
     corpus = open_corpus(catalog.local_sources(entry, folder) or [], entry.name)
@@ -346,7 +348,7 @@ def test_an_empty_pin_counts_as_none_and_is_replaced(server: Server, folder: Pat
     assert (folder / "shakespeare.sha256").read_text().split() == [sha256(TEXT), "shakespeare.txt"]
 
 
-def test_an_address_that_is_none_is_a_download_error(folder: Path) -> None:
+def test_an_invalid_address_is_a_download_error(folder: Path) -> None:
     assert "cannot fetch nonsense: " in refusal(Entry("shakespeare", "a test", url="nonsense"), folder)
     assert inside(folder) == []
 

@@ -71,11 +71,11 @@ def test_with_batch_1_every_sample_is_exactly_the_one_that_its_index_generates_a
 @pytest.mark.parametrize("batch", ["2", "7", "64"])
 def test_the_batch_size_changes_samples_by_rounding_only(run: Path, batch: str) -> None:
     arguments = ("--count", "7", "--length", "20", "--stop", "a", "--temperature", "0.5:2")
-    for one, other in zip(
+    for line, exact in zip(
         lines(*arguments, "--batch", batch), lines(*arguments, "--batch", "1"), strict=True
     ):
-        assert one | {"log_probability": 0} == other | {"log_probability": 0}
-        assert one["log_probability"] == pytest.approx(other["log_probability"], abs=1e-3)
+        assert line | {"log_probability": 0} == exact | {"log_probability": 0}
+        assert line["log_probability"] == pytest.approx(exact["log_probability"], abs=1e-3)
 
 
 def test_one_sample_at_a_time_uses_one_thread(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ def test_a_long_prompt_is_reported_and_changes_no_sample(run: Path, monkeypatch:
     note = "reading a prompt of 1,920 characters; --save-state and --load-state avoid reading it again\n"
     assert long.err == note
     several = sample(*arguments, "--count", "3", "--batch", "1", "--no-echo")
-    assert several.err == note, "it is read once for all batches"
+    assert several.err == note, "the prompt is read once for all batches"
     assert several.out == 3 * (short.out.removeprefix(TEXT.encode()) + b"\n")
 
 
@@ -366,7 +366,7 @@ def test_models_are_mixed_where_their_vocabularies_are_equal(run: Path) -> None:
     )
 
 
-# --- what a reader sees ---
+# --- scores, colours and copies ---
 
 
 def test_scores_are_of_the_unmodified_model_and_add_up(run: Path) -> None:
@@ -400,7 +400,7 @@ def test_novel_reports_the_longest_copied_run(run: Path) -> None:
     assert copied["text"] == drawn[copied["start"] :][: copied["length"]]
     assert corpus.index(copied["text"]) == copied["found"]
     longer = copied["length"] + 1
-    assert not any(drawn[at : at + longer] in corpus for at in range(60 - longer + 1))
+    assert not any(drawn[start : start + longer] in corpus for start in range(60 - longer + 1))
     done = sample("--length", "60", "--count", "2", "--novel", "corpus.txt")
     assert done.err.count("longest copied run: ") == 2
     assert done.out == sample("--length", "60", "--count", "2").out
@@ -511,7 +511,8 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
     ticks = itertools.count()
     terminal = Terminal(io.BytesIO(), Pipe(), io.StringIO(), clock=lambda: next(ticks) * 0.01)
     endings = [len(line["text"]) for line in lines("--count", "40", "--length", "400", "--stop", "c")]
-    index = next(at for at, (one, other) in enumerate(itertools.pairwise(endings)) if one + 50 < other)
+    pairs = itertools.pairwise(endings)
+    index = next(number for number, (size, next_size) in enumerate(pairs) if size + 50 < next_size)
     arguments = ["--seed", "1", "--index", str(index), "--count", "2", "--length", "400", "--stop", "c"]
     assert main(["sample", "--json", *arguments], terminal) == 0
     assert any(0 < size < flushed[-1] for size in flushed)
@@ -619,7 +620,7 @@ def test_a_vocabulary_without_a_newline_can_be_sampled(run: Path) -> None:
 def test_a_beam_wider_than_the_vocabulary_finds_all_texts(run: Path) -> None:
     model("letters", "abc")
     texts = [line["text"] for line in lines("letters", "--beam", "100", "--count", "27", "--length", "3")]
-    assert sorted(texts) == ["".join(each) for each in itertools.product("abc", repeat=3)]
+    assert sorted(texts) == ["".join(letters) for letters in itertools.product("abc", repeat=3)]
 
 
 def test_the_locale_changes_nothing(run: Path) -> None:

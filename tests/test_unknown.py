@@ -52,13 +52,13 @@ def test_a_model_of_capitals_reads_capitals() -> None:
 
 
 @pytest.mark.parametrize("character", ["😀", "☃", "\u200b", "\ud800", "\x01"])
-def test_a_character_that_resembles_nothing_is_named_with_the_way_out(character: str) -> None:
+def test_a_character_that_resembles_no_symbol_is_named_with_the_option_that_skips_it(character: str) -> None:
     with pytest.raises(UnknownCharacterError, match=rf"U\+{ord(character):04X}.*--unknown skip") as caught:
         nearest(string.printable.replace("\x01", ""))(character)
     assert "\n" not in str(caught.value)
 
 
-def test_a_surrogate_has_no_bytes_and_is_left_out_or_named() -> None:
+def test_a_surrogate_has_no_bytes_and_is_skipped_or_named() -> None:
     every_byte = Vocabulary("".join(map(chr, range(256))), byte_level=True)
     assert Replacement(every_byte, skip=True)("a\ud800b") == "ab"
     with pytest.raises(UnknownCharacterError, match=r"U\+D800"):
@@ -82,7 +82,7 @@ def test_every_replacement_is_known_and_recorded(text: str) -> None:
         assert instead in result
 
 
-def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case_then_bare_of_accents() -> (
+def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case_then_without_accents() -> (
     None
 ):
     near = Replacement(Vocabulary("".join(sorted("abceéfinoxACE'\"-. 1"))))
@@ -101,7 +101,7 @@ def test_the_nearest_is_composed_then_compatible_then_alike_then_of_another_case
 
 
 @given(st.text("abc é\u0301\nx☃", max_size=20))
-def test_what_is_left_after_skipping_is_known_and_in_order(text: str) -> None:
+def test_skipping_keeps_the_known_characters_in_order(text: str) -> None:
     known = Replacement(Vocabulary("".join(sorted("abc é"))), skip=True)
     assert known(text) == "".join(c for c in text if c in "abc é")
 
@@ -111,7 +111,7 @@ def test_known_text_stays_as_it_is(text: str) -> None:
     assert Replacement(Vocabulary("".join(sorted(set(text)))))(text) == text
 
 
-def test_bytes_are_known_by_the_characters_they_make_up() -> None:
+def test_at_byte_level_a_character_is_known_if_all_its_bytes_are() -> None:
     near = Replacement(Vocabulary("".join(sorted("ae" + "é".encode().decode("latin-1"))), byte_level=True))
     assert near("éà") == "éa"
     assert near.knows("é")
