@@ -19,9 +19,6 @@ from charrnn.files import atomic_write, write_errors
 CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
 
-STALE_SECONDS = 24 * 3600.0
-"""Age at which a temporary file counts as left behind by a killed process."""
-
 
 def cache_folder() -> Path:
     """The folder of encoded texts: $CHARRNN_CACHE, or the user's cache folder."""
@@ -58,13 +55,12 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
 
 
 def _delete_old(newest: Path) -> None:
-    """Delete the least recently used ids above CACHE_LIMIT, except ``newest``, and stale temporary files."""
-    times = {path: path.stat().st_mtime for path in newest.parent.iterdir()}
+    """Delete the least recently used files above CACHE_LIMIT, except ``newest``.
+
+    Some are temporary files that a killed process left.
+    """
     total = 0
-    for path in sorted(newest.parent.glob("*.npy"), key=lambda path: -times[path]):
+    for path in sorted(newest.parent.glob("*.npy*"), key=lambda path: -path.stat().st_mtime):
         total += path.stat().st_size
         if total > CACHE_LIMIT and path != newest:
-            path.unlink(missing_ok=True)
-    for path in newest.parent.glob(".*.npy.*"):
-        if times[path] < times[newest] - STALE_SECONDS:
             path.unlink(missing_ok=True)
