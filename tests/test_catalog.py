@@ -190,7 +190,9 @@ def test_a_hash_not_known_is_pinned_at_the_first_download_and_then_enforced(
     catalog.download(entry, folder)  # the same text again
 
     server.replies["/text"] = reply(b"another text")
-    assert f"expected {sha256(TEXT)}" in refusal(entry, folder)
+    line = refusal(entry, folder)
+    assert f"expected {sha256(TEXT)} as at the first download" in line
+    assert "delete shakespeare.sha256" in line
     assert (folder / "shakespeare.txt").read_bytes() == TEXT
     pin.unlink()  # the user accepts the new version
     catalog.download(entry, folder)

@@ -41,7 +41,7 @@ _FAILURES = (
 )
 
 Progress = Callable[[int, int | None], None]
-"""Called with the number of new bytes, and the number in all or None where the server does not send it."""
+"""Called with the number of new bytes, and the size of the download or None where it is not sent."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ def _check(entry: Entry, sha256: str, expected: str | None, size: int) -> None:
     """Compare a download with the hash or, within 10 percent, with the size. Raises DownloadError."""
     if expected and sha256 != expected:
         problem = f"the download's SHA-256 is {sha256}, expected {expected}"
+        if not entry.sha256:
+            problem += f" as at the first download (delete {entry.name}.sha256 to accept a new text)"
     elif not entry.sha256 and entry.size and abs(size - entry.size) > entry.size / 10:
         problem = f"the download has {size:,} bytes, expected about {entry.size:,}"
     else:

@@ -21,7 +21,7 @@ from charrnn.text.sources import Reading, Source, characters
 from charrnn.text.vocabulary import CODE_POINTS, UNKNOWN, Vocabulary, code_points
 
 Progress = Callable[[str, int], None]
-"""Called with what is being done ("reading" or "encoding") and how many more characters are done."""
+"""Called with the activity ("reading" or "encoding") and the number of characters since the last call."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Corpus:
     def splits(self, shares: tuple[float, float, float]) -> tuple[range, range, range]:
         """The positions of the training, validation and test parts, which follow each other.
 
-        Of a text with a training part below 2 characters, all is training. Raises CorpusError when
-        the whole text is that short.
+        If the training part has fewer than 2 characters, it becomes the whole text. Raises CorpusError
+        when the whole text is that short.
         """
         count, total = len(self.ids), sum(shares)
         if count < 2:

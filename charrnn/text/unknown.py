@@ -11,19 +11,18 @@ from charrnn.text.vocabulary import Vocabulary, describe
 LOOK_ALIKE = str.maketrans(
     {**dict.fromkeys("«»″", '"'), **dict.fromkeys("‹›´", "'"), "×": "x", "ı": "i", "\t": " ", "\r": "\n"}
 )
-"""Characters whose look or use in a text is nearer than their transliteration (anyascii: « is <<)."""
+"""Replacements that resemble a character more than its transliteration does (anyascii writes « as <<)."""
 
 
 class Replacement:
     """Replaces unknown characters in texts for one vocabulary.
 
-    replaced  every unknown character met so far, and its replacement ("" where it was left out)
+    replaced  the unknown characters of the texts so far, each with its replacement ("" where it was left out)
     """
 
     def __init__(self, vocabulary: Vocabulary, skip: bool = False) -> None:
-        """With ``skip`` unknown characters are left out; without, the nearest known ones replace them."""
-        self._vocabulary, self._known = vocabulary, set(vocabulary.symbols)
-        self._skip = skip
+        """``skip``: leave unknown characters out, instead of replacing them by the nearest known ones."""
+        self._vocabulary, self._known, self._skip = vocabulary, set(vocabulary.symbols), skip
         self.replaced: dict[str, str] = {}
 
     def knows(self, text: str) -> bool:
@@ -56,7 +55,7 @@ class Replacement:
             if candidate and self.knows(candidate):
                 return candidate
         raise UnknownCharacterError(
-            f"{describe(character)} resembles none of the model's {len(self._known)} symbols:"
+            f"{describe(character)} resembles none of the model's {len(self._known)} symbols;"
             " --unknown skip leaves it out"
         )
 
