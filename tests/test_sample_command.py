@@ -423,6 +423,13 @@ def test_json_lines_are_valid_for_every_character(run: Path) -> None:
     assert all(len(line["text"]) == 50 for line in results)
 
 
+def test_text_has_every_character_of_the_json_line(run: Path) -> None:
+    model("every", EVERY)
+    (line,) = lines("every", "--length", "50", "--temperature", "3")
+    text = sample("every", "--length", "50", "--temperature", "3").out.decode("utf-8", "surrogatepass")
+    assert text == line["text"]
+
+
 def test_a_byte_model_writes_whole_characters_only(run: Path) -> None:
     class Watched(io.BytesIO):
         def write(self, data: Any, /) -> int:

@@ -107,7 +107,8 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
                 )
             current += 1
     if writer.copy_search is not None:
-        for sample, run in zip(samples, writer.copy_search(samples[:current]), strict=False):
+        ended = samples[:current]
+        for sample, run in zip(ended, writer.copy_search(ended), strict=True):
             text = writer.vocabulary.decode(sample.ids[run.start : run.start + run.length])
             writer.copied(sample, run, text)
     writer.out.flush()
