@@ -14,7 +14,10 @@ from charrnn.errors import CharrnnError, ConfigError
 
 app = typer.Typer(
     name="charrnn",
-    help="Train a model that imitates your text, character by character; sample from it, and look inside it.",
+    help=(
+        "Train a model that imitates your text, character by character; sample from it, and look inside it."
+        "\n\nTo begin: charrnn train notes.txt, then charrnn sample"
+    ),
     epilog=(
         "Exit status: 0 success, 1 a wrong file, value or combination of options, 2 an unknown option or"
         " argument, or a value that cannot be read, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, read_ids, terminal
+from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, option, read_ids
+from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
+from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from charrnn.cli.terminal import Terminal
     from charrnn.training.gradient_flow import Flow
     from charrnn.training.network import CharRNN
 
@@ -37,61 +38,53 @@ def gradient_flow(
         str | None,
         typer.Argument(
             metavar="TEXT|-",
-            help="The text the checkpoint reads: a file, or - for stdin. Default: a fresh sample.",
-            show_default=False,
+            help="Text that the checkpoint reads: a file, or - for stdin. Default: a sample of the model.",
         ),
     ] = None,
     cells: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Compare untrained networks of these cells, not checkpoints."),
+        option("Compare untrained networks of these cells instead of checkpoints.", metavar="A,B,..."),
     ] = None,
     beside: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Compare CHECKPOINT with these checkpoints on the same TEXT."),
+        option("Compare CHECKPOINT with these checkpoints on the same TEXT.", metavar="A,B,..."),
     ] = None,
-    layers: Annotated[int, typer.Option(help="Number of layers, with --cells.")] = ModelConfig.layers,
-    hidden: Annotated[int, typer.Option(help="Hidden units per layer, with --cells.")] = 128,
-    length: Annotated[int, typer.Option(help="Longest distance, in characters.")] = 100,
+    layers: Annotated[int, option("Number of layers, with --cells.")] = ModelConfig.layers,
+    hidden: Annotated[int, option("Units per layer, with --cells.")] = 128,
+    length: Annotated[int, option("Longest distance, in characters.")] = 100,
     clip: Annotated[
-        float,
-        typer.Option(help="Show the norms after clipping the global gradient norm to this value; 0: off."),
+        float, option("Show the norms after clipping the global gradient norm to this value; 0: off.")
     ] = 0.0,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of untrained networks, random texts and fresh samples.")
-    ] = 1,
+    seed: Annotated[int, option("Seed of untrained networks, random texts and samples.", min=0)] = 1,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line per network, layer, state and distance.")
+        bool, option("Print one JSON line per network, layer, state and distance.", "--json")
     ] = False,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the curves as PNG (pip install matplotlib).")
+        Path | None, option("Save the curves as PNG (pip install matplotlib).", metavar="FILE")
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the curves as SVG (pip install matplotlib).")
+        Path | None, option("Save the curves as SVG (pip install matplotlib).", metavar="FILE")
     ] = None,
-    checkpoints: CheckpointsOption = None,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """How far back the learning signal reaches: gradient norms through time.
+    """Show how far back the learning signal reaches: gradient norms through time.
 
-    Shows the mean norm of d loss / d state (hidden state, cell state) at each distance before the
+    Prints the mean norm of d loss / d state (hidden state, cell state) at each distance before the
     predicted character: in a terminal as curves on a logarithmic scale, else as JSON lines.
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
-
       charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
-
       charrnn gradient-flow rnn notes.txt --beside lstm,gru --svg trained.svg
-
       charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
     """
-    from charrnn.errors import ConfigError
     from charrnn.training import gradient_flow as gradients
 
-    out = terminal(context)
+    out: Terminal = context.obj
     if not 1 <= length <= gradients.LONGEST:
-        raise ConfigError(f"--length {length}: it must be from 1 to {gradients.LONGEST}")
+        raise ConfigError(f"--length {length}: must be from 1 to {gradients.LONGEST}")
     if not clip >= 0:
-        raise ConfigError(f"--clip {clip}: it must be 0 (off) or more")
+        raise ConfigError(f"--clip {clip}: must be 0 (off) or more")
     if cells is not None:
         if checkpoint is not None or beside is not None:
             raise ConfigError("checkpoints and --cells: give one of the two")
@@ -99,9 +92,8 @@ def gradient_flow(
     else:
         if beside is not None and text in (None, "-"):
             raise ConfigError("--beside: give CHECKPOINT and TEXT as well, TEXT as a file")
-        folder = checkpoints_folder(checkpoints)
         given = [checkpoint, *_names(beside)]
-        networks = [_trained(out, name, folder, text, length, seed) for name in given]
+        networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
     for path, kind in ((png, "png"), (svg, "svg")):
         if path is not None:
@@ -186,7 +178,6 @@ def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:
 
     Raises ConfigError when matplotlib is not installed.
     """
-    from charrnn.errors import ConfigError
     from charrnn.files import atomic_write
 
     try:

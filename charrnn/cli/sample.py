@@ -10,17 +10,11 @@ import typer
 
 from charrnn.cli import sample_options as option
 from charrnn.cli import sample_plan, shades
-from charrnn.cli.options import (
-    CheckpointsOption,
-    CorporaOption,
-    checkpoints_folder,
-    corpora_folder,
-    one_thread,
-    terminal,
-)
+from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, one_thread
 from charrnn.cli.sample_cursors import Cursors
 from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, write_samples
 from charrnn.cli.sample_prompts import PromptReader
+from charrnn.cli.terminal import Terminal
 
 
 def sample(
@@ -64,8 +58,8 @@ def sample(
     scores: option.Scores = False,
     colour: option.Colour = False,
     novel: option.Novel = None,
-    corpora: CorporaOption = None,
-    checkpoints: CheckpointsOption = None,
+    corpora: CorporaOption = CORPORA,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     r"""Generate text, and write each character as soon as it is generated.
 
@@ -92,7 +86,7 @@ def sample(
     from charrnn.inference.states import may_save
     from charrnn.runs.checkpoint import find, load
 
-    out = terminal(context)
+    out: Terminal = context.obj
     ramp = temperature or option.Ramp(1.0)
     choice = Choice(ramp.start, top_k, top_p, min_p, typical, repeat_penalty, ramp.end)
     search = None
@@ -101,7 +95,7 @@ def sample(
 
         search = Search(beam, diverse, diversity, stochastic, length_penalty)
     names: Sequence[str | None] = checkpoint or [None]
-    loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
+    loaded = [load(find(name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
     allowed = sample_plan.allowed_mask(out, vocabulary, allow, ban)
     constraints = Constraints(
@@ -131,7 +125,7 @@ def sample(
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
     find_copies = None
     if novel is not None:
-        find_copies = sample_plan.copy_finder(out, vocabulary, novel, corpora_folder(corpora))
+        find_copies = sample_plan.copy_finder(out, vocabulary, novel, corpora)
     writer: Writer
     if as_json or scores:
         writer = JsonWriter(out, vocabulary, find_copies, scores)

@@ -6,7 +6,6 @@ V: vocabulary
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,8 +122,7 @@ def copy_finder(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path
     from charrnn.text.vocabulary import code_points
 
     origin = Origin([corpus], byte_level=vocabulary.byte_level)
-    with ExitStack() as stack:
-        source = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
+    source = read_corpus(out, origin, folder, advice="--novel reads UTF-8")
     corpus_ids = source.vocabulary.lookup(code_points(vocabulary.symbols))
 
     def find_copies(samples: Sequence[Sample]) -> list[Run]:

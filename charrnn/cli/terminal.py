@@ -130,9 +130,10 @@ class Terminal:
         """Drop what stdout still buffers."""
         _discard(self.stdout)
 
-    def muted(self) -> Terminal:
+    @classmethod
+    def muted(cls) -> Terminal:
         """A terminal that prints nothing."""
-        return Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
+        return cls(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
         """Print a line to stderr, above any progress bar, with unprintable characters escaped."""
