@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +13,7 @@ from charrnn.cli.options import (
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
+    TextArgument,
     one_thread,
     option,
     read_ids,
@@ -26,24 +26,10 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 
-class Colour(StrEnum):
-    """When to colour the text."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
 def inspect_cell(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="TEXT|-",
-            help="The text: a file, or - for stdin. Default: stdin; in a terminal, a sample of the model.",
-        ),
-    ] = None,
+    text: TextArgument = None,
     layer: Annotated[int, option("The unit's layer; 0 is the lowest.", min=0)] = 0,
     unit: Annotated[int, option("The unit's number in its layer, from 0.", min=0)] = 0,
     of: Annotated[
@@ -54,17 +40,14 @@ def inspect_cell(
             metavar="SIGNAL",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, option('Print one line per character: {"char": ..., "value": ...}.', "--json")
-    ] = False,
+    as_json: Annotated[bool, option('Print JSON lines: {"char": ..., "value": ...}.', "--json")] = False,
     colour: Annotated[
-        Colour, option("auto: colour in a terminal, JSON lines elsewhere; always: colour; never: JSON lines.")
-    ] = Colour.auto,
-    sample: Annotated[
-        int | None, option("Read a sample of the model, of N characters.", min=1, metavar="N")
-    ] = None,
+        Literal["auto", "always", "never"],
+        option("auto: colour in a terminal, JSON lines elsewhere; always: colour; never: JSON lines."),
+    ] = "auto",
+    sample: Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")] = None,
     seed: Annotated[
-        int | None, option("Seed of that sample. Default: random; printed on stderr.", min=0)
+        int | None, option("Seed of the sample. Default: random; printed on stderr.", min=0)
     ] = None,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
@@ -72,6 +55,7 @@ def inspect_cell(
 
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
+    Without TEXT and --sample, the text is stdin or, in a terminal, a sample of 500 characters.
 
     Examples:
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
@@ -103,7 +87,7 @@ def inspect_cell(
     first = next(values, None)  # computed before anything is written, so that an error comes alone
     if first is None:
         raise CorpusError("the text is empty: give another, or --sample 500")
-    if not as_json and (colour is Colour.always or (colour is Colour.auto and shades.wanted(out))):
+    if not as_json and (colour == "always" or (colour == "auto" and shades.wanted(out))):
         title = f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}"
         out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
         for symbol, value in chain([first], values):

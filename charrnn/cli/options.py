@@ -42,6 +42,9 @@ CheckpointArgument = Annotated[
         metavar="CHECKPOINT", help="A checkpoint file, a run's folder or its name. Default: the newest run."
     ),
 ]
+TextArgument = Annotated[
+    str | None, typer.Argument(metavar="TEXT|-", help="The text to read: a file, or - for stdin.")
+]
 CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "CHARRNN_CHECKPOINTS")]
 CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "CHARRNN_CORPORA")]
 RUNS, CORPORA = Path("checkpoints"), Path("corpora")

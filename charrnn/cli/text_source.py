@@ -113,10 +113,8 @@ def _open(out: Terminal, text: str, glob: str, folder: Path, copies: ExitStack) 
     if _is_pipe(text):
         with open(text, "rb") as pipe:
             return [copies.enter_context(spooled(pipe, text))]
-    if not Path(text).exists() and text in catalog.entries():
-        entry = catalog.entry(text)
-        present = catalog.local(entry, folder)
-        return sources([fetch_corpus(out, entry, folder)]) if present is None else present
+    if not Path(text).exists() and (entry := catalog.entries().get(text)):
+        return catalog.local(entry, folder) or sources([fetch_corpus(out, entry, folder)])
     return sources([text], glob)
 
 
@@ -132,8 +130,7 @@ def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
     with out.bar(desc=entry.name, unit="B", unit_scale=True, total=entry.size) as bar:
 
         def progress(size: int, total: int | None) -> None:
-            if total is not None:
-                bar.total = total
+            bar.total = total or bar.total
             bar.update(size)
 
         path = catalog.fetch(entry, folder, progress)

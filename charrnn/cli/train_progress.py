@@ -126,7 +126,6 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
     received: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in signals}
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
@@ -134,8 +133,7 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
         for other in signals:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
-    for number in signals:
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield received
     finally:
