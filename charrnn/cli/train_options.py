@@ -72,7 +72,7 @@ Name = Annotated[
 ]
 Resume = Annotated[str | None, option("Continue a stopped run exactly where it was saved.", metavar="RUN")]
 From = Annotated[
-    str | None, option("Start with the weights of this checkpoint.", "--from", metavar="CHECKPOINT")
+    str | None, option("Start with the weights of a checkpoint.", "--from", metavar="CHECKPOINT")
 ]
 
 # The cells by name; a test compares them with the files of charrnn/cells.
@@ -103,18 +103,10 @@ Streams = Annotated[int, _training("Batch size: parallel streams that the text i
 Bptt = Annotated[int, _training("Characters in a window; gradients flow back through one window.")]
 Dropout = Annotated[float | None, _training(f"Dropout on each layer's output (0 to 0.99). {CHOSEN}")]
 WeightDrop = Annotated[float | None, _training(f"Dropout on the recurrent weights (0 to 0.99). {CHOSEN}")]
-Precision = Annotated[
-    str,
-    _training(
-        "Number format: float32, bfloat16 or auto (bfloat16 where the device has instructions for it)."
-    ),
-]
+Precision = Annotated[str, _training("float32, bfloat16 or auto (bfloat16 on devices that compute in it).")]
 LearningRate = Annotated[float, _training("Highest learning rate of AdamW.")]
 Muon = Annotated[
-    float,
-    _training(
-        "Highest learning rate of Muon, which trains the layers' weight matrices; 0: AdamW trains them."
-    ),
+    float, _training("Highest learning rate of Muon, for the layers' weight matrices; 0: AdamW for all.")
 ]
 Clip = Annotated[float, _training("Clip the gradient to this global norm; 0: no clipping.")]
 Seed = Annotated[int, _training("Random seed; on one machine, the same seed gives the same model.")]
@@ -128,7 +120,7 @@ SaveEvery = Annotated[
     ),
 ]
 TensorBoard = Annotated[
-    bool, _training("Also write TensorBoard events (pip install tensorboard).", "--tensorboard")
+    bool, _training("Also write TensorBoard events (needs tensorboard).", "--tensorboard")
 ]
 Device = Annotated[str, _training("Device that trains: cpu, cuda, mps or auto (a GPU if there is one).")]
 
