@@ -106,7 +106,7 @@ def measure() -> None:
         alone, batch, best = taken
         beams.append((name, *map(cost, taken), ratio(alone, best, WIDTH), ratio(best, batch)))
     lstm, against = ("nn.LSTM", "oneDNN off"), ("nn.LSTM / sample", "oneDNN off / sample")
-    common.table(("one stream", "sample", *lstm, "bare products", *against, "sample / bare"), one)
+    common.table(("one stream", "sample", *lstm, "products", *against, "sample / products"), one)
     print()
     common.table((f"{STREAMS} streams", "sample", *lstm, *against), many)
     print()

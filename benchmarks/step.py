@@ -83,8 +83,8 @@ def main() -> None:
                 f"{common.ratio(ours, products):.1f}",
             )
         )
-    head = ("LSTM", "NumPy", "nn.LSTM", "oneDNN off", "bare products")
-    common.table((*head, "nn.LSTM / NumPy", "oneDNN off / NumPy", "NumPy / bare"), rows)
+    head = ("LSTM", "NumPy", "nn.LSTM", "oneDNN off", "products")
+    common.table((*head, "nn.LSTM / NumPy", "oneDNN off / NumPy", "NumPy / products"), rows)
 
     print()
     rows = []
@@ -94,7 +94,7 @@ def main() -> None:
         *taken, products = common.turns([*steps, bare(inference)], ROUNDS, CALLS)
         cost = (f"{statistics.median(seconds) * 1e6:.0f}" for seconds in taken)
         rows.append((f"{cell} 1 x 512", *cost, f"{common.ratio(taken[0], products):.1f}"))
-    common.table(("batch", *map(str, BATCHES), "1 / bare"), rows)
+    common.table(("batch", *map(str, BATCHES), "1 / products"), rows)
 
 
 if __name__ == "__main__":

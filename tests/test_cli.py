@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -103,10 +102,9 @@ def test_a_name_that_is_taken_is_refused_and_the_resume_it_suggests_works(text: 
     train(str(text), *where)
     before = sorted((p.name, p.read_bytes()) for p in Path("my runs/mine").iterdir())
     line = one_line(train(str(text), *where))
-    suggestion = re.search("--resume '.*'", line)
-    assert suggestion is not None, line
+    command = shlex.split(line.partition("resume it: charrnn ")[2])
     assert sorted((p.name, p.read_bytes()) for p in Path("my runs/mine").iterdir()) == before
-    assert charrnn("train", *shlex.split(suggestion[0])).status == 0
+    assert charrnn(*command).status == 0
 
 
 @pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden"])
@@ -285,8 +283,8 @@ def test_a_run_whose_text_has_moved_asks_for_its_path(text: Path) -> None:
 def test_a_run_that_read_a_pipe_asks_for_the_text_again() -> None:
     train("-", stdin=TEXT.encode())
     line = one_line(charrnn("train", "--resume", "stdin"))
-    assert line.endswith("pipe the text in again, with TEXT -")
-    assert charrnn("train", "-", "--resume", "stdin", stdin=TEXT.encode()).status == 0
+    assert line.endswith("pipe the text in again: charrnn train - --resume checkpoints/stdin")
+    assert charrnn(*line.partition(": charrnn ")[2].split(), stdin=TEXT.encode()).status == 0
 
 
 @pytest.mark.parametrize("piped", [True, False])

@@ -138,8 +138,9 @@ def test_the_format_page_names_every_tensor_and_key_of_a_state_file(run: Path) -
 # --- the README and the cells' page ---
 
 
-def test_every_command_and_option_the_readme_shows_exists() -> None:
-    examples = re.findall(r"charrnn ([a-z][\w-]*)((?:(?!\$\()[^\n|;)#])*)", read("README.md"))
+@pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
+def test_every_command_and_option_that_a_page_shows_exists(page: str) -> None:
+    examples = re.findall(r"charrnn ([a-z][\w-]*)((?:(?!\$\()[^\n|;)#])*)", read(page))
     seen = set()
     for name, rest in examples:
         if name not in commands():

@@ -9,12 +9,15 @@ import typer
 
 import charrnn
 from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
-from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, is_main_process
+from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
 from charrnn.errors import CharrnnError, ConfigError
 
 app = typer.Typer(
     name="charrnn",
-    help="Train a model that imitates your text, character by character; sample from it, and look inside it.",
+    help=(
+        "Train a model that imitates your text, character by character; sample from it, and look inside it."
+        "\n\nTo begin: charrnn train notes.txt, then charrnn sample"
+    ),
     epilog=(
         "Exit status: 0 success, 1 a wrong file, value or combination of options, 2 an unknown option or"
         " argument, or a value that cannot be read, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
@@ -48,7 +51,7 @@ def _root(
 
 
 def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -> int:
-    """Run one command and return its exit status. Only here do errors become lines."""
+    """Run one command and return its exit status; an error becomes one line on stderr."""
     terminal = terminal or Terminal.of_process()
     try:
         status = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
@@ -57,10 +60,10 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         terminal.end_bars()
         if isinstance(error, (SystemExit, OSError)):
-            terminal.discard_stdout()  # what it still buffers could not be written at the exit either
+            discard(terminal.stdout)
         message, status = _message_and_status(error)
-        same_everywhere = isinstance(error, (ConfigError, Stopped, typer.TyperException))
-        if message and (is_main_process() or not same_everywhere):
+        raised_by_all = isinstance(error, (ConfigError, Stopped, typer.TyperException))  # by all processes
+        if message and (is_main_process() or not raised_by_all):
             terminal.note(message)
         return status
 
@@ -68,7 +71,7 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
 def _message_and_status(error: BaseException) -> tuple[str, int]:
     """The line to print and the exit status. Raises the error again if it is a bug."""
     match error:
-        case OutputClosed() | SystemExit():  # the reader has gone; typer exits when a help text has no reader
+        case OutputClosed() | SystemExit():  # typer exits when nobody reads a help text
             return "", 0
         case KeyboardInterrupt():
             return "", 130
@@ -78,7 +81,7 @@ def _message_and_status(error: BaseException) -> tuple[str, int]:
             return "charrnn: not enough memory", 1
         case CharrnnError():
             return f"charrnn: {error}", 1
-        case OSError():  # a file system that refuses is no bug
+        case OSError():  # an error of the file system is not a bug
             path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
             return f"charrnn: {path}{error.strerror or error}", 1
         case typer.TyperException():

@@ -13,15 +13,8 @@ def draw(title: str, curves: Sequence[Curve], height: int, log_y: bool = False) 
     """The curves in one plot of ``height`` lines, with a legend; no colours where NO_COLOR is set."""
     from uniplot import plot_to_string
 
-    labels, xs, ys = zip(*curves, strict=True)
-    plot: str = plot_to_string(
-        xs=list(xs),
-        ys=list(ys),
-        legend_labels=list(labels),
-        title=title,
-        y_as_log=log_y,
-        lines=True,
-        color=not os.environ.get("NO_COLOR"),
-        height=height,
+    labels, xs, ys = map(list, zip(*curves, strict=True))
+    colour = not os.environ.get("NO_COLOR")
+    return plot_to_string(
+        ys, xs, legend_labels=labels, title=title, y_as_log=log_y, lines=True, color=colour, height=height
     )
-    return plot

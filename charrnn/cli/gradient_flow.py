@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, read_ids, terminal
+from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, TextArgument, option, read_ids
+from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
+from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from charrnn.cli.terminal import Terminal
     from charrnn.training.gradient_flow import Flow
     from charrnn.training.network import CharRNN
 
-    Network = tuple[str, CharRNN, NDArray[np.int64]]
-    """A network's name, the network, and the texts (B, T + 1) it reads."""
     NamedFlow = tuple[str, Flow]
     """A network's name, and one of its flows."""
 
@@ -33,75 +31,52 @@ SYMBOLS = 65
 def gradient_flow(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="TEXT|-",
-            help="The text the checkpoint reads: a file, or - for stdin. Default: a fresh sample.",
-            show_default=False,
-        ),
-    ] = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Compare untrained networks of these cells, not checkpoints."),
-    ] = None,
-    beside: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Compare CHECKPOINT with these checkpoints on the same TEXT."),
-    ] = None,
-    layers: Annotated[int, typer.Option(help="Number of layers, with --cells.")] = ModelConfig.layers,
-    hidden: Annotated[int, typer.Option(help="Hidden units per layer, with --cells.")] = 128,
-    length: Annotated[int, typer.Option(help="Longest distance, in characters.")] = 100,
-    clip: Annotated[
-        float,
-        typer.Option(help="Show the norms after clipping the global gradient norm to this value; 0: off."),
-    ] = 0.0,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of untrained networks, random texts and fresh samples.")
-    ] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line per network, layer, state and distance.")
-    ] = False,
-    png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the curves as PNG (pip install matplotlib).")
-    ] = None,
-    svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the curves as SVG (pip install matplotlib).")
-    ] = None,
-    checkpoints: CheckpointsOption = None,
+    text: TextArgument = None,
+    cells: Annotated[str | None, option("Compare these cells, untrained.", metavar="A,B,...")] = None,
+    beside: Annotated[str | None, option("Checkpoints to compare with, on TEXT.", metavar="A,B,...")] = None,
+    layers: Annotated[int, option("Number of layers, with --cells.")] = ModelConfig.layers,
+    hidden: Annotated[int, option("Units per layer, with --cells.")] = 128,
+    length: Annotated[int, option("Longest distance, in characters.")] = 100,
+    clip: Annotated[float, option("Clip the global gradient norm to this value first; 0: off.")] = 0.0,
+    seed: Annotated[int, option("Seed of untrained networks, random texts and samples.", min=0)] = 1,
+    as_json: Annotated[bool, option("Print a JSON line for each norm.", "--json")] = False,
+    png: Annotated[Path | None, option("Save the curves as PNG; needs matplotlib.", metavar="FILE")] = None,
+    svg: Annotated[Path | None, option("Save the curves as SVG; needs matplotlib.", metavar="FILE")] = None,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """How far back the learning signal reaches: gradient norms through time.
+    """Show how far back the learning signal reaches: gradient norms through time.
 
-    Shows the mean norm of d loss / d state (hidden state, cell state) at each distance before the
+    Prints the mean norm of d loss / d state (hidden state, cell state) at each distance before the
     predicted character: in a terminal as curves on a logarithmic scale, else as JSON lines.
+    Checkpoints read TEXT or, without it, a sample of their own; untrained cells read random characters.
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
-
       charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
-
       charrnn gradient-flow rnn notes.txt --beside lstm,gru --svg trained.svg
-
       charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
     """
-    from charrnn.errors import ConfigError
+    import numpy as np
+
     from charrnn.training import gradient_flow as gradients
 
-    out = terminal(context)
+    out: Terminal = context.obj
     if not 1 <= length <= gradients.LONGEST:
-        raise ConfigError(f"--length {length}: it must be from 1 to {gradients.LONGEST}")
+        raise ConfigError(f"--length {length}: must be from 1 to {gradients.LONGEST}")
     if not clip >= 0:
-        raise ConfigError(f"--clip {clip}: it must be 0 (off) or more")
+        raise ConfigError(f"--clip {clip}: must be 0 (off) or more")
     if cells is not None:
         if checkpoint is not None or beside is not None:
             raise ConfigError("checkpoints and --cells: give one of the two")
-        networks = _untrained(_names(cells), layers, hidden, length, seed)
+        ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
+        networks = [
+            (cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in _names(cells)
+        ]
     else:
         if beside is not None and text in (None, "-"):
             raise ConfigError("--beside: give CHECKPOINT and TEXT as well, TEXT as a file")
-        folder = checkpoints_folder(checkpoints)
         given = [checkpoint, *_names(beside)]
-        networks = [_trained(out, name, folder, text, length, seed) for name in given]
+        networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
     for path, kind in ((png, "png"), (svg, "svg")):
         if path is not None:
@@ -118,22 +93,12 @@ def _names(given: str | None) -> list[str]:
     return [] if given is None else [name.strip() for name in given.split(",")]
 
 
-def _untrained(cells: Sequence[str], layers: int, hidden: int, length: int, seed: int) -> list[Network]:
-    """An untrained network of each cell, all on the same random texts. Raises ConfigError."""
-    import numpy as np
-
-    from charrnn.training import gradient_flow as gradients
-
-    ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
-    return [(cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in cells]
-
-
 def _trained(
     out: Terminal, name: str | None, folder: Path, text: str | None, length: int, seed: int
-) -> Network:
-    """A checkpoint's network in float64, on excerpts of the text or of a fresh sample.
+) -> tuple[str, CharRNN, NDArray[np.int64]]:
+    """A checkpoint's name, its network in float64, and the (B, T + 1) excerpts of a text that it reads.
 
-    Raises CharrnnError when the checkpoint or the text cannot be read.
+    Without a text, they are of a sample of the network. Raises CharrnnError when a file cannot be read.
     """
     import numpy as np
 
@@ -186,7 +151,6 @@ def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:
 
     Raises ConfigError when matplotlib is not installed.
     """
-    from charrnn.errors import ConfigError
     from charrnn.files import atomic_write
 
     try:

@@ -9,41 +9,55 @@ from typing import Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import CheckpointArgument, CheckpointsOption, checkpoints_folder, lines, terminal
-from charrnn.cli.terminal import printable
+from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, option
+from charrnn.cli.terminal import Terminal, printable
 
 
 def info(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
-    checkpoints: CheckpointsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    checkpoints: CheckpointsOption = RUNS,
+    as_json: Annotated[bool, option("Print one JSON object.", "--json")] = False,
 ) -> None:
     """Describe a checkpoint; in a terminal, also draw its loss curve.
 
     Examples:
       charrnn info
-
       charrnn info shakespeare --json | jq .validation_bpc
     """
     from charrnn.files import json_line
     from charrnn.runs.checkpoint import find
     from charrnn.runs.info import describe
 
-    path = find(checkpoint, checkpoints_folder(checkpoints))
+    path = find(checkpoint, checkpoints)
     facts = describe(path)
-    out = terminal(context)
+    out: Terminal = context.obj
     if as_json:
         out.write(json_line(facts))
         return
     facts["symbols"] = json.dumps(facts["symbols"], ensure_ascii=False)
-    training = facts["training"]
-    training |= {"split": ",".join(f"{share:g}" for share in training["split"])}
-    facts["training"] = ", ".join(f"{k} {v}" for k, v in training.items() if v is not None)
-    facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
-    out.write(lines((name.replace("_", " "), _value_text(value)) for name, value in facts.items()))
+    facts["training"]["split"] = ",".join(f"{share:g}" for share in facts["training"]["split"])
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        line = f"{name.replace('_', ' '):<{width}}  {printable(_value_text(value))}\n"
+        out.write(line.encode("utf-8", "replace"))
     if out.stdout_tty:
         out.write(_loss_curve(path.parent).encode())
+
+
+def _value_text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4f}"
+        case dict():
+            return ", ".join(f"{name} {setting}" for name, setting in value.items() if setting is not None)
+    return str(value)
 
 
 def _loss_curve(run: Path) -> str:
@@ -61,13 +75,3 @@ def _loss_curve(run: Path) -> str:
         return ""
     plot = curves.draw("nats per character, over epochs", drawn, height=14)
     return f"\n{plot}\n{history.verdict(reports)}\n"
-
-
-def _value_text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))

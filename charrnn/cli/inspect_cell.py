@@ -3,96 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from charrnn.cli import shades
 from charrnn.cli.options import (
+    RUNS,
     CheckpointArgument,
     CheckpointsOption,
-    checkpoints_folder,
+    TextArgument,
     one_thread,
+    option,
     read_ids,
-    terminal,
 )
 from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
     from charrnn.text.vocabulary import Vocabulary
 
 
-class Colour(StrEnum):
-    """When to colour the text."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
 def inspect_cell(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="TEXT|-",
-            help="The text to read: a file, or - for stdin. Default: stdin, or a fresh sample when stdin is"
-            " a terminal.",
-            show_default=False,
-        ),
-    ] = None,
-    layer: Annotated[int, typer.Option(min=0, help="The unit's layer; 0 is the lowest.")] = 0,
-    unit: Annotated[int, typer.Option(min=0, help="The unit's number in its layer, from 0.")] = 0,
+    text: TextArgument = None,
+    layer: Annotated[int, option("The unit's layer; 0 is the lowest.", min=0)] = 0,
+    unit: Annotated[int, option("The unit's number in its layer, from 0.", min=0)] = 0,
     of: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Show the hidden state (hidden), the cell state (cell or memory) or a gate (input, forget, ...)."
+            " Default: the cell state, or the hidden state where the cell has no cell state.",
             metavar="SIGNAL",
-            help="The unit's value to show: hidden (hidden state), cell or memory (cell state), or a gate"
-            " (input, forget, ...). Default: the cell state, or hidden where the cell has none.",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help='Print one line per character: {"char": ..., "value": ...}.')
-    ] = False,
+    as_json: Annotated[bool, option('Print JSON lines: {"char": ..., "value": ...}.', "--json")] = False,
     colour: Annotated[
-        Colour, typer.Option(help="auto: colour in a terminal, JSON lines elsewhere; never: JSON lines.")
-    ] = Colour.auto,
-    sample: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Read a fresh sample of N characters.")
-    ] = None,
+        Literal["auto", "always", "never"],
+        option("auto: colour in a terminal, JSON lines elsewhere; always: colour; never: JSON lines."),
+    ] = "auto",
+    sample: Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of the fresh sample. Default: random; printed on stderr."),
+        int | None, option("Seed of the sample. Default: random; printed on stderr.", min=0)
     ] = None,
-    checkpoints: CheckpointsOption = None,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Show the value of one unit after every character of a text: red below 0, blue above.
 
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
+    Without TEXT and --sample, the text is stdin or, in a terminal, a sample of 500 characters.
 
     Examples:
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
-
       charrnn inspect-cell shakespeare out.txt --unit 17 --colour always | less -R
-
       charrnn inspect-cell --of forget --json < out.txt | jq -r 'select(.value > 0.9).char'
     """
     one_thread()
-    from charrnn.errors import ConfigError, CorpusError
     from charrnn.files import json_line
     from charrnn.inference.inspect_cell import default_signal, watch
     from charrnn.inference.network import Inference
     from charrnn.runs.checkpoint import find, load
 
-    out = terminal(context)
+    out: Terminal = context.obj
     if text is not None and sample is not None:
         raise ConfigError("TEXT and --sample: give one of the two")
-    loaded = load(find(checkpoint, checkpoints_folder(checkpoints)))
+    loaded = load(find(checkpoint, checkpoints))
     inference, vocabulary = Inference(loaded.header.model, loaded.weights), loaded.header.vocabulary
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
@@ -108,7 +87,7 @@ def inspect_cell(
     first = next(values, None)  # computed before anything is written, so that an error comes alone
     if first is None:
         raise CorpusError("the text is empty: give another, or --sample 500")
-    if not as_json and (colour is Colour.always or (colour is Colour.auto and shades.wanted(out))):
+    if not as_json and (colour == "always" or (colour == "auto" and shades.wanted(out))):
         title = f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}"
         out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
         for symbol, value in chain([first], values):
@@ -125,7 +104,7 @@ def inspect_cell(
 def _fresh_sample(
     out: Terminal, inference: Inference, vocabulary: Vocabulary, length: int, seed: int | None
 ) -> Iterator[Ids]:
-    """Yields the ids of a fresh sample, (length,); it is generated only when the caller asks for it."""
+    """Yields the ids of a sample of the model, (length,). The seed is printed only if the ids are needed."""
     from charrnn.inference import sample as sampling
 
     seed = sampling.choose_seed(seed)

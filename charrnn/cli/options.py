@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,35 +16,8 @@ if TYPE_CHECKING:
     from charrnn.inference.network import Ids
     from charrnn.text.vocabulary import Vocabulary
 
-CheckpointArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="CHECKPOINT",
-        help="A checkpoint file, a run's folder or its name. Default: the newest run.",
-        show_default=False,
-    ),
-]
-CheckpointsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoints",
-        metavar="DIR",
-        help="Folder of the runs. Default: $CHARRNN_CHECKPOINTS, else ./checkpoints.",
-        show_default=False,
-    ),
-]
-CorporaOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--corpora",
-        metavar="DIR",
-        help="Folder of the catalogue's texts. Default: $CHARRNN_CORPORA, else ./corpora.",
-        show_default=False,
-    ),
-]
 
-
-def panel(title: str) -> Callable[..., Any]:
+def panel(title: str = "Options") -> Callable[..., Any]:
     """A function that makes options; the help lists them under ``title``."""
 
     def option(description: str, *names: str, **settings: Any) -> Any:
@@ -53,21 +26,29 @@ def panel(title: str) -> Callable[..., Any]:
     return option
 
 
-def terminal(context: typer.Context) -> Terminal:
-    """The terminal that ``main`` handed to the command."""
-    result = context.find_root().obj
-    assert isinstance(result, Terminal)
-    return result
+option = panel()
 
 
-def checkpoints_folder(given: Path | None) -> Path:
-    """--checkpoints, else $CHARRNN_CHECKPOINTS, else ./checkpoints."""
-    return given or Path(os.environ.get("CHARRNN_CHECKPOINTS") or "checkpoints")
+def _folder(description: str, variable: str) -> Any:
+    """An option for a folder that an environment variable can set too."""
+    return option(
+        f"{description}; ${variable} sets it too.", metavar="DIR", envvar=variable, show_envvar=False
+    )
 
 
-def corpora_folder(given: Path | None) -> Path:
-    """--corpora, else $CHARRNN_CORPORA, else ./corpora."""
-    return given or Path(os.environ.get("CHARRNN_CORPORA") or "corpora")
+CheckpointArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CHECKPOINT", help="A checkpoint file, a run's folder or its name. Default: the newest run."
+    ),
+]
+TextArgument = Annotated[
+    str | None, typer.Argument(metavar="TEXT|-", help="The text to read: a file, or - for stdin.")
+]
+CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "CHARRNN_CHECKPOINTS")]
+CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "CHARRNN_CORPORA")]
+RUNS, CORPORA = Path("checkpoints"), Path("corpora")
+"""The defaults of --checkpoints and --corpora."""
 
 
 def one_thread() -> None:
@@ -81,13 +62,6 @@ def one_thread() -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def lines(pairs: Iterable[tuple[str, object]]) -> bytes:
-    """One line per name and value, with the values aligned."""
-    rows = list(pairs)
-    width = max((len(name) for name, _ in rows), default=0)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows).encode("utf-8", "replace")
-
-
 def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str]:
     """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
 
@@ -96,10 +70,8 @@ def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str
     """
     from charrnn.text.sources import Reading, Source, characters, sources
 
-    keep = vocabulary.byte_level or "\r" in vocabulary.symbols
-    reading = Reading(
-        byte_level=vocabulary.byte_level, newlines="keep" if keep else "lf", advice="it must be UTF-8"
-    )
+    newlines = "keep" if vocabulary.byte_level or "\r" in vocabulary.symbols else "lf"
+    reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
     texts = [Source("standard input", lambda: out.stdin)] if path == "-" else sources([path])
@@ -107,7 +79,7 @@ def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str
 
 
 def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
-    """What ``read_units`` reads, as ids in chunks (N,). Raises CorpusError, UnknownCharacterError."""
+    """The ids of a file, or of stdin for "-", in chunks (N,). Raises CorpusError, UnknownCharacterError."""
     position = 0
     for chunk in read_units(out, vocabulary, path):
         yield vocabulary.encode_units(chunk, position)

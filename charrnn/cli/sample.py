@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charrnn.cli import sample_options as option
 from charrnn.cli import shades
-from charrnn.cli.options import (
-    CheckpointsOption,
-    CorporaOption,
-    checkpoints_folder,
-    corpora_folder,
-    one_thread,
-    terminal,
-)
+from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, one_thread
 from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, UnknownCharacterError
 
 if TYPE_CHECKING:
-    from charrnn.inference.constraints import Stop
+    from charrnn.inference.beam import Search
+    from charrnn.inference.choice import Choice
+    from charrnn.inference.constraints import Constraints, Stop
     from charrnn.inference.network import Mask, Predictor
+    from charrnn.inference.sample import Chunk
     from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.vocabulary import Vocabulary
 
@@ -73,62 +69,58 @@ def sample(
     scores: option.Scores = False,
     colour: option.Colour = False,
     novel: option.Novel = None,
-    corpora: CorporaOption = None,
-    checkpoints: CheckpointsOption = None,
+    corpora: CorporaOption = CORPORA,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     r"""Generate text, and write each character as soon as it is generated.
 
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
-
       charrnn sample --temperature 0.7 --length 0 | head -n 20
-
       echo -n 'def main(' | charrnn sample code --prompt-file - --no-echo
-
       charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
-
       charrnn sample shakespeare --prompt 'KING' --beam 16 --count 4 --json | jq -r .text
-
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json > out.jsonl
     """
     option.check_combinations(context)
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
-    from charrnn.inference import beam as beam_search
-    from charrnn.inference import sample as sampling
     from charrnn.inference import states
     from charrnn.inference.choice import Choice
-    from charrnn.inference.constraints import Constraints
+    from charrnn.inference.sample import choose_seed
     from charrnn.runs.checkpoint import find, load
 
-    out = terminal(context)
+    out: Terminal = context.obj
     ramp = temperature or option.Ramp(1.0)
-    choice = Choice(ramp.start, top_k, top_p, min_p, typical, repeat_penalty, ramp.end)
+    choice = Choice(
+        temperature=ramp.start,
+        final_temperature=ramp.end,
+        repeat_penalty=repeat_penalty,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        typical=typical,
+    )
     search = None
     if beam is not None:
-        search = beam_search.Search(beam, diverse, diversity, stochastic, length_penalty)
+        from charrnn.inference.beam import Search
+
+        search = Search(beam, diverse, diversity, stochastic, length_penalty)
 
     names: Sequence[str | None] = checkpoint or [None]
-    loaded = [load(find(name, checkpoints_folder(checkpoints))) for name in names]
+    loaded = [load(find(name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    allowed = _allowed_mask(out, vocabulary, allow, ban)
-    pattern = None
-    if match is not None:
-        from charrnn.inference.pattern import Pattern
-
-        pattern = Pattern(match, vocabulary, allowed, min_length, length)
-    stops = (stop or []) + (["\n"] if stop_at_newline else [])
-    constraints = Constraints(
-        len(vocabulary),
-        length,
-        min_length,
-        allowed,
-        stops=tuple(_stop_ids(vocabulary, string) for string in stops),
+    constraints = _constraints(
+        vocabulary,
+        allowed=_allowed_mask(out, vocabulary, allow, ban),
+        length=length,
+        min_length=min_length,
+        stops=(stop or []) + (["\n"] if stop_at_newline else []),
         keep_stop=keep_stop,
         no_repeat=no_repeat,
         window=repeat_window if repeat_penalty != 1 else 0,
-        pattern=pattern,
+        match=match,
     )
     predictor = _predictor(loaded, weights)
     identity = _identity(loaded) if save_state or load_state else {}
@@ -139,38 +131,63 @@ def sample(
 
     reader = PromptReader(out, vocabulary, unknown, predictor, saved)
     repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
-    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora_folder(corpora))
-    seed = sampling.choose_seed(seed)
-    random = stochastic if search else ramp != (0, None)
-    if random:
+    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
+    seed = choose_seed(seed)
+    if stochastic or (search is None and ramp != (0, None)):
         out.note(f"seed {seed}")
     shown_seed = None if search and not stochastic else seed
-    as_json = as_json or scores
     shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
-    after = (b"\n" if delimiter is None else delimiter) if several else None
-    writer: Writer = (
-        JsonWriter(out, vocabulary, copies, scores)
-        if as_json
-        else TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
-    )
+    if as_json or scores:
+        writer: Writer = JsonWriter(out, vocabulary, copies, scores)
+    else:
+        after = (b"\n" if delimiter is None else delimiter) if several else None
+        writer = TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
 
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
     while rows := list(islice(samples, count if search else batch)):
-        cursors = [row.prompt.cursor for row in rows]
-        generators = [sampling.generator(seed, row.index) for row in rows]
-        if search:
-            chunks = beam_search.beam(
-                predictor, cursors[0], choice, constraints, search, count, generators[0]
-            )
-        else:
-            chunks = sampling.sample(
-                predictor, cursors, choice, constraints, generators, scored=as_json or shaded
-            )
+        chunks = _generate(rows, seed, predictor, choice, constraints, search, as_json or scores or shaded)
         written = write_samples(rows, chunks, writer)
         if written < len(rows):
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
             states.save_state(save_state.resolve(), rows[0].end, identity)
+
+
+def _generate(
+    samples: Sequence[Sample],
+    seed: int,
+    predictor: Predictor,
+    choice: Choice,
+    constraints: Constraints,
+    search: Search | None,
+    scored: bool,
+) -> Iterator[Chunk]:
+    """Generate samples as one batch, or as the results of one beam search. Raises ConfigError."""
+    from charrnn.inference import beam, sample
+
+    cursors = [item.prompt.cursor for item in samples]
+    generators = [sample.generator(seed, item.index) for item in samples]
+    if search:
+        return beam.beam(predictor, cursors[0], choice, constraints, search, len(samples), generators[0])
+    return sample.sample(predictor, cursors, choice, constraints, generators, scored)
+
+
+def _constraints(
+    vocabulary: Vocabulary, allowed: Mask | None, stops: Sequence[str], match: str | None, **settings: Any
+) -> Constraints:
+    """The constraints of every sample, from strings. ``settings`` are fields of ``Constraints``.
+
+    Raises ConfigError.
+    """
+    from charrnn.inference.constraints import Constraints
+
+    pattern = None
+    if match is not None:
+        from charrnn.inference.pattern import Pattern
+
+        pattern = Pattern(match, vocabulary, allowed, settings["min_length"], settings["length"])
+    stop_ids = tuple(_stop_ids(vocabulary, string) for string in stops)
+    return Constraints(len(vocabulary), allowed=allowed, stops=stop_ids, pattern=pattern, **settings)
 
 
 def _allowed_mask(

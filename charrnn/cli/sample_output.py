@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +57,7 @@ def copy_search(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path
     from charrnn.text.vocabulary import code_points
 
     origin = Origin([corpus], byte_level=vocabulary.byte_level)
-    with ExitStack() as stack:
-        source = read_corpus(out, origin, folder, stack, advice="--novel reads UTF-8")
+    source = read_corpus(out, origin, folder, advice="--novel reads UTF-8")
     corpus_ids = source.vocabulary.lookup(code_points(vocabulary.symbols))
 
     def search(samples: Sequence[Sample]) -> list[Run]:

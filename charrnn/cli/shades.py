@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from charrnn.cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    from rich.color import ColorSystem
 
 LEVELS = 12
 """Shades on each side of 0."""
@@ -26,7 +22,7 @@ def shaded(character: str, value: float) -> str:
     A newline is shown as a coloured sign; the line then ends outside the colour, because some
     terminals would colour the whole line.
     """
-    before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))), _system())
+    before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))))
     if character == "\n":
         return f"{before}\u23ce{after}\n"
     return f"{before}{_visible(character)}{after}"
@@ -46,27 +42,20 @@ def _visible(character: str) -> str:
 
 
 @cache
-def _system() -> ColorSystem:
-    """The colour system of this terminal, 256 colours where rich detects none."""
-    from rich.color import ColorSystem
-    from rich.console import Console
+def _escape(level: int) -> tuple[str, str]:
+    """The escape sequences before and after a character of this level, -LEVELS (red) to LEVELS (blue).
 
-    systems = {"standard": ColorSystem.STANDARD, "truecolor": ColorSystem.TRUECOLOR}
-    return systems.get(Console(force_terminal=True).color_system or "256", ColorSystem.EIGHT_BIT)
-
-
-@cache
-def _escape(level: int, system: ColorSystem) -> tuple[str, str]:
-    """The escape sequences before and after a character of this level, -LEVELS (red) to LEVELS (blue)."""
+    They have 256 colours where rich cannot detect how many the terminal has.
+    """
     from rich.color import Color
+    from rich.console import COLOR_SYSTEMS, Console
     from rich.style import Style
 
     share = abs(level) / LEVELS
     full_colour = (214, 39, 40) if level < 0 else (31, 119, 220)
-    red, green, blue = (round(255 + (part - 255) * share) for part in full_colour)
+    background = (round(255 + (part - 255) * share) for part in full_colour)
     ink = 255 if share > 0.6 else 0  # as RGB, because a theme's own black is often grey
-    colours = (Color.from_rgb(ink, ink, ink), Color.from_rgb(red, green, blue))
-    ink_colour, background = (colour.downgrade(system) for colour in colours)
-    style = Style(color=ink_colour, bgcolor=background)
+    style = Style(color=Color.from_rgb(ink, ink, ink), bgcolor=Color.from_rgb(*background))
+    system = COLOR_SYSTEMS[Console(force_terminal=True).color_system or "256"]
     before, _, after = style.render("\0", color_system=system).partition("\0")
     return before, after

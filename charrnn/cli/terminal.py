@@ -1,6 +1,6 @@
-"""The terminal as a value: stdin, stdout, stderr, and whether a person is at each of them.
+"""A command's stdin, stdout and stderr, and whether each of them is a terminal.
 
-stdout carries the product alone; everything else goes to stderr. Tests pass streams of their own.
+stdout carries only a command's results; progress, notes and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 
 def is_main_process() -> bool:
-    """Whether this process prints for all: under torchrun every process runs the same command."""
+    """Whether this process prints for all processes: under torchrun, all run the same command."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -46,8 +46,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _discard(stream: IO[Any]) -> None:
-    """Send what is still in the stream's buffer to the null device, so that the last flush cannot fail."""
+def discard(stream: IO[Any]) -> None:
+    """Send what the stream still buffers to the null device, so that the flush at the exit cannot fail."""
     with contextlib.suppress(OSError, ValueError):  # a stream without a file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -61,7 +61,7 @@ class _ClosedOutput(io.RawIOBase):
 
 @dataclass
 class Terminal:
-    """stdin and stdout carry bytes, stderr carries text; ``*_tty`` says whether a person is there."""
+    """The streams of a command; stdin and stdout carry bytes, stderr carries text."""
 
     stdin: BinaryIO
     stdout: IO[bytes]
@@ -88,7 +88,7 @@ class Terminal:
         )
 
     def write(self, data: bytes) -> None:
-        """Write to stdout: a person sees it at once, a pipe gets it within FLUSH_SECONDS.
+        """Write to stdout: a terminal shows it at once, a pipe gets it within FLUSH_SECONDS.
 
         Raises OutputClosed when the reader has gone, CharrnnError when stdout cannot be written.
         """
@@ -119,20 +119,17 @@ class Terminal:
         self.flush()
 
     def _write_failed(self, error: OSError) -> None:
-        """Raise what a write error of stdout means; nothing where the work outlives the reader."""
-        self.discard_stdout()
+        """Raise OutputClosed or CharrnnError; nothing if the work goes on without the reader."""
+        discard(self.stdout)
         if not isinstance(error, BrokenPipeError):
             raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
         if not self.outlives_reader:
             raise OutputClosed from error
 
-    def discard_stdout(self) -> None:
-        """Drop what stdout still buffers."""
-        _discard(self.stdout)
-
-    def muted(self) -> Terminal:
+    @classmethod
+    def muted(cls) -> Terminal:
         """A terminal that prints nothing."""
-        return Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
+        return cls(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
         """Print a line to stderr, above any progress bar, with unprintable characters escaped."""
@@ -143,10 +140,10 @@ class Terminal:
             else:
                 print(line, file=self.stderr, flush=True)
         except (OSError, ValueError):  # the work goes on when nobody can read about it
-            _discard(self.stderr)
+            discard(self.stderr)
 
     def bar(self, **settings: Any) -> tqdm[Any]:
-        """A progress bar on stderr; it shows nothing where no person is there."""
+        """A progress bar on stderr, shown only in a terminal."""
         from tqdm import tqdm
 
         bar = tqdm(file=self.stderr, disable=not self.stderr_tty, dynamic_ncols=True, leave=False, **settings)

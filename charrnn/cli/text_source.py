@@ -1,12 +1,14 @@
-"""Reads the text of a run: files, folders, stdin, the catalogue."""
+"""The text of a run: from files, folders, stdin and the catalogue."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +35,8 @@ class Origin:
     newlines: str = "lf"
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], texts: list[str] | None) -> Origin:
-        """The origin that a checkpoint records; ``texts``, if any, replace its own. Raises ConfigError."""
+    def from_record(cls, record: dict[str, Any], texts: list[str] | None, run: Path) -> Origin:
+        """The origin that a run recorded; ``texts``, if any, replace its texts. Raises ConfigError."""
         try:
             origin = cls(**record)
             if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
@@ -44,8 +46,8 @@ class Origin:
         if texts:
             return replace(origin, texts=texts)
         if "-" in origin.texts:
-            again = shlex.join(origin.texts)
-            raise ConfigError(f"--resume: this run read stdin: pipe the text in again, with TEXT {again}")
+            command = resume_command(origin.texts, run)
+            raise ConfigError(f"--resume: this run read stdin; pipe the text in again: {command}")
         return origin
 
     def record(self) -> dict[str, Any]:
@@ -63,13 +65,17 @@ class Origin:
         return re.sub(r"[^\w.-]+", "-", Path(stem).stem).strip(".-") or "run"
 
 
+def resume_command(texts: Sequence[str], run: Path) -> str:
+    """The command that resumes a run; the texts are repeated only if stdin is among them."""
+    return shlex.join(["charrnn", "train", *(texts if "-" in texts else ()), "--resume", str(run)])
+
+
 def read_corpus(
-    out: Terminal, origin: Origin, folder: Path, stack: ExitStack, known: str = "", advice: str | None = None
+    out: Terminal, origin: Origin, folder: Path, known: str = "", advice: str | None = None
 ) -> Corpus:
     """The text as ids, over a vocabulary that holds the ``known`` symbols too.
 
     folder  where the catalogue's texts are
-    stack   closes the temporary copies of piped texts
     advice  what to do about bytes that are not in the encoding; None: the usual advice
 
     Raises CharrnnError.
@@ -84,37 +90,32 @@ def read_corpus(
     texts = origin.texts or [catalog.DEFAULT]
     if texts.count("-") > 1:
         raise CorpusError("TEXT: give - only once, there is one standard input")
-    opened = [source for text in texts for source in _open(out, text, origin.glob, folder, stack)]
     title = "standard input" if texts[0] == "-" else Path(texts[0]).name
     if len(texts) > 1:
         title += f" and {len(texts) - 1} more"
-    bars: dict[str, Any] = {}
-
-    def progress(task: str, characters: int) -> None:
-        if task not in bars:
-            bars[task] = out.bar(desc=task, unit="char", unit_scale=True, delay=1)
-        bars[task].update(characters)
-
-    corpus = open_corpus(opened, title, reading, known=known, progress=progress)
+    bar = cache(lambda task: out.bar(desc=task, unit="char", unit_scale=True, delay=1))
+    with ExitStack() as copies:  # the temporary copies of piped texts
+        opened = [source for text in texts for source in _open(out, text, origin.glob, folder, copies)]
+        corpus = open_corpus(
+            opened, title, reading, known=known, progress=lambda task, count: bar(task).update(count)
+        )
     out.end_bars()
     return corpus
 
 
-def _open(out: Terminal, text: str, glob: str, folder: Path, stack: ExitStack) -> list[Source]:
+def _open(out: Terminal, text: str, glob: str, folder: Path, copies: ExitStack) -> list[Source]:
     """The sources of one TEXT argument. Raises CorpusError, DownloadError."""
     from charrnn.text import catalog
     from charrnn.text.sources import sources, spooled
 
     if text == "-":
-        return [stack.enter_context(spooled(out.stdin))]
+        return [copies.enter_context(spooled(out.stdin))]
     if _is_pipe(text):
         with open(text, "rb") as pipe:
-            return [stack.enter_context(spooled(pipe, text))]
-    if not Path(text).exists() and text in catalog.entries():
-        entry = catalog.entry(text)
-        present = catalog.local_sources(entry, folder)
-        return sources([fetch_corpus(out, entry, folder)]) if present is None else present
+            return [copies.enter_context(spooled(pipe, text))]
     if not Path(text).exists():
+        if entry := catalog.entries().get(text):
+            return catalog.local_sources(entry, folder) or sources([fetch_corpus(out, entry, folder)])
         raise CorpusError(f"no file or folder {text}{catalog.did_you_mean(text)}")
     return sources([text], glob)
 
@@ -131,8 +132,7 @@ def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
     with out.bar(desc=entry.name, unit="B", unit_scale=True, total=entry.size) as bar:
 
         def progress(size: int, total: int | None) -> None:
-            if total is not None:
-                bar.total = total
+            bar.total = total or bar.total
             bar.update(size)
 
         path = catalog.download(entry, folder, progress)

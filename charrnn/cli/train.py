@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from charrnn.cli import train_options as option
-from charrnn.cli.options import CheckpointsOption, CorporaOption, terminal
+from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
-from charrnn.cli.train_plan import Plan, make_plan, settle
+from charrnn.cli.train_plan import Plan, choose_settings, make_plan
 from charrnn.cli.train_progress import announce, follow, new_run_folder, stop_on_signals, stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
@@ -31,7 +31,7 @@ def train(
     context: typer.Context,
     text: option.Texts = None,
     name: option.Name = None,
-    checkpoints: CheckpointsOption = None,
+    checkpoints: CheckpointsOption = RUNS,
     resume: option.Resume = None,
     start: option.From = None,
     cell: option.Cell = ModelConfig.cell,
@@ -60,21 +60,19 @@ def train(
     encoding: option.Encoding = "utf-8",
     as_bytes: option.Bytes = False,
     newlines: option.Newlines = None,
-    corpora: CorporaOption = None,
+    corpora: CorporaOption = CORPORA,
 ) -> None:
     """Train a model on a text; on stdout, print only the path of its best checkpoint.
 
     Examples:
       charrnn train corpora/shakespeare.txt
-
       charrnn sample "$(charrnn train notes.txt --minutes 1)" | head -c 300
-
       zcat logs/*.gz | charrnn train - --name logs --cell gru --hidden 512
     """
-    out = terminal(context) if is_main_process() else terminal(context).muted()
+    out: Terminal = context.obj if is_main_process() else Terminal.muted()
     plan = make_plan(out, context)
     corpus = _read(out, plan)
-    best = _run(out, plan, corpus, device, tensorboard)
+    best = _run(out, plan, corpus)
     out.write(os.fsencode(best) + b"\n")
 
 
@@ -82,8 +80,7 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     """The plan's text as ids. Raises CorpusError, DownloadError."""
     known = plan.start.header.vocabulary.symbols if plan.start else ""
     try:
-        with ExitStack() as stack:
-            corpus = read_corpus(out, plan.origin, plan.corpora, stack, known)
+        corpus = read_corpus(out, plan.origin, plan.options["corpora"], known)
     except CorpusError as error:
         if plan.last is None:
             raise
@@ -96,7 +93,7 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     return corpus
 
 
-def _run(out: Terminal, plan: Plan, corpus: Corpus, device: str, tensorboard: bool) -> Path:
+def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     """Train, and return the path of the best checkpoint. Raises Stopped, CharrnnError."""
     # torch is imported here, after everything that can fail without it: the import is slow.
     # OpenMP reads this variable then. Its threads would spin while they wait for each other, which
@@ -108,28 +105,29 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus, device: str, tensorboard: bo
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Training
 
-    with _process_group(device) as group:
-        plan = settle(out, plan, corpus, group)
+    with _process_group(plan.options["device"]) as group:
+        plan = choose_settings(out, plan, corpus, group)
         with ExitStack() as stack:
-            run = plan.runs / (plan.name or "")
+            run = plan.runs / (plan.name or "")  # other processes than the main one write nothing there
             if plan.last is None and group.is_main:
                 run = stack.enter_context(new_run_folder(out, plan.runs, plan.name, plan.origin.run_name))
             training = Training(
                 corpus, plan.model, plan.config, run, group, plan.last, plan.origin.record(), plan.start
             )
             announce(out, training, devices.describe(group))
-            write_events = stack.enter_context(event_writer(run)) if tensorboard and group.is_main else None
+            write_events = None
+            if plan.options["tensorboard"] and group.is_main:
+                write_events = stack.enter_context(event_writer(run))
             signals = stack.enter_context(stop_on_signals(training))
             follow(out, training, write_events)
             devices.barrier()
-    if not training.done:  # without a signal of its own: another process of the group received one
-        raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.corpora)
-    if group.is_main and not (run / BEST).exists():
-        raise CharrnnError(
-            f"{run / BEST} is missing: this run had ended, and its best checkpoint was removed"
-        )
+    if not training.done:  # without signals, another process of the group received one
+        raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.options["corpora"])
+    best = run / BEST
+    if group.is_main and not best.exists():
+        raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
     out.note(history.verdict(history.read(run)))
-    return run / BEST
+    return best
 
 
 @contextmanager

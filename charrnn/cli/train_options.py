@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.options import option, panel
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, TrainConfig
 
-_model = partial(typer.Option, rich_help_panel="Model")
-_budget = partial(typer.Option, rich_help_panel="Budget (training ends at the first limit that is reached)")
-_training = partial(typer.Option, rich_help_panel="Training")
-_text = partial(typer.Option, rich_help_panel="Text")
+_model, _budget = panel("Model"), panel("Budget (training ends at the first limit that is reached)")
+_training, _text = panel("Training"), panel("Text")
 
 CHOSEN = "Default: chosen from the text and the budget."
 SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer parses this default too
@@ -61,88 +59,79 @@ Texts = Annotated[
     typer.Argument(
         metavar="TEXT",
         help="Files, folders, - for stdin, or a name from `charrnn corpus list`; .gz, .bz2 and .xz are"
-        " unpacked. Default: python-stdlib.",
-        show_default=False,
+        " unpacked. Default: python-stdlib, the standard library of Python.",
     ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Name of the run. Default: the text's name, with a number if that run exists.",
         metavar="NAME",
         parser=parse_name,
-        help="Name of the run. Default: the text's name, with a number if that run exists.",
     ),
 ]
-Resume = Annotated[
-    str | None, typer.Option(metavar="RUN", help="Continue a stopped run exactly where it was saved.")
-]
+Resume = Annotated[str | None, option("Continue a stopped run exactly where it was saved.", metavar="RUN")]
 From = Annotated[
-    str | None,
-    typer.Option("--from", metavar="CHECKPOINT", help="Start with the weights of this checkpoint."),
+    str | None, option("Start with the weights of a checkpoint.", "--from", metavar="CHECKPOINT")
 ]
+
 # The cells by name; a test compares them with the files of charrnn/cells.
-Cell = Annotated[
-    str,
-    _model(help="gru, gru-cho, lstm, lstm-coupled, lstm-peephole, mingru, minlstm, mut1, mut2, mut3, rnn."),
-]
-Layers = Annotated[int, _model(help="Number of layers.")]
-Hidden = Annotated[int | None, _model(help=f"Units per layer. {CHOSEN}")]
+CELLS = "gru, gru-cho, lstm, lstm-coupled, lstm-peephole, mingru, minlstm, mut1, mut2, mut3, rnn"
+Cell = Annotated[str, _model(f"The recurrent cell: {CELLS}.")]
+Layers = Annotated[int, _model("Number of layers.")]
+Hidden = Annotated[int | None, _model(f"Units per layer. {CHOSEN}")]
 Params = Annotated[
     int | None,
-    _model(metavar="N", parser=parse_params, help="Choose the width to reach N parameters, e.g. 1.27M."),
+    _model("Choose --hidden to reach N parameters, e.g. 1.27M.", metavar="N", parser=parse_params),
 ]
-Embedding = Annotated[int, _model(help="Width of the character embedding; 0: one-hot input.")]
-Epochs = Annotated[float | None, _budget(help="Number of passes through the training part.")]
-Steps = Annotated[int | None, _budget(help="Number of training steps.")]
+Embedding = Annotated[int, _model("Width of the character embedding; 0: one-hot input.")]
+
+Epochs = Annotated[float | None, _budget("Number of passes through the training part.")]
+Steps = Annotated[int | None, _budget("Number of training steps.")]
 Minutes = Annotated[
     float | None,
     _budget(
-        help=f"Training time, converted to steps at the start. Default: {DEFAULT_MINUTES:g},"
-        f" or {DEFAULT_EPOCHS:g} epochs if that is shorter."
+        "Training time, converted to steps at the start. Default, if no limit is given:"
+        f" {DEFAULT_MINUTES:g}, or {DEFAULT_EPOCHS:g} epochs if that is shorter."
     ),
 ]
 Patience = Annotated[
-    int | None,
-    _budget(metavar="N", help="Stop after N reports without a lower validation loss. Default: never."),
+    int | None, _budget("Stop after N reports without a lower validation loss. Default: never.", metavar="N")
 ]
-Streams = Annotated[int, _training(help="Batch size: parallel streams that the text is cut into.")]
-Bptt = Annotated[int, _training(help="Characters in a window, through which gradients flow back.")]
-Dropout = Annotated[float | None, _training(help=f"Dropout on each layer's output (0 to 0.99). {CHOSEN}")]
-WeightDrop = Annotated[
-    float | None, _training(help=f"Dropout on the recurrent weights (0 to 0.99). {CHOSEN}")
-]
-Precision = Annotated[
-    str, _training(help="float32, bfloat16, or auto: bfloat16 where the device computes faster in it.")
-]
-LearningRate = Annotated[float, _training(help="Highest learning rate of AdamW.")]
+
+Streams = Annotated[int, _training("Batch size: parallel streams that the text is cut into.")]
+Bptt = Annotated[int, _training("Characters in a window; gradients flow back through one window.")]
+Dropout = Annotated[float | None, _training(f"Dropout on each layer's output (0 to 0.99). {CHOSEN}")]
+WeightDrop = Annotated[float | None, _training(f"Dropout on the recurrent weights (0 to 0.99). {CHOSEN}")]
+Precision = Annotated[str, _training("float32, bfloat16 or auto (bfloat16 on devices that compute in it).")]
+LearningRate = Annotated[float, _training("Highest learning rate of AdamW.")]
 Muon = Annotated[
-    float,
-    _training(
-        help="Highest learning rate of Muon, which trains the layers' weight matrices; 0: AdamW trains them."
-    ),
+    float, _training("Highest learning rate of Muon, for the layers' weight matrices; 0: AdamW for all.")
 ]
-Clip = Annotated[float, _training(help="Clip the gradient to this global norm; 0: no clipping.")]
-Seed = Annotated[int, _training(help="Random seed; on one machine, the same seed gives the same model.")]
+Clip = Annotated[float, _training("Clip the gradient to this global norm; 0: no clipping.")]
+Seed = Annotated[int, _training("Random seed; on one machine, the same seed gives the same model.")]
 SaveEvery = Annotated[
     dict[str, float] | None,
     _training(
+        "Steps between reports, e.g. 500; each report gives the validation loss and a sample, and saves."
+        " Or the time between further saves, e.g. 90s, 5m, 1h. Default: about 20 reports per run, and 5m.",
         metavar="N|TIME",
         parser=parse_save_every,
-        help="A number, e.g. 500: steps between reports; each one validates, samples and saves."
-        " A time, e.g. 90s, 5m, 1h: time between further saves. Default: about 20 reports per run, and 5m.",
     ),
 ]
 TensorBoard = Annotated[
-    bool, _training("--tensorboard", help="Also write TensorBoard events (pip install tensorboard).")
+    bool, _training("Also write TensorBoard events (needs tensorboard).", "--tensorboard")
 ]
-Device = Annotated[str, _training(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
+Device = Annotated[str, _training("Device that trains: cpu, cuda, mps or auto (a GPU if there is one).")]
+
 Split = Annotated[
     Sequence[float],
-    _text(metavar="A,B,C", parser=parse_split, help="Training, validation and test shares of the text."),
+    _text("Training, validation and test shares of the text.", metavar="A,B,C", parser=parse_split),
 ]
-Glob = Annotated[str, _text(help="Read the files of a folder that match, at any depth.")]
-Encoding = Annotated[str, _text(help="Encoding of the text.")]
-Bytes = Annotated[bool, _text("--bytes", help="Train on bytes instead of characters.")]
+Glob = Annotated[str, _text("In folders, read only the files that match, at any depth.")]
+Encoding = Annotated[str, _text("Encoding of the text.")]
+Bytes = Annotated[bool, _text("Train on bytes instead of characters.", "--bytes")]
 Newlines = Annotated[
-    str | None, _text(help="lf: turn CRLF and CR into LF; keep: leave them. Default: lf; keep with --bytes.")
+    str | None,
+    _text("Line ends: lf turns CRLF and CR into LF, keep leaves them. Default: lf; with --bytes: keep."),
 ]

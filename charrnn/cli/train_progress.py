@@ -1,4 +1,4 @@
-"""What a person sees of a training, the folder it writes to, and the signals that stop it."""
+"""A training's progress on the terminal, its run's folder, and the signals that stop it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from charrnn.cli.options import corpora_folder
+from charrnn.cli.options import CORPORA
 from charrnn.cli.terminal import Stopped, Terminal
+from charrnn.cli.text_source import resume_command
 from charrnn.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from charrnn.runs.history import Report
-    from charrnn.training.train import Progress, Training
+    from charrnn.training.train import Training
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
 
@@ -52,12 +53,15 @@ def announce(out: Terminal, training: Training, device: str) -> None:
 
 def follow(out: Terminal, training: Training, write_events: Callable[[Report], None] | None) -> None:
     """Run the training and show its progress, notices and reports; ``write_events`` gets each report."""
-    from charrnn.training.train import Notice, Progress
+    from charrnn.training.train import Notice, Progress, bits
 
     bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
     for event in training.run():
         if isinstance(event, Progress):
-            _advance(bar, event, training.characters_per_step)
+            bar.total = round(event.steps * training.characters_per_step)
+            bar.set_description(f"epoch {event.epoch:.2f}", refresh=False)
+            bar.set_postfix_str(f"loss {event.nats:.3f}, {bits(event.nats):.3f} bpc", refresh=False)
+            bar.update(round(event.step * training.characters_per_step) - bar.n)
         elif isinstance(event, Notice):
             out.note(event.text)
         else:
@@ -65,16 +69,6 @@ def follow(out: Terminal, training: Training, write_events: Callable[[Report], N
             if write_events is not None:
                 write_events(event)
     out.end_bars()
-
-
-def _advance(bar: Any, progress: Progress, characters_per_step: float) -> None:
-    """Move the progress bar."""
-    from charrnn.training.train import bits
-
-    bar.total = round(progress.steps * characters_per_step)
-    bar.set_description(f"epoch {progress.epoch:.2f}", refresh=False)
-    bar.set_postfix_str(f"loss {progress.nats:.3f}, {bits(progress.nats):.3f} bpc", refresh=False)
-    bar.update(round(progress.step * characters_per_step) - bar.n)
 
 
 def _print_report(out: Terminal, report: Report) -> None:
@@ -121,8 +115,9 @@ def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) ->
 
 def run_exists(folder: Path) -> ConfigError:
     """The error for a --name that is taken."""
-    resume = f"--resume {shlex.quote(str(folder))}"
-    return ConfigError(f"run {folder} exists: continue it with {resume}, or give another --name")
+    return ConfigError(
+        f"run {folder} exists: give another --name, or resume it: {resume_command([], folder)}"
+    )
 
 
 @contextmanager
@@ -131,7 +126,6 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
     received: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in signals}
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
@@ -139,8 +133,7 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
         for other in signals:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
-    for number in signals:
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield received
     finally:
@@ -151,13 +144,12 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
 def stopped(training: Training, number: int, corpora: Path) -> Stopped:
     """The message and exit status of a run that a signal stopped; the message says how to continue."""
     texts = training.origin["texts"]
-    piped = "-" in texts
-    arguments = [*(texts if piped else []), "--resume", str(training.folder)]
-    if corpora != corpora_folder(None):
-        arguments += ["--corpora", str(corpora)]
+    command = resume_command(texts, training.folder)
+    if corpora != CORPORA:
+        command += f" --corpora {shlex.quote(str(corpora))}"
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    piped = ", pipe the text in again" if "-" in texts else ""
     return Stopped(
-        f"{name}: saved at step {training.step} of {training.steps};"
-        f" to continue{', pipe the text in again' if piped else ''}: charrnn train {shlex.join(arguments)}",
+        f"{name}: saved at step {training.step} of {training.steps}; to continue{piped}: {command}",
         128 + number,
     )
