@@ -14,7 +14,7 @@ from charrnn.errors import ConfigError
 from charrnn.inference.network import FEW, Inference, NumpyOps
 from charrnn.runs import parameters
 from charrnn.training import recurrent_gradient
-from charrnn.training.network import KERNELS, CharRNN, TorchOps, detached, weights
+from charrnn.training.network import KERNELS, CharRNN, TorchOps, detach, weights
 from charrnn.training.recurrent_gradient import product
 from tests.oracles import gradients_of, plain_network
 
@@ -148,7 +148,7 @@ def test_gradients_over_time_are_those_of_plain_autograd(name: str, weight_drop:
     results = []
     for plain in (True, False):
         model = stepped(network(name)).train()
-        model.regularise(0.0, weight_drop, None, torch.Generator().manual_seed(5))
+        model.prepare_for_training(0.0, weight_drop, None, torch.Generator().manual_seed(5))
         logits, state = plain_network(model, text) if plain else model(text, model.start(B))
         ends = [part for layer_state in state for part in layer_state]
         (logits.square().sum() + sum(end.sin().sum() for end in ends)).backward()
@@ -205,7 +205,7 @@ def test_a_product_is_the_product_whatever_the_layout(
 @every_cell
 def test_a_layer_of_one_unit_learns(name: str) -> None:
     model = CharRNN(ModelConfig(name, layers=2, hidden=1, embedding=1), V, torch.Generator().manual_seed(0))
-    model.regularise(0.3, 0.3, None, torch.Generator().manual_seed(0))
+    model.prepare_for_training(0.3, 0.3, None, torch.Generator().manual_seed(0))
     for fused in (True, False):
         for layer in model.stack:
             layer.fused = fused
@@ -240,7 +240,7 @@ def test_feeding_ab_then_c_is_feeding_abc(name: str) -> None:
             np.testing.assert_allclose(left, right, atol=1e-13)
         text = torch.from_numpy(ids())
         _, state_at_cut = model(text[:, :cut], model.start(B))
-        cut_logits, _ = model(text[:, cut:], detached(state_at_cut))
+        cut_logits, _ = model(text[:, cut:], detach(state_at_cut))
         np.testing.assert_allclose(cut_logits.detach().numpy(), whole[:, cut:], atol=1e-12)
 
 

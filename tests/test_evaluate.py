@@ -68,7 +68,7 @@ def test_a_cell_that_never_forgets_is_read_exactly_too() -> None:
 def test_evaluating_moves_neither_mode_nor_randomness() -> None:
     model = network().train()
     generator = torch.Generator()
-    model.regularise(0.5, 0.5, None, generator)
+    model.prepare_for_training(0.5, 0.5, None, generator)
     before = generator.get_state()
     first = evaluate(model, text(), range(900))
     assert model.training

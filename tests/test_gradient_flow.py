@@ -15,7 +15,7 @@ import torch
 
 from charrnn import cells
 from charrnn.errors import ConfigError
-from charrnn.training.gradient_flow import flow, fresh, singular, texts
+from charrnn.training.gradient_flow import flow, fresh, largest_singular_value, texts
 from tests.conftest import TEXT, charrnn
 
 V, T = 9, 60
@@ -32,7 +32,7 @@ def test_a_linear_rnns_norm_goes_as_its_singular_value_to_the_power_of_the_dista
         model.stack[0].weight_hh.mul_(value)  # ... times the value
         model.stack[0].weight_ih.mul_(1e-12)  # and so near 0 the tanh is the identity
     (hidden,) = flow(model, ids())
-    assert hidden.singular == pytest.approx(value)
+    assert hidden.largest_singular_value == pytest.approx(value)
     assert hidden.norms[0] > 0.01
     np.testing.assert_allclose(hidden.norms, hidden.norms[0] * value ** np.arange(T), rtol=1e-4)
 
@@ -87,8 +87,8 @@ def test_clipping_scales_all_norms_alike() -> None:
 
 
 def test_a_cell_without_a_recurrent_matrix_has_no_singular_value() -> None:
-    assert singular(fresh("mingru", 1, 4, V, 0), 0) is None
-    assert singular(fresh("rnn", 1, 4, V, 0), 0) == pytest.approx(1)
+    assert largest_singular_value(fresh("mingru", 1, 4, V, 0), 0) is None
+    assert largest_singular_value(fresh("rnn", 1, 4, V, 0), 0) == pytest.approx(1)
 
 
 def test_texts_are_spread_over_the_whole_and_a_short_one_is_an_error() -> None:
@@ -196,7 +196,7 @@ def test_pictures_are_drawn(kind: str) -> None:
             ["--cells", "rnn,lstm", "--hidden", "1000000"],
             "would have 1,000,130,004,225 parameters; give smaller numbers, for at most 20,000,000",
         ),
-        (["--cells", "rnn", "--layers", "100", "--length", "1000"], "it must be at most 781"),
+        (["--cells", "rnn", "--layers", "100", "--length", "1000"], "must be at most 781"),
         (["--cells", ""], "no cell is called ''; there are: gru"),
         (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),

@@ -25,17 +25,19 @@ def reports(*rows: tuple[float, float | None, float]) -> list[dict]:
         ([(2.0, 2.0, 1), (1.6, 1.6, 2)], "ran out of budget after 2.0 epochs", "--minutes"),
         ([(2.0, 2.0, 5), (1.6, 1.6, 20)], "underfitted", "--hidden"),
         ([(2.0, None, 1)], "no validation loss", "--split"),
+        ([(2.0, None, 1), (1.3, 1.45, 9), (1.2, None, 10)], "starting to overfit", "--dropout"),
         ([], "no report", ""),
     ],
 )
-def test_the_verdict_names_what_happened_and_what_to_try(rows: list, says: str, option: str) -> None:
-    line = history.verdict(reports(*rows))
+def test_the_diagnosis_names_what_happened_and_what_to_try(rows: list, says: str, option: str) -> None:
+    line = history.diagnosis(reports(*rows))
     assert line.startswith(says)
     assert option in line
     assert "\n" not in line
-    if "(" in line:  # the lowest validation loss, and the last training loss
-        lowest = min(validation for _, validation, _ in rows)
-        assert f"validation {lowest:.3f}, training {rows[-1][0]:.3f}" in line
+    if "(" in line:  # the lowest validation loss, and the training loss of the last report with one
+        validated = [(training, validation) for training, validation, _ in rows if validation is not None]
+        lowest = min(validation for _, validation in validated)
+        assert f"validation {lowest:.3f}, training {validated[-1][0]:.3f}" in line
 
 
 def test_a_report_is_appended_and_read_back(tmp_path: Path) -> None:
@@ -49,10 +51,10 @@ def test_a_report_is_appended_and_read_back(tmp_path: Path) -> None:
 def test_an_incomplete_line_is_skipped_and_reports_after_a_step_are_removed(tmp_path: Path) -> None:
     (tmp_path / history.LOG).write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
     assert [line["step"] for line in history.read(tmp_path)] == [1, 2, 3]
-    history.cut(tmp_path, 2)
+    history.remove_after(tmp_path, 2)
     assert (tmp_path / history.LOG).read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 def test_a_run_without_a_log_has_no_reports(tmp_path: Path) -> None:
-    history.cut(tmp_path, 5)
+    history.remove_after(tmp_path, 5)
     assert history.read(tmp_path) == []

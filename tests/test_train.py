@@ -24,7 +24,7 @@ from charrnn.runs.history import LOG, Report
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
-from charrnn.training.budget import rate
+from charrnn.training.budget import lr_factor
 from charrnn.training.run_folder import LOCK
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
@@ -145,6 +145,19 @@ def test_the_best_file_cannot_be_resumed_and_says_which_can(tmp_path: Path) -> N
         trained(tmp_path, resume=best)
 
 
+def test_a_state_to_resume_from_that_lacks_a_key_or_a_tensor_names_it(tmp_path: Path) -> None:
+    trained(tmp_path)
+    last = checkpoint.load(tmp_path / "run" / LAST, resume=True)
+    values = {key: value for key, value in (last.header.resume or {}).items() if key != "step"}
+    arrays = {name: array for name, array in last.weights.items() if name != "resume.generator"}
+    without_step = replace(last, header=replace(last.header, resume=values))
+    for damaged, name in ((without_step, "step"), (replace(last, weights=arrays), "resume.generator")):
+        with pytest.raises(
+            CheckpointError, match=rf"the state to resume from is damaged: '{name}' is missing$"
+        ):
+            trained(tmp_path, resume=damaged)
+
+
 def test_the_best_validation_is_what_is_kept(tmp_path: Path) -> None:
     _, events = trained(tmp_path, steps=300, save_every=20, lr=0.05)
     best = min(reports(events), key=validation)
@@ -225,7 +238,7 @@ def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rat
 ) -> None:
     monkeypatch.setattr(train, "PROGRESS_SECONDS", math.inf)  # losses are read at reports only
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
-    full = rate(10, STEPS, CONFIG)
+    full = lr_factor(10, STEPS, CONFIG)
     spoil(training, monkeypatch, lambda step, factor: step == 10 and factor > full * 0.3)
     events = list(training.run())
     notices = [event.text for event in events if isinstance(event, Notice)]
@@ -234,7 +247,7 @@ def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rat
         for factor in (0.5, 0.25)
     ]
     assert [report.step for report in reports(events)] == [7, 14, 20]
-    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * rate(13, STEPS, CONFIG) / 4)
+    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * lr_factor(13, STEPS, CONFIG) / 4)
     assert math.isfinite(validation(reports(events)[-1]))
 
 
@@ -423,7 +436,7 @@ def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
 
 def test_the_learning_rate_warms_up_then_falls_to_its_end() -> None:
     config = TrainConfig(warmup=0.1, final_lr=0.05)
-    rates = [rate(step, 200, config) for step in range(200)]
+    rates = [lr_factor(step, 200, config) for step in range(200)]
     assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert max(rates) == 1

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def network(cell: str = "lstm", **changes) -> CharRNN:
     model = CharRNN(ModelConfig(cell=cell, layers=2, hidden=H, embedding=3), V, seeded())
     settings = {"dropout": 0.0, "weight_drop": 0.0, "precision": None, "generator": seeded()}
-    model.regularise(**(settings | changes))
+    model.prepare_for_training(**(settings | changes))
     return model
 
 

@@ -129,11 +129,13 @@ def _write_lines(out: Terminal, flows: Sequence[NamedFlow], with_checkpoint: boo
         for distance, norm in enumerate(flow.norms, 1):
             line: dict[str, object] = {"checkpoint": name} if with_checkpoint else {}
             line |= {"cell": flow.cell, "layer": flow.layer, "state": flow.state, "distance": distance}
-            out.write(json_line(line | {"norm": float(norm), "singular_value": flow.singular}))
+            line |= {"norm": float(norm), "singular_value": flow.largest_singular_value}
+            out.write(json_line(line))
 
 
 def _label(name: str, flow: Flow) -> str:
-    matrix = "" if flow.singular is None else f", largest singular value {flow.singular:.2f}"
+    value = flow.largest_singular_value
+    matrix = "" if value is None else f", largest singular value {value:.2f}"
     return f"{name} layer {flow.layer} {flow.state}{matrix}"
 
 

@@ -74,4 +74,4 @@ def _loss_curve(run: Path) -> str:
     if not drawn:
         return ""
     plot = curves.draw("nats per character, over epochs", drawn, height=14)
-    return f"\n{plot}\n{history.verdict(reports)}\n"
+    return f"\n{plot}\n{history.diagnosis(reports)}\n"

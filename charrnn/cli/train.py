@@ -126,7 +126,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
-    out.note(history.verdict(history.read(run)))
+    out.note(history.diagnosis(history.read(run)))
     return best
 
 

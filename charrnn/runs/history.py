@@ -62,7 +62,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return reports
 
 
-def cut(folder: Path, step: int) -> None:
+def remove_after(folder: Path, step: int) -> None:
     """Remove the reports after ``step``, the step that training resumes from. Raises OSError."""
     if (folder / LOG).exists():
         kept = [report for report in read(folder) if report["step"] <= step]
@@ -70,17 +70,17 @@ def cut(folder: Path, step: int) -> None:
             file.writelines(map(json_line, kept))
 
 
-def verdict(reports: Sequence[dict[str, Any]]) -> str:
+def diagnosis(reports: Sequence[dict[str, Any]]) -> str:
     """One line: whether the run overfitted, underfitted or ran out of budget, and what to try next."""
     if not reports:
         return "no report in the log: nothing to diagnose"
-    last = reports[-1]
-    if last["validation_nats"] is None:
+    validated = [report for report in reports if report.get("validation_nats") is not None]
+    if not validated:
         return (
             "no validation loss, so overfitting cannot be detected:"
             " train on a longer text, or give --split a share for validation"
         )
-    best = min(reports, key=lambda report: report["validation_nats"])
+    last, best = validated[-1], min(validated, key=lambda report: report["validation_nats"])
     losses = f"validation {best['validation_nats']:.3f}, training {last['train_nats']:.3f}"
     if last["validation_nats"] > best["validation_nats"] + 0.01:
         return (

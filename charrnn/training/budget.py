@@ -19,7 +19,7 @@ REPORTS_SHARE = 0.1  # most of a budget in minutes that the reports may take
 REPORTS_APART = 100  # fewest steps between reports
 
 
-def rate(step: int, steps: int, config: TrainConfig) -> float:
+def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
     """Learning-rate factor of a step (from 0): linear warm-up to 1, then a cosine down to ``final_lr``."""
     warmup = max(1, round(config.warmup * steps))
     if step < warmup:

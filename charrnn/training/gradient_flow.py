@@ -22,6 +22,7 @@ from charrnn.training.network import CharRNN, TorchOps
 TEXTS = 4
 """Number of texts that the norms are averaged over."""
 LONGEST = 5000
+"""The largest T that the command accepts."""
 MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
 """Limits on a fresh network's parameters, and on any network's layers * H * T: gigabytes and minutes."""
 
@@ -30,16 +31,16 @@ MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
 class Flow:
     """The gradient norms of one state array ("hidden" or "memory") of one layer.
 
-    norms      (T,) norm of d loss / d state, averaged over the texts; norms[k] is for the state that
-               the step k + 1 characters before the predicted character receives
-    singular   the largest singular value of the layer's recurrent matrix; None without a matrix
+    ``norms`` (T,) are norms of d loss / d state, averaged over the texts: ``norms[k]`` is for the state
+    that the step k + 1 characters before the predicted character receives. ``largest_singular_value`` is
+    that of the layer's recurrent matrix.
     """
 
     cell: str
     layer: int
     state: str
     norms: NDArray[np.float64]
-    singular: float | None
+    largest_singular_value: float | None
 
 
 def fresh(cell: str, layers: int, hidden: int, symbols: int, seed: int) -> CharRNN:
@@ -74,7 +75,7 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
     if config.layers * config.hidden * length > MOST_UNITS:
         most = MOST_UNITS // (config.layers * config.hidden)
         raise ConfigError(
-            f"--length {length}: with {config.layers} layers of {config.hidden} it must be at most {most}"
+            f"--length {length}: with {config.layers} layers of {config.hidden} must be at most {most}"
         )
     model.eval()
     loss, states = _unrolled_loss(model, torch.from_numpy(ids))
@@ -88,7 +89,7 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
     by_distance = norms.reshape(length, -1)[::-1]
     arrays = [(index, name) for index, layer in enumerate(model.stack) for name in layer.cell.state_names]
     return [
-        Flow(config.cell, index, name, by_distance[:, column].copy(), singular(model, index))
+        Flow(config.cell, index, name, by_distance[:, column].copy(), largest_singular_value(model, index))
         for column, (index, name) in enumerate(arrays)
     ]
 
@@ -111,12 +112,12 @@ def _unrolled_loss(model: CharRNN, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]
         received += [part for layer_state in state for part in layer_state]
         for index, (layer, w) in enumerate(zip(model.stack, weights, strict=True)):
-            state[index], _ = layer.cell.step(w, layer.rows(w, x), state[index], TorchOps)
+            state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
             x = state[index][0]
     return functional.cross_entropy(model.readout(x), ids[:, -1], reduction="sum"), received
 
 
-def singular(model: CharRNN, layer: int) -> float | None:
-    """The largest singular value of a layer's recurrent matrix, the rows of all its gates together."""
+def largest_singular_value(model: CharRNN, layer: int) -> float | None:
+    """Of a layer's recurrent matrix, with the rows of all gates together; None without such a matrix."""
     matrix = getattr(model.stack[layer], "weight_hh", None)
     return None if matrix is None else float(torch.linalg.matrix_norm(matrix.detach(), 2))

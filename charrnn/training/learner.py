@@ -26,7 +26,7 @@ from charrnn.training.batches import Batches
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.evaluate import evaluate
 from charrnn.training.muon import Muon
-from charrnn.training.network import CharRNN, detached, load_weights, weights
+from charrnn.training.network import CharRNN, detach, load_weights, weights
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,7 +45,7 @@ class Learner:
         initial = torch.Generator().manual_seed(config.seed)
         self.model = CharRNN(model, len(corpus.vocabulary), initial).to(group.device)
         self.generator = torch.Generator(group.device).manual_seed(config.seed)
-        self.model.regularise(
+        self.model.prepare_for_training(
             config.dropout,
             config.weight_drop,
             devices.precision(group.device, config.precision),
@@ -116,7 +116,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
         for optimizer, _ in self.optimizers:
             optimizer.step()
-        self.recurrent_state = detached(state)
+        self.recurrent_state = detach(state)
         return loss.detach(), norm
 
     def initial_state(self, step: int) -> State:
@@ -153,9 +153,8 @@ class Learner:
         for name, parameter, optimizer in self._optimized_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
-        for names, layer in zip(self._state_names(), self.recurrent_state, strict=True):
-            for name, part in zip(names, layer, strict=True):
-                tensors[name] = self.group.gather(part)
+        for names, layer_state in zip(self._state_names(), self.recurrent_state, strict=True):
+            tensors |= dict(zip(names, map(self.group.gather, layer_state), strict=True))
         arrays = {RESUME + name: value.detach().cpu().numpy().copy() for name, value in tensors.items()}
         return self.weights() | arrays
 
@@ -197,8 +196,6 @@ class Learner:
 
 def _tensor(arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:
     """A copy of the array, checked: torch's kernels trust their inputs, and a file may be damaged."""
-    if name not in arrays:
-        raise ValueError(f"{name} is missing")
     array = arrays[name]
     if array.shape != shape or array.dtype != np.float32:
         raise ValueError(f"{name} is {array.dtype} {array.shape}, not float32 {shape}")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,17 +130,12 @@ class Layer(nn.Module):
             w["weight_hh"] = matrix * mask
         return SimpleNamespace(**w)
 
-    def rows(self, w: SimpleNamespace, x: Tensor) -> Tensor:
-        """(..., D) -> (..., G*H), the inputs of the cell's steps."""
-        rows: Tensor = self.cell.inputs(w, x, TorchOps)
-        return rows
-
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """(T, B, D), state before the first step -> (T, B, H), state after the last."""
         w = self.weights()
         if self.fused and self.kernel is not None:
             return self._run_kernel(self.kernel, w, x, state)
-        rows = self.rows(w, x)
+        rows = self.cell.inputs(w, x, TorchOps)
         coefficients = self.cell.scan_coefficients(rows, TorchOps) if self.fused else None
         if coefficients is not None:
             (h,) = state
@@ -189,16 +184,12 @@ class CharRNN(nn.Module):
         self.streams: tuple[int, slice] | None = None
         if config.embedding:
             self.embedding = nn.Embedding(symbols, config.embedding)
-        self.layers = nn.ModuleList(
+        self.stack = [
             Layer(config.cell, inputs, config.hidden) for inputs in parameters.layer_inputs(config, symbols)
-        )
+        ]
+        self.layers = nn.ModuleList(self.stack)  # registers the parameters, as layers.0. and so on
         self.readout = nn.Linear(config.hidden, symbols)
         self.initialise()
-
-    @property
-    def stack(self) -> list[Layer]:
-        """The layers, lowest first."""
-        return cast(list[Layer], list(self.layers))
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -232,7 +223,7 @@ class CharRNN(nn.Module):
             for layer in self.stack
         )
 
-    def regularise(
+    def prepare_for_training(
         self,
         dropout: float,
         weight_drop: float,
@@ -270,7 +261,7 @@ class CharRNN(nn.Module):
         return self.readout(x).transpose(0, 1), tuple(new_state)
 
 
-def detached(state: State) -> State:
+def detach(state: State) -> State:
     """The same values without their graph: truncated backpropagation ends here."""
     return tuple(tuple(part.detach() for part in layer_state) for layer_state in state)
 

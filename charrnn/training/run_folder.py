@@ -49,7 +49,7 @@ class RunFolder:
                 raise CharrnnError(f"another process is training {self.path}") from error
         try:
             with write_errors(self.path / history.LOG, CheckpointError):
-                history.cut(self.path, step)
+                history.remove_after(self.path, step)
             yield
         finally:
             lock.release()

@@ -7,6 +7,7 @@ where the run is, the run folder what is saved.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,10 +24,9 @@ from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.runs.history import Report
 from charrnn.text.corpus import Corpus
-from charrnn.training.budget import fit, rate
+from charrnn.training.budget import fit, lr_factor
 from charrnn.training.devices import ProcessGroup
-from charrnn.training.learner import Learner
-from charrnn.training.meter import Meter
+from charrnn.training.learner import Arrays, Learner
 from charrnn.training.run_folder import RunFolder
 from charrnn.training.run_state import RunState
 
@@ -62,6 +62,22 @@ class Diverged(Exception):
     """The loss is NaN, infinite, or far above that of a uniform guess."""
 
 
+class Meter:
+    """The time and the speed since a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.start = step, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the step."""
+        return time.perf_counter() - self.start
+
+    def speed(self, step: int) -> float:
+        """Steps per second from then until now, when ``step`` steps are done."""
+        return (step - self.step) / max(self.seconds, 1e-9)
+
+
 def bits(nats: float) -> float:
     """Nats per character -> bits per character."""
     return nats / math.log(2)
@@ -79,9 +95,9 @@ class Training:
         group: ProcessGroup | None = None,
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
-        start: Checkpoint | None = None,
+        pretrained: Checkpoint | None = None,
     ) -> None:
-        """``origin`` is stored for resuming; ``start`` is a pretrained model, of symbols the corpus has too.
+        """``origin`` is stored for resuming; the corpus must have all symbols of the ``pretrained`` model.
 
         Nothing is written before ``run``. Raises CorpusError when the text is too short,
         CheckpointError when ``resume`` does not fit.
@@ -99,10 +115,11 @@ class Training:
             versions=checkpoint.versions(torch=torch.__version__),
         )
         self.files = RunFolder(folder, header, self.group.is_main)
-        if start is not None:
-            self.learner.load_pretrained(start.weights, start.header.vocabulary)
+        if pretrained is not None:
+            self.learner.load_pretrained(pretrained.weights, pretrained.header.vocabulary)
         if resume is not None:
             self._restore(resume)
+        self.started = time.perf_counter() - self.state.seconds
 
     @property
     def step(self) -> int:
@@ -138,12 +155,9 @@ class Training:
         CheckpointError when the files cannot be written at the start or at the end.
         """
         with self.files.lock(self.step):
-            self._run_meter = Meter(self.step, self.state.seconds)
             if not self.steps:
-                steps, report_every = fit(self.learner)
-                self.state = replace(self.state, steps=steps, report_every=report_every)
+                self.state.steps, self.state.report_every = fit(self.learner)
                 self._save()  # a run killed from here on can be resumed
-            self._set_rollback_point()
             yield from self._loop()
             if self.done:
                 self.files.write()
@@ -153,57 +167,62 @@ class Training:
             self._save()
 
     def _loop(self) -> Iterator[Event]:
-        self._losses: list[torch.Tensor] = []
-        self._progress_meter, self._report_meter, last_save = (Meter(self.step) for _ in range(3))
+        losses: list[torch.Tensor] = []  # since the last progress event
+        rollback_point = self.learner.state(), replace(self.state)
+        since_progress, since_report, since_save = (Meter(self.step) for _ in range(3))
         save_seconds = self.config.save_minutes * 60
         while not self.done:
-            lr_factor = self.state.lr_scale * rate(self.step, self.steps, self.config)
-            loss, norm = self.learner.train_step(self.step, lr_factor)
-            self._losses.append(loss)
+            factor = self.state.lr_scale * lr_factor(self.step, self.steps, self.config)
+            loss, norm = self.learner.train_step(self.step, factor)
+            losses.append(loss)
             self.state.step += 1
 
             report_due = self.step % self.state.report_every == 0 or self.step == self.steps
-            progress_due = self._progress_meter.seconds >= PROGRESS_SECONDS
-            save_due = last_save.seconds >= save_seconds
+            progress_due = since_progress.seconds >= PROGRESS_SECONDS
+            save_due = since_save.seconds >= save_seconds
             stop, progress_due, save_due = self.group.any_of([self.stop, progress_due, save_due])
             if not (stop or report_due or progress_due or save_due):
                 continue  # reading the losses waits for the device, so most steps do not read them
 
             report = None
             try:
-                yield self._progress()
+                yield self._progress(losses, since_progress.speed(self.step))
                 if report_due:
-                    report = self._report(float(norm))
+                    report = self._report(float(norm), since_report.speed(self.step))
+                    rollback_point = self.learner.state(), replace(self.state)
+                    self._save(results(report), rollback_point[0])
+                elif save_due:
+                    self._save()
                 if report_due or save_due:
-                    self._save(report)
-                    last_save, save_seconds = Meter(self.step), self.config.save_minutes * 60
+                    since_save, save_seconds = Meter(self.step), self.config.save_minutes * 60
             except Diverged as error:
-                yield self._roll_back(str(error))
+                yield self._roll_back(str(error), *rollback_point)
+                since_report = Meter(self.step)
             except CheckpointError as error:
-                last_save, save_seconds = Meter(self.step), RETRY_SECONDS
+                since_save, save_seconds = Meter(self.step), RETRY_SECONDS
                 yield Notice(f"{error}; the files saved before are kept, and saving is tried again")
             if report is not None:
-                self._report_meter = Meter(self.step)
+                since_report = Meter(self.step)
                 yield report
-            self._progress_meter = Meter(self.step)
+            losses.clear()
+            since_progress = Meter(self.step)
             if stop:
                 return
 
-    def _progress(self) -> Progress:
+    def _progress(self, losses: list[torch.Tensor], steps_per_second: float) -> Progress:
         """Read the losses since the last progress event. Raises Diverged."""
-        speed = self._progress_meter.speed(self.step) * self.characters_per_step
-        losses = self.group.mean(torch.stack(self._losses)).cpu().double()  # not every GPU has float64
-        self._losses.clear()
+        nats = self.group.mean(torch.stack(losses)).cpu().double()  # not every GPU has float64
         limit = DIVERGENCE * math.log(max(2, self.learner.model.symbols))
-        if not bool((losses < limit).all()):  # a comparison with NaN is False
-            raise Diverged(f"the loss is {float(losses.max()):.3g} at step {self.step}")
-        self.state.loss_sum += float(losses.sum())
-        self.state.loss_steps += len(losses)
-        return Progress(self.step, self.steps, self.epoch, float(losses.mean()), speed)
+        if not bool((nats < limit).all()):  # a comparison with NaN is False
+            raise Diverged(f"the loss is {float(nats.max()):.3g} at step {self.step}")
+        self.state.loss_sum += float(nats.sum())
+        self.state.loss_steps += len(nats)
+        speed = steps_per_second * self.characters_per_step
+        return Progress(self.step, self.steps, self.epoch, float(nats.mean()), speed)
 
-    def _report(self, gradient_norm: float) -> Report:
+    def _report(self, gradient_norm: float, steps_per_second: float) -> Report:
         """Validate and sample, in the main process; the others wait for the loss. Raises Diverged."""
-        seconds, speed = self._run_meter.seconds, self._report_meter.speed(self.step)
+        seconds = time.perf_counter() - self.started
         is_main, train_nats = self.group.is_main, self.state.train_nats
         assert train_nats is not None
         validation = self.learner.validate() if is_main else None
@@ -216,19 +235,18 @@ class Training:
             epoch=round(self.epoch, 4),
             characters=round(self.step * self.characters_per_step),
             seconds=round(seconds, 2),
-            lr=self.config.lr * self.state.lr_scale * rate(self.step - 1, self.steps, self.config),
+            lr=self.config.lr * self.state.lr_scale * lr_factor(self.step - 1, self.steps, self.config),
             gradient_norm=gradient_norm,
             train_nats=train_nats,
             validation_nats=validation,
             validation_bpc=None if validation is None else bits(validation),
-            characters_per_second=round(speed * self.characters_per_step, 1),
+            characters_per_second=round(steps_per_second * self.characters_per_step, 1),
             best=self.state.add_report(nats),
             sample=self._sample() if is_main else "",
         )
         self.files.add_report(report)
         if report.best:
             self.files.add(BEST, self.learner.weights(), results(report))
-        self._set_rollback_point()
         return report
 
     def _sample(self) -> str:
@@ -239,31 +257,25 @@ class Training:
         ids = sample.sample_ids(predictor, vocabulary, SAMPLE_LENGTH, generator, SAMPLE_TEMPERATURE)
         return vocabulary.decode(ids)
 
-    def _set_rollback_point(self) -> None:
-        """Copy the state, for rollbacks to return to."""
-        self._rollback_point = (self.learner.state(), replace(self.state))
-
-    def _roll_back(self, reason: str) -> Notice:
-        """Return to the last report, with half the learning rate. Raises CharrnnError after ROLLBACKS."""
+    def _roll_back(self, reason: str, tensors: Arrays, state: RunState) -> Notice:
+        """Return to a state, with half the learning rate. Raises CharrnnError after ROLLBACKS."""
         if self.state.rollbacks == ROLLBACKS:
             best = f"; the best model so far is in {self.folder / BEST}" if self.state.best < math.inf else ""
             raise CharrnnError(f"{reason}, after {ROLLBACKS} rollbacks: try a lower --lr or --clip{best}")
         halved, rollbacks = self.state.lr_scale / 2, self.state.rollbacks + 1
-        tensors, state = self._rollback_point
         self.learner.restore(tensors)
         self.state = replace(state, lr_scale=halved, rollbacks=rollbacks)
-        self._report_meter = Meter(self.step)
         return Notice(f"{reason}: back to step {self.step}, with {halved:g} times the learning rate")
 
-    def _save(self, report: Report | None = None) -> None:
-        """Save the state and what the disk refused before. Raises CheckpointError."""
-        self.state.seconds = self._run_meter.seconds
+    def _save(self, figures: dict[str, Any] | None = None, tensors: Arrays | None = None) -> None:
+        """Save the state and what the disk refused before. Raises CheckpointError.
+
+        ``figures`` and ``tensors`` are a report's; between reports they are made here.
+        """
+        self.state.seconds = time.perf_counter() - self.started
+        figures = figures or {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
         resume = {"origin": self.origin, **self.state.to_dict()}
-        if report is not None:
-            self.files.add(LAST, self._rollback_point[0], results(report), resume)
-        else:
-            figures = {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
-            self.files.add(LAST, self.learner.state(), figures, resume)
+        self.files.add(LAST, tensors or self.learner.state(), figures, resume)
         self.files.write()
 
     def _restore(self, last: Checkpoint) -> None:
@@ -280,7 +292,8 @@ class Training:
             self.state = RunState.from_dict(header.resume)
             self.learner.restore(last.weights)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{last.path}: the state to resume from is damaged: {error}") from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise CheckpointError(f"{last.path}: the state to resume from is damaged: {reason}") from error
 
 
 def results(report: Report) -> dict[str, Any]:
