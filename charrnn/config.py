@@ -8,6 +8,10 @@ from typing import Any, Self
 
 from charrnn.errors import ConfigError
 
+WIDEST = 1_000_000
+"""Most hidden units of a layer, and most numbers of an embedding."""
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 def _require(condition: bool, option: str, value: object, rule: str) -> None:
     if not condition:
@@ -18,23 +22,24 @@ def _require(condition: bool, option: str, value: object, rule: str) -> None:
 
 
 def _is_number(value: Any, low: float, high: float, types: tuple[type, ...] = (int, float)) -> bool:
-    """Whether a value has one of the types and is in [low, high]: booleans and NaN are refused."""
+    """Whether a value has one of the types and is from ``low`` to ``high``: booleans and NaN are refused."""
     return type(value) in types and low <= value <= high
 
 
-def _integer(config: object, option: str, least: int, most: int = 2**31) -> None:
-    value = getattr(config, option)
-    valid = _is_number(value, least, most, (int,))
-    _require(valid, option, value, f"a whole number from {least} to {most}")
-
-
-def _number(config: object, option: str, low: float, high: float, rule: str) -> None:
-    value = getattr(config, option)
-    _require(_is_number(value, low, high), option, value, rule)
-
-
 class _Config:
-    """Conversion to and from dictionaries."""
+    """Checks of settings, and conversion to and from dictionaries."""
+
+    def _check_numbers(
+        self, names: str, low: float, high: float, rule: str, types: tuple[type, ...] = (int, float)
+    ) -> None:
+        """Raise ConfigError unless each setting is such a number; None is allowed where it is the default."""
+        for name in names.split():
+            value = getattr(self, name)
+            if value is not None or getattr(type(self), name) is not None:
+                _require(_is_number(value, low, high, types), name, value, rule)
+
+    def _check_integers(self, names: str, low: int, high: int = 2**31) -> None:
+        self._check_numbers(names, low, high, f"a whole number from {low} to {high}", (int,))
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
@@ -63,12 +68,9 @@ class ModelConfig(_Config):
 
     def __post_init__(self) -> None:
         _require(isinstance(self.cell, str), "cell", self.cell, "a name")
-        _integer(self, "layers", 1, 100)
-        _integer(self, "hidden", 1, 1_000_000)
-        _integer(self, "embedding", 0, 1_000_000)
-
-
-PRECISIONS = ("auto", "float32", "bfloat16")
+        self._check_integers("layers", 1, 100)
+        self._check_integers("hidden", 1, WIDEST)
+        self._check_integers("embedding", 0, WIDEST)
 
 
 @dataclass(frozen=True)
@@ -105,31 +107,20 @@ class TrainConfig(_Config):
     save_minutes: float = 5.0  # between saves of the last checkpoint, besides those at reports
 
     def __post_init__(self) -> None:
-        _integer(self, "streams", 1)
-        _integer(self, "bptt", 1)
-        _integer(self, "seed", 0, 2**63 - 1)
-        for name in ("steps", "save_every", "patience"):
-            if getattr(self, name) is not None:
-                _integer(self, name, 1)
-        for name in ("epochs", "minutes", "save_minutes"):
-            if name == "save_minutes" or getattr(self, name) is not None:
-                _number(self, name, 1e-9, 1e9, "above 0")
-        _number(self, "lr", 1e-300, 1e300, "above 0")
-        for name in ("muon", "clip"):
-            _number(self, name, 0, 1e300, "0 (off) or more")
-        _number(self, "weight_decay", 0, 1e300, "0 or more")
-        for name in ("final_lr", "warmup", "reset"):
-            _number(self, name, 0, 1, "between 0 and 1")
-        for name in ("beta1", "beta2"):
-            _number(self, name, 0, 1 - 1e-12, "at least 0 and below 1")
-        for name in ("dropout", "weight_drop"):
-            _number(self, name, 0, 0.99, "between 0 and 0.99")
+        self._check_integers("streams bptt steps save_every patience", 1)
+        self._check_integers("seed", 0, 2**63 - 1)
+        self._check_numbers("epochs minutes save_minutes", 1e-9, 1e9, "above 0")
+        self._check_numbers("lr", 1e-300, 1e300, "above 0")
+        self._check_numbers("muon clip", 0, 1e300, "0 (off) or more")
+        self._check_numbers("weight_decay", 0, 1e300, "0 or more")
+        self._check_numbers("final_lr warmup reset", 0, 1, "between 0 and 1")
+        self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")
+        self._check_numbers("dropout weight_drop", 0, 0.99, "between 0 and 0.99")
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         object.__setattr__(self, "split", tuple(self.split))
         valid = len(self.split) == 3 and all(_is_number(part, 0, 1e9) for part in self.split)
-        _require(
-            valid and self.split[0] > 0, "split", self.split, "three numbers like 90,5,5, the first above 0"
-        )
+        valid = valid and self.split[0] > 0
+        _require(valid, "split", self.split, "three numbers like 90,5,5, the first above 0")
 
 
 DEFAULT_MINUTES = 5.0

@@ -1,11 +1,4 @@
-"""The errors that a user can correct.
-
-    CharrnnError                 one line on stderr, exit status 1
-    ├── ConfigError              a wrong setting or option
-    ├── CorpusError              a text that cannot be read, is empty or is too short
-    ├── UnknownCharacterError    a character that is not in the vocabulary
-    ├── CheckpointError          a checkpoint or saved state that is missing, damaged or unfit
-    └── DownloadError            a corpus that cannot be downloaded
+"""The errors that a user can correct: one line on stderr, exit status 1.
 
 Every other exception but OSError is a bug and keeps its traceback.
 """
@@ -16,7 +9,7 @@ class CharrnnError(Exception):
 
 
 class ConfigError(CharrnnError, ValueError):
-    """A wrong setting; the message names the option."""
+    """A wrong setting or option; the message names it."""
 
 
 class CorpusError(CharrnnError):

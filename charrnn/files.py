@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -20,20 +19,20 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
     the whole old file or the whole new one. Raises OSError.
     """
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        file = temporary.open("xb")
     except OSError as error:
         error.filename = str(path)  # the user knows this name, not the temporary one
         raise
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -47,14 +46,8 @@ def write_errors(path: Path, error_type: type[CharrnnError], advice: str = "") -
 
 
 def json_line(value: object) -> bytes:
-    """A value as one line of JSON in UTF-8. All is escaped where a surrogate cannot be written."""
+    """A value as one line of JSON in UTF-8; only ASCII where it has a surrogate, which UTF-8 lacks."""
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(value).encode() + b"\n"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import cells
-from charrnn.config import ModelConfig
+from charrnn.config import WIDEST, ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.runs import parameters
 
@@ -45,5 +45,7 @@ def test_a_budget_below_one_unit_is_an_error() -> None:
 
 
 def test_a_budget_above_the_limit_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="at most"):
-        parameters.sized(ModelConfig(), 65, parameters.MOST + 1)
+    widest = parameters.count(ModelConfig(hidden=WIDEST), 65)
+    with pytest.raises(ConfigError, match=rf"--params {widest + 1}: must be at most {widest:,}"):
+        parameters.sized(ModelConfig(), 65, widest + 1)
+    assert parameters.sized(ModelConfig(), 65, widest).hidden == WIDEST

@@ -15,11 +15,8 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from charrnn import cells
-from charrnn.config import ModelConfig
+from charrnn.config import WIDEST, ModelConfig
 from charrnn.errors import ConfigError
-
-MOST = 10**11
-"""The largest budget for ``sized``, in parameters."""
 
 
 def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
@@ -49,19 +46,17 @@ def count(config: ModelConfig, symbols: int) -> int:
 def sized(config: ModelConfig, symbols: int, budget: int) -> ModelConfig:
     """The same network with the width whose number of parameters is nearest to ``budget``.
 
-    Raises ConfigError for a budget above ``MOST``, and when one unit already has over twice the budget.
+    Raises ConfigError when even the widest network has less, or a single unit over twice the budget.
     """
-    if budget > MOST:
-        raise ConfigError(f"--params {budget}: it must be at most {MOST:,}")
 
     def size(hidden: int) -> int:
         return count(replace(config, hidden=hidden), symbols)
 
-    high = 1
-    while size(high) < budget:
-        high *= 2
-    reaching = bisect_left(range(1, high), budget, key=size) + 1  # the smallest width of at least the budget
-    best = min((max(1, reaching - 1), reaching), key=lambda hidden: abs(size(hidden) - budget))
+    widths = range(1, WIDEST + 1)
+    if budget > size(WIDEST):
+        raise ConfigError(f"--params {budget}: must be at most {size(WIDEST):,}")
+    index = bisect_left(widths, budget, key=size)  # of the smallest width with at least the budget
+    best = min(widths[max(0, index - 1) : index + 1], key=lambda hidden: abs(size(hidden) - budget))
     if size(best) > 2 * budget:
         raise ConfigError(f"--params {budget}: this text's {symbols} symbols alone take {size(best):,}")
     return replace(config, hidden=best)
