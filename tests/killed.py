@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -32,15 +33,26 @@ KILLS = (20, 30, 30)
 """Most kills at moments of each kind, evenly spread: outside writing, between files, in a save."""
 
 
-def train(corpus: Corpus, folder: Path, kill_at: int = 0) -> None:
-    """Train or resume the run in ``folder``; die at the moment ``kill_at``, if it is not 0.
+Watch = Callable[[FrameType, str, object], None]
+
+
+def train(corpus: Corpus, folder: Path, watch: Watch | None = None) -> None:
+    """Train or resume the run in ``folder``; call ``watch`` at each moment."""
+    last = folder / LAST
+    resume = checkpoint.load(last, resume=True) if last.exists() else None
+    training = Training(corpus, ModelConfig(hidden=6, embedding=3), CONFIG, folder, resume=resume)
+    sys.setprofile(watch)
+    for _ in training.run():
+        pass
+    sys.setprofile(None)
+
+
+def train_watched(corpus: Corpus, folder: Path, kill_at: int = 0) -> None:
+    """Train in ``folder``; die at the moment ``kill_at``, if it is not 0.
 
     Writes the moments by kind to ``folder.json``: outside ``RunFolder.write``, inside it but in no
     checkpoint's save, and in a checkpoint's save.
     """
-    last = folder / LAST
-    resume = checkpoint.load(last, resume=True) if last.exists() else None
-    training = Training(corpus, ModelConfig(hidden=6, embedding=3), CONFIG, folder, resume=resume)
     kinds: list[list[int]] = [[], [], []]
     code = (RunFolder.write.__code__, checkpoint.save_checkpoint.__code__)
     moment, depth = 0, 0
@@ -54,19 +66,16 @@ def train(corpus: Corpus, folder: Path, kill_at: int = 0) -> None:
             depth += {"call": 1, "return": -1}.get(event, 0)
         kinds[depth].append(moment)
 
-    sys.setprofile(watch)
-    for _ in training.run():
-        pass
-    sys.setprofile(None)
+    train(corpus, folder, watch)
     folder.with_suffix(".json").write_text(json.dumps(kinds))
 
 
-def forked(corpus: Corpus, folder: Path, kill_at: int = 0) -> int:
-    """The exit status of a training in a child process: negative where a signal ended it."""
+def forked(function: Callable[..., None], *arguments: Corpus | Path | int) -> int:
+    """The exit status of a child process that calls the function: negative where a signal ended it."""
     child = os.fork()
     if not child:
         try:
-            train(corpus, folder, kill_at)
+            function(*arguments)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -81,12 +90,13 @@ def main(folder: Path) -> None:
     (folder / "text.txt").write_text(TEXT)
     corpus = open_corpus([file_source(folder / "text.txt")], "text", cache=folder / "cache")
     train(corpus, folder / "whole")
-    forked(corpus, folder / "counted")  # in a child, as the moments in the parent are others
+    forked(train_watched, corpus, folder / "counted")  # in a child, whose moments differ from the parent's
     kinds = json.loads((folder / "counted.json").read_text())
     for moments, kills in zip(kinds, KILLS, strict=True):
         for moment in moments[:: -(-len(moments) // kills)]:
             run = folder / str(moment)
-            sys.stdout.write(f"{moment} {forked(corpus, run, moment)} {forked(corpus, run)}\n")
+            killed, resumed = forked(train_watched, corpus, run, moment), forked(train, corpus, run)
+            sys.stdout.write(f"{moment} {killed} {resumed}\n")
             sys.stdout.flush()  # else every child would write the buffer too
 
 

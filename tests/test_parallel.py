@@ -16,19 +16,21 @@ from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST
 from charrnn.runs.history import LOG
 from charrnn.training.devices import ProcessGroup
-from tests.conftest import TEXT
+from tests.conftest import TEXT, charrnn
 
 
-def train(name: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    """A training by one process, or by several under torchrun."""
+SETTINGS = ["--hidden", "8", "--bptt", "8", "--steps", "150", "--save-every", "50", "--precision", "float32"]
+
+
+def two_processes(name: str, streams: int) -> subprocess.CompletedProcess[str]:
+    """A training by two processes under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    group = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
-    settings = ["--hidden", "8", "--streams", "4", "--bptt", "8", "--steps", "150", "--save-every", "50"]
-    command = [sys.executable, *(group if processes > 1 else []), "-m", "charrnn", "train", "text.txt"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    command = [sys.executable, *torchrun, "-m", "charrnn", "train", "text.txt", "--name", name]
     return subprocess.run(
-        [*command, "--name", name, *settings, *arguments], capture_output=True, text=True, check=False
+        [*command, *SETTINGS, "--streams", str(streams)], capture_output=True, text=True, check=False
     )
 
 
@@ -39,8 +41,9 @@ def log_lines(name: str) -> list[dict]:
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints() -> None:
     Path("text.txt").write_text(TEXT)
-    one, two = train("one", "--precision", "float32"), train("two", "--precision", "float32", processes=2)
-    assert one.returncode == 0, one.stderr
+    one = charrnn("train", "text.txt", "--name", "one", *SETTINGS, "--streams", "4")
+    two = two_processes("two", streams=4)
+    assert one.status == 0, one.err
     assert two.returncode == 0, two.stderr
     assert two.stdout == "checkpoints/two/model.safetensors\n"
     assert two.stderr.count("step 150/150") == 1
@@ -60,7 +63,7 @@ def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints()
 @pytest.mark.slow
 def test_an_error_in_several_processes_ends_all_and_is_printed_once() -> None:
     Path("text.txt").write_text(TEXT)
-    done = train("odd", "--streams", "5", processes=2)
+    done = two_processes("odd", streams=5)
     assert done.returncode != 0
     assert done.stdout == ""
     assert done.stderr.count("--streams 5: must be a multiple of the 2 processes") == 1

@@ -12,18 +12,12 @@ as in the paper: pi, pf and po are vectors, and a unit's gates see that unit's c
 draw a full matrix instead.
 """
 
-from typing import ClassVar
+from charrnn.cells import Array, LayerState, Ops
+from charrnn.cells.lstm import LSTM
 
-from charrnn.cells import Array, Cell, LayerState, Ops
 
-
-class LSTMPeephole(Cell):
-    """An LSTM with three vectors more: ``peephole_i``, ``peephole_f`` and ``peephole_o`` (H,)."""
-
-    state_names = ("hidden", "memory")
-    gates = ("input", "forget", "candidate", "output")
-    activations = ("sigmoid", "sigmoid", "tanh", "sigmoid")
-    initial_bias: ClassVar = {"forget": 1.0}
+class LSTMPeephole(LSTM):
+    """An LSTM with three more vectors: ``peephole_i``, ``peephole_f`` and ``peephole_o`` (H,)."""
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return super().shapes(inputs, hidden) | {f"peephole_{gate}": (hidden,) for gate in "ifo"}

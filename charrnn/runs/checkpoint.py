@@ -34,9 +34,9 @@ class Header:
     """All of a checkpoint but its tensors.
 
     corpus    {"name", "sha256", "characters"}
-    results   {"steps", "epochs", "characters", "seconds", "train_nats", "validation_nats", ...}
+    results   the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
     versions  {"charrnn", "python", "numpy", "torch"}
-    resume    what training needs besides its tensors; only in ``last.safetensors``
+    resume    what resuming needs besides tensors; only in ``last.safetensors``
     """
 
     model: ModelConfig
@@ -59,8 +59,8 @@ class Checkpoint:
 
 def versions(**more: str) -> dict[str, str]:
     """The versions that a checkpoint records."""
-    python, numpy = platform.python_version(), np.__version__
-    return {"charrnn": charrnn.__version__, "python": python, "numpy": numpy, **more}
+    numpy = np.__version__
+    return {"charrnn": charrnn.__version__, "python": platform.python_version(), "numpy": numpy, **more}
 
 
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
@@ -171,6 +171,7 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
 
 
 def _newest(folder: Path, kind: str) -> Path:
+    """The file of the run that was saved last. Raises CheckpointError where there is no run."""
     paths = [path for path in folder.glob(f"*/{kind}") if path.is_file()]
     if not paths:
         raise CheckpointError(

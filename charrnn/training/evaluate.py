@@ -27,15 +27,14 @@ LOGITS = 1 << 23
 
 
 @torch.no_grad()
-def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chunks: int = CHUNKS) -> float:
+def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range) -> float:
     """Mean nats per character of ``ids[part]``, read as one stream that starts from a zero state.
 
     Every character of the part is a target once. The input for its first character is the character before
     the part; the first character of a whole text has none and is no target.
 
-    To use the processor well, the stream is cut into K chunks, which are read at the same time as a batch.
-    Each chunk must start from the state in which the chunk before it ended. These states are found by
-    repeated sweeps:
+    For speed, the stream is cut into K chunks, which are read as one batch. Each chunk must start from the
+    state in which the chunk before it ended. These states are found by repeated sweeps:
 
     1. Read the end of each chunk (burn-in). The states after it are the estimates for the next chunks.
     2. Sweep: read all chunks from the estimates.
@@ -52,7 +51,7 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range, chun
     targets = part.stop - first
     if targets < 1:
         raise ValueError("part: no character to predict")
-    count = max(1, min(chunks, targets // SHORTEST))
+    count = max(1, min(CHUNKS, targets // SHORTEST))
     stream = _Chunks(ids[first - 1 : part.stop], count, device)
 
     was_training = model.training
@@ -96,8 +95,8 @@ def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tupl
     """Read every chunk from position ``start``: the total nats of the targets, and the state at the end."""
     step = max(16, LOGITS // (chunks.count * model.symbols))
     total = 0.0
-    for begin in range(start, chunks.length, step):
-        inputs, targets = chunks.window(begin, min(begin + step, chunks.length))
+    for position in range(start, chunks.length, step):
+        inputs, targets = chunks.window(position, min(position + step, chunks.length))
         logits, state = model(inputs, state)
         loss = functional.cross_entropy(
             logits.reshape(-1, model.symbols), targets.reshape(-1), ignore_index=-1, reduction="sum"

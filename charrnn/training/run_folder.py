@@ -33,7 +33,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self, step: int) -> Iterator[None]:
-        """Make the folder, keep other processes from training in it, and cut the log after ``step``.
+        """Make the folder, keep other processes from training in it, and remove the reports after ``step``.
 
         The operating system releases the lock of a process that dies. Raises CharrnnError.
         """
@@ -65,7 +65,7 @@ class RunFolder:
     def write(self) -> None:
         """Write what was added and is not on the disk yet. Raises CheckpointError.
 
-        The log comes before the last checkpoint: resuming cuts the log back to the checkpoint, while
+        The log comes before the last checkpoint: resuming removes the reports after the checkpoint, while
         in the other order a process killed between the two would lose a line.
         """
         if not self.is_main:

@@ -28,21 +28,20 @@ DROPOUTS = (
     (20.0, 0.3, 0.2),
     (float("inf"), 0.5, 0.2),
 )
-CHOSEN = ("hidden", "dropout", "weight_drop")
 
 
 def choose(
     model: ModelConfig, config: TrainConfig, left_open: Collection[str], characters: int, budget: float
 ) -> tuple[ModelConfig, TrainConfig, str]:
-    """Choose the settings of CHOSEN that the user left open, and say in a line which and why.
+    """Choose hidden, dropout and weight_drop where the user left them open, and say in a line which and why.
 
-    ``characters`` are those of the training part, ``budget`` those read in training, again and again.
+    ``characters`` are those of the training part, ``budget`` those read in all its epochs.
     """
     epochs = budget / max(1, characters)
     hidden = max(width for text, read, width in WIDTHS if characters >= text and budget >= read)
     dropout, weight_drop = next(row[1:] for row in DROPOUTS if epochs <= row[0])
     settings: dict[str, Any] = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
-    chosen = {name: settings[name] for name in CHOSEN if name in left_open}
+    chosen = {name: value for name, value in settings.items() if name in left_open}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items())
     model = replace(model, hidden=chosen.pop("hidden", model.hidden))
     config = replace(config, **chosen)
