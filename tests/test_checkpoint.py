@@ -114,12 +114,12 @@ def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> N
         path = Path(folder) / BEST
         save_checkpoint(path, header, weights)
         assert read_header(path) == header
-        found = load(path)
-    assert (found.path, found.header) == (path, header)
-    assert found.weights.keys() == weights.keys()
+        result = load(path)
+    assert (result.path, result.header) == (path, header)
+    assert result.weights.keys() == weights.keys()
     for name, weight in weights.items():
-        assert found.weights[name].dtype == np.float32
-        assert (found.weights[name] == weight).all()
+        assert result.weights[name].dtype == np.float32
+        assert (result.weights[name] == weight).all()
 
 
 def test_what_training_keeps_for_itself_comes_only_when_asked_for(tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ def test_what_training_keeps_for_itself_comes_only_when_asked_for(tmp_path: Path
     }
     save_checkpoint(tmp_path / LAST, HEADER, WEIGHTS | kept)
     assert load(tmp_path / LAST).weights.keys() == WEIGHTS.keys()
-    found = load(tmp_path / LAST, resume=True).weights
-    assert found.keys() == WEIGHTS.keys() | kept.keys()
+    result = load(tmp_path / LAST, resume=True).weights
+    assert result.keys() == WEIGHTS.keys() | kept.keys()
     for name, tensor in kept.items():
-        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
-        assert (found[name] == tensor).all()
+        assert (result[name].dtype, result[name].shape) == (tensor.dtype, tensor.shape)
+        assert (result[name] == tensor).all()
 
 
 def test_a_view_is_saved_as_what_it_shows(path: Path) -> None:
@@ -149,10 +149,10 @@ def test_the_same_checkpoint_is_the_same_file(tmp_path: Path, path: Path) -> Non
 
 
 def test_versions_are_those_that_run() -> None:
-    found = checkpoint.versions(torch="2.0")
-    assert found["charrnn"] == charrnn.__version__
-    assert found["python"] == platform.python_version()
-    assert (found["numpy"], found["torch"]) == (np.__version__, "2.0")
+    result = checkpoint.versions(torch="2.0")
+    assert result["charrnn"] == charrnn.__version__
+    assert result["python"] == platform.python_version()
+    assert (result["numpy"], result["torch"]) == (np.__version__, "2.0")
 
 
 @pytest.mark.slow
@@ -401,7 +401,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("given", "expected"),
     [
         (None, f"checkpoints/new/{BEST}"),
         ("old", f"checkpoints/old/{BEST}"),
@@ -410,9 +410,9 @@ def runs(tmp_path: Path) -> Path:
     ],
 )
 def test_a_checkpoint_is_found_as_the_newest_by_name_by_folder_and_by_file(
-    runs: Path, given: str | None, found: str
+    runs: Path, given: str | None, expected: str
 ) -> None:
-    assert find(given, runs) == Path(found)
+    assert find(given, runs) == Path(expected)
 
 
 @pytest.mark.parametrize("given", [None, "new", "checkpoints/new"])

@@ -16,12 +16,12 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_singular_values_come_near_1_and_directions_stay(shape: tuple[int, ...]) -> None:
     blocks = drawn(*shape) * 7
     left, _, right = torch.linalg.svd(blocks, full_matrices=False)
-    found = orthogonalised(blocks)
-    values = torch.linalg.svdvals(found)
+    result = orthogonalised(blocks)
+    values = torch.linalg.svdvals(result)
     if shape[1] != shape[2]:  # a square matrix may have a singular value near 0, which comes more slowly
         assert float(values.min()) > 0.6
     assert float(values.max()) < 1.3
-    core = left.mT @ found @ right.mT
+    core = left.mT @ result @ right.mT
     off = core - torch.diag_embed(core.diagonal(dim1=-2, dim2=-1))
     assert float(off.abs().max()) < 1e-4
 

@@ -18,7 +18,6 @@ from charrnn.runs.history import LOG
 from charrnn.training.devices import ProcessGroup
 from tests.conftest import TEXT, charrnn
 
-
 SETTINGS = ["--hidden", "8", "--bptt", "8", "--steps", "150", "--save-every", "50", "--precision", "float32"]
 
 

@@ -62,8 +62,8 @@ def test_only_the_main_process_writes_a_run_folder(tmp_path: Path) -> None:
     for is_main in (False, True):
         run = RunFolder(tmp_path / "run", header, is_main)
         with run.lock(0):
-            run.add(BEST, {}, {"step": 1})
-            run.add(LAST, {}, {"step": 1}, STATE.to_dict())
+            run.add_checkpoint(BEST, {}, {"step": 1})
+            run.add_checkpoint(LAST, {}, {"step": 1}, STATE.to_dict())
             run.write()
         assert (tmp_path / "run" / BEST).exists() == is_main
         assert (tmp_path / "run" / LAST).exists() == is_main

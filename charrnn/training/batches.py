@@ -1,4 +1,4 @@
-"""A part of the text, cut into parallel streams and these into windows.
+"""A part of the text as parallel streams, each cut into windows.
 
 N: characters of the part   S: streams   L: characters of a stream   T: characters of a window
 """
@@ -56,6 +56,7 @@ class Batches:
         start, stop = (index * self.length // self.steps_per_epoch for index in (window, window + 1))
         targets = len(self.ids) - 1
         offsets = [stream * targets // self.streams for stream in range(self.streams)][part]
-        windows = np.stack([self.ids[offset + start : offset + stop + 1] for offset in offsets])
-        windows = windows.astype(np.int64)
+        windows = np.stack(
+            [self.ids[offset + start : offset + stop + 1] for offset in offsets], dtype=np.int64
+        )
         return windows[:, :-1], windows[:, 1:]

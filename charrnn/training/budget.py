@@ -13,10 +13,10 @@ from charrnn.config import TrainConfig
 from charrnn.training.devices import ProcessGroup, precision
 from charrnn.training.learner import Learner
 
-REHEARSAL = 0.02  # part of a budget in minutes that is spent on timing steps
-REPORTS = 20  # most reports in a run
-REPORTS_SHARE = 0.1  # most of a budget in minutes that the reports may take
-REPORTS_APART = 100  # fewest steps between reports
+TIMING_SHARE = 0.02  # part of a budget in minutes that is spent on timing steps
+MOST_REPORTS = 20
+REPORTS_SHARE = 0.1  # largest part of a budget in minutes that reports take
+FEWEST_STEPS = 100  # between reports
 
 
 def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
@@ -28,52 +28,53 @@ def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
     return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def characters(config: TrainConfig, text: int, group: ProcessGroup) -> float:
-    """Estimate the characters that the budget allows to read from a text of ``text`` characters."""
+def characters(config: TrainConfig, length: int, group: ProcessGroup) -> float:
+    """Estimate the characters that the budget allows to read, from a text of ``length`` characters."""
     limits = []
     if config.steps is not None:
         limits.append(float(config.steps * config.streams * config.bptt))
     if config.epochs is not None:
-        limits.append(config.epochs * text)
+        limits.append(config.epochs * length)
     if config.minutes is not None:
         limits.append(config.minutes * 60 * group.broadcast(speed(group.device)))
     return min(limits)
 
 
-def speed(device: torch.device, hidden: int = 512, streams: int = 32, bptt: int = 64) -> float:
+def speed(device: torch.device) -> float:
     """Estimate characters per second in training, from an LSTM layer's forward and backward pass."""
+    hidden, streams, bptt = 512, 32, 64
     dtype = precision(device) or torch.float32
     layer = torch.nn.LSTM(64, hidden).to(device, dtype)
-    text = torch.zeros(bptt, streams, 64, device=device, dtype=dtype)
+    inputs = torch.zeros(bptt, streams, 64, device=device, dtype=dtype)
     times = []
     for _ in range(4):
         start = time.perf_counter()
-        torch.autograd.backward(layer(text)[0].sum())
+        torch.autograd.backward(layer(inputs)[0].sum())
         float(cast(torch.Tensor, layer.weight_hh_l0).detach()[0, 0])  # waits for the device
         times.append(time.perf_counter() - start)
     # Readout, dropout and the optimisers take about as long again.
     return streams * bptt / min(times) / 2
 
 
-def fit(learner: Learner) -> tuple[int, int]:
-    """The steps that the budget allows, and the steps between reports. A budget in minutes is timed."""
+def plan_steps(learner: Learner) -> tuple[int, int]:
+    """The steps that the budget allows, and the steps between reports. For minutes, steps are timed."""
     config, limits = learner.config, []
     if config.steps is not None:
         limits.append(config.steps)
     if config.epochs is not None:
         limits.append(math.ceil(config.epochs * learner.batches.steps_per_epoch))
-    reports = REPORTS
+    reports = MOST_REPORTS
     if config.minutes is not None:
         start, budget = time.perf_counter(), config.minutes * 60
-        step_seconds, report_seconds = rehearse(learner, budget * REHEARSAL)
-        reports = max(1, min(REPORTS, int(budget * REPORTS_SHARE / report_seconds)))
+        step_seconds, report_seconds = rehearse(learner, budget * TIMING_SHARE)
+        reports = max(1, min(MOST_REPORTS, int(budget * REPORTS_SHARE / report_seconds)))
         remaining = budget - (time.perf_counter() - start) - reports * report_seconds
         limits.append(max(1, int(learner.group.broadcast(remaining / step_seconds))))
         reports = int(learner.group.broadcast(reports))
     if not limits:
         raise ValueError("config: no budget; give steps, epochs or minutes")
     steps = min(limits)
-    return steps, config.save_every or max(REPORTS_APART, math.ceil(steps / reports))
+    return steps, config.save_every or max(FEWEST_STEPS, math.ceil(steps / reports))
 
 
 def rehearse(learner: Learner, seconds: float) -> tuple[float, float]:

@@ -87,8 +87,8 @@ class _Chunks:
         for chunk, row in enumerate(window):
             piece = self.ids[chunk * self.length + start : chunk * self.length + stop + 1]
             row[: len(piece)] = piece
-        both = torch.from_numpy(window).to(self.device)
-        return both[:, :-1].clamp(min=0), both[:, 1:]
+        ids = torch.from_numpy(window).to(self.device)
+        return ids[:, :-1].clamp(min=0), ids[:, 1:]
 
 
 def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tuple[float, State]:

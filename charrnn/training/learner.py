@@ -40,7 +40,7 @@ class Learner:
         self.train_part, self.validation_part, _ = corpus.splits(config.split)
         ids = corpus.ids[self.train_part.start : self.train_part.stop]
         self.batches = Batches.fitted(ids, config.streams, config.bptt, group.world_size)
-        self.local = group.local_streams(self.batches.streams)
+        self.local_streams = group.local_streams(self.batches.streams)
         # Initial weights use a CPU generator, so they are equal on every device.
         initial = torch.Generator().manual_seed(config.seed)
         self.model = CharRNN(model, len(corpus.vocabulary), initial).to(group.device)
@@ -50,13 +50,13 @@ class Learner:
             config.weight_drop,
             devices.precision(group.device, config.precision),
             self.generator,
-            (self.batches.streams, self.local),
+            (self.batches.streams, self.local_streams),
         )
         self.parallel_model: nn.Module = self.model
         if group.world_size > 1:
             self.parallel_model = DistributedDataParallel(self.model)
         self.reset_optimizers()
-        self.recurrent_state = self.model.start(self.local.stop - self.local.start)
+        self.recurrent_state = self.model.start(self.local_streams.stop - self.local_streams.start)
 
     def reset_optimizers(self) -> None:
         """Make new optimisers: Muon for the matrices of the recurrent layers, AdamW for the rest.
@@ -104,7 +104,7 @@ class Learner:
         device = self.group.device
         inputs, targets = (
             torch.from_numpy(ids).to(device, non_blocking=True)
-            for ids in self.batches.batch(step, self.local)
+            for ids in self.batches.batch(step, self.local_streams)
         )
         for optimizer, highest_lr in self.optimizers:
             for group in optimizer.param_groups:
@@ -127,12 +127,13 @@ class Learner:
         if self.batches.starts_epoch(step):
             # The text of stream s begins where that of stream s - 1 ends; stream 0 has none before it.
             state = tuple(
-                tuple(self.group.gather(part).roll(1, 0)[self.local] for part in layer) for layer in state
+                tuple(self.group.gather(part).roll(1, 0)[self.local_streams] for part in layer)
+                for layer in state
             )
             reset[0] = True
         if not reset.any():
             return state
-        keep = torch.from_numpy(~reset[self.local]).to(self.group.device)[:, None]
+        keep = torch.from_numpy(~reset[self.local_streams]).to(self.group.device)[:, None]
         return tuple(tuple(part * keep for part in layer) for layer in state)
 
     def validate(self, part: range | None = None) -> float | None:
@@ -173,7 +174,7 @@ class Learner:
             }
         shape = (self.batches.streams, self.model.config.hidden)
         self.recurrent_state = tuple(
-            tuple(_tensor(arrays, RESUME + name, shape)[self.local].to(device) for name in names)
+            tuple(_tensor(arrays, RESUME + name, shape)[self.local_streams].to(device) for name in names)
             for names in self._state_names()
         )
         self.generator.set_state(torch.from_numpy(arrays[RESUME + "generator"].copy()))
@@ -188,9 +189,9 @@ class Learner:
 
     def _state_names(self) -> list[list[str]]:
         """The names under which each layer's recurrent state is stored."""
+        layers = range(len(self.model.stack))
         return [
-            [f"carry.{index}.{name}" for name in layer.cell.state_names]
-            for index, layer in enumerate(self.model.stack)
+            [f"carry.{layer}.{name}" for name in self.model.stack[0].cell.state_names] for layer in layers
         ]
 
 

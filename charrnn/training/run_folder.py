@@ -18,7 +18,7 @@ from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
 
 Arrays = dict[str, NDArray[Any]]
-Results = dict[str, Any]
+Values = dict[str, Any]
 LOCK = ".lock"
 
 
@@ -58,7 +58,9 @@ class RunFolder:
         """Append a line to the log at the next ``write``."""
         self._reports.append(report)
 
-    def add(self, name: str, tensors: Arrays, results: Results, resume: Results | None = None) -> None:
+    def add_checkpoint(
+        self, name: str, tensors: Arrays, results: Values, resume: Values | None = None
+    ) -> None:
         """Replace a checkpoint, BEST or LAST, at the next ``write``."""
         self._checkpoints[name] = (replace(self.header, results=results, resume=resume), tensors)
 

@@ -24,7 +24,7 @@ from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.runs.history import Report
 from charrnn.text.corpus import Corpus
-from charrnn.training.budget import fit, lr_factor
+from charrnn.training.budget import lr_factor, plan_steps
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Arrays, Learner
 from charrnn.training.run_folder import RunFolder
@@ -156,14 +156,14 @@ class Training:
         """
         with self.files.lock(self.step):
             if not self.steps:
-                self.state.steps, self.state.report_every = fit(self.learner)
+                self.state.steps, self.state.report_every = plan_steps(self.learner)
                 self._save()  # a run killed from here on can be resumed
             yield from self._loop()
             if self.done:
                 self.files.write()
                 return
             if self.state.best == math.inf:
-                self.files.add(BEST, self.learner.weights(), {"train_nats": self.state.train_nats})
+                self.files.add_checkpoint(BEST, self.learner.weights(), {"train_nats": self.state.train_nats})
             self._save()
 
     def _loop(self) -> Iterator[Event]:
@@ -246,7 +246,7 @@ class Training:
         )
         self.files.add_report(report)
         if report.best:
-            self.files.add(BEST, self.learner.weights(), results(report))
+            self.files.add_checkpoint(BEST, self.learner.weights(), results(report))
         return report
 
     def _sample(self) -> str:
@@ -275,7 +275,7 @@ class Training:
         self.state.seconds = time.perf_counter() - self.started
         figures = figures or {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
         resume = {"origin": self.origin, **self.state.to_dict()}
-        self.files.add(LAST, tensors or self.learner.state(), figures, resume)
+        self.files.add_checkpoint(LAST, tensors or self.learner.state(), figures, resume)
         self.files.write()
 
     def _restore(self, last: Checkpoint) -> None:
