@@ -7,15 +7,18 @@ c' = f * c + (1 - f) * g          cell state c
 h' = o * tanh(c')                 hidden state h
 """
 
-from charrnn.cells import Array, LayerState, Ops
-from charrnn.cells.lstm import LSTM
+from typing import ClassVar
+
+from charrnn.cells import Array, Cell, LayerState, Ops
 
 
-class LSTMCoupled(LSTM):
+class LSTMCoupled(Cell):
     """Three quarters of an LSTM's weights. The cell state stays between -1 and 1."""
 
+    state_names = ("hidden", "memory")
     gates = ("forget", "candidate", "output")
     activations = ("sigmoid", "tanh", "sigmoid")
+    initial_bias: ClassVar = {"forget": 1.0}
 
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         h, c = state

@@ -49,10 +49,11 @@ def append(folder: Path, report: Report) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The log's reports; [] without a log. A line that a power cut left incomplete is skipped."""
-    path = folder / LOG
+    """The log's reports; [] without a log. An incomplete line, as after a power failure, is skipped."""
+    if not (folder / LOG).exists():
+        return []
     reports = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in (folder / LOG).read_bytes().splitlines():
         try:
             report = json.loads(line)
         except ValueError:

@@ -5,6 +5,8 @@ N: targets   K: chunks   L: characters of a chunk   V: vocabulary
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -107,18 +109,13 @@ def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tupl
 
 def _starts_after(ends: State) -> State:
     """The state before each chunk: zeros for the first, the end of the chunk before for each other."""
-    starts = tuple(tuple(part.roll(1, 0) for part in layer_state) for layer_state in ends)
-    for layer_state in starts:
-        for part in layer_state:
-            part[0] = 0
-    return starts
+    return tuple(
+        tuple(functional.pad(part[:-1], (0, 0, 1, 0)) for part in layer_state) for layer_state in ends
+    )
 
 
 def _largest_relative_difference(state: State, reference: State) -> float:
     """The largest |s - r| / (1 + |r|) of two states. NaN, as in a diverged model, counts as 0."""
-    differences = [
-        (part - other).abs() / (1 + other.abs())
-        for layer_state, layer_reference in zip(state, reference, strict=True)
-        for part, other in zip(layer_state, layer_reference, strict=True)
-    ]
+    parts = zip(chain(*state), chain(*reference), strict=True)
+    differences = [(part - other).abs() / (1 + other.abs()) for part, other in parts]
     return max(float(difference.nan_to_num(0.0).max()) for difference in differences)

@@ -240,6 +240,12 @@ class CharRNN(nn.Module):
         for layer in self.stack:
             layer.weight_drop, layer.precision, layer.generator = weight_drop, precision, generator
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """(...) ids -> (..., D), the inputs of the first layer."""
+        if self.config.embedding:
+            return functional.embedding(ids, self.embedding.weight)
+        return functional.one_hot(ids, self.symbols).to(self.readout.weight.dtype)
+
     def _drop_units(self, x: Tensor) -> Tensor:
         """(T, B, H) -> (T, B, H) with a share of each stream's units set to 0, the same ones at all T."""
         if not (self.training and self.dropout):
@@ -249,10 +255,7 @@ class CharRNN(nn.Module):
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
-        if self.config.embedding:
-            x = self.embedding(ids.T)
-        else:
-            x = functional.one_hot(ids.T, self.symbols).to(self.readout.weight.dtype)
+        x = self.embed(ids.T)
         new_state = []
         for layer, layer_state in zip(self.stack, state, strict=True):
             x, layer_state = layer(x, layer_state)

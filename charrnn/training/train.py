@@ -213,7 +213,7 @@ class Training:
         """Read the losses since the last progress event. Raises Diverged."""
         nats = self.group.mean(torch.stack(losses)).cpu().double()  # not every GPU has float64
         limit = DIVERGENCE * math.log(max(2, self.learner.model.symbols))
-        if not bool((nats < limit).all()):  # a comparison with NaN is False
+        if not (nats < limit).all():  # a comparison with NaN is False
             raise Diverged(f"the loss is {float(nats.max()):.3g} at step {self.step}")
         self.state.loss_sum += float(nats.sum())
         self.state.loss_steps += len(nats)
