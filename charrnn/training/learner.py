@@ -35,7 +35,7 @@ class Learner:
     """A model, its optimisers, the recurrent state of its streams, and the generator of its dropout."""
 
     def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig, group: ProcessGroup) -> None:
-        """Raises CorpusError for a text that is too short, ConfigError for streams that cannot be shared."""
+        """Raises CorpusError for a text too short, ConfigError for streams that cannot be shared equally."""
         self.corpus, self.config, self.group = corpus, config, group
         self.train_part, self.validation_part, _ = corpus.splits(config.split)
         ids = corpus.ids[self.train_part.start : self.train_part.stop]
@@ -59,7 +59,7 @@ class Learner:
         self.recurrent_state = self.model.start(self.local_streams.stop - self.local_streams.start)
 
     def reset_optimizers(self) -> None:
-        """Make new optimisers: Muon for the matrices of the recurrent layers, AdamW for the rest.
+        """Make new optimisers: Muon for the matrices of the recurrent layers, AdamW for all others.
 
         AdamW (Loshchilov & Hutter 2019) applies weight decay to matrices, not to biases.
         """
@@ -120,7 +120,7 @@ class Learner:
         return loss.detach(), norm
 
     def initial_state(self, step: int) -> State:
-        """The state before a window: the one after the window before, or zeros for streams that are reset."""
+        """The state after the window before, with zeros for the streams that are reset."""
         state = self.recurrent_state
         random = np.random.default_rng((self.config.seed, step)).random(self.batches.streams)
         reset = random < self.config.reset
@@ -146,7 +146,7 @@ class Learner:
         return weights(self.model)
 
     def state(self) -> Arrays:
-        """All that a step changes: the parameters by name, the rest under ``resume.``.
+        """All that a step changes: the parameters by name, and under ``resume.`` all else.
 
         It is the same in every process, and all of them must call it.
         """

@@ -1,4 +1,4 @@
-"""The state of a run, besides what the learner holds."""
+"""The position and the figures of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST = 2**63
 
 @dataclass
 class RunState:
-    """Where a run is. Raises ValueError for a value of the wrong type, or that no run can have."""
+    """What resuming needs besides tensors. Raises ValueError for values that no run can have."""
 
     step: int = 0  # steps done
     steps: int = 0  # steps in the whole run; 0 until the budget is known

@@ -1,7 +1,7 @@
 """The training loop: truncated backpropagation through time, one window a step.
 
-The loop yields events and prints nothing. The learner holds what a step changes, the run state
-where the run is, the run folder what is saved.
+The loop yields events and prints nothing. The learner makes the steps, the run state holds the run's
+position and figures, and the run folder writes its files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ class Progress:
     steps: int
     epoch: float
     nats: float
-    characters_per_second: float
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,6 @@ Event = Progress | Report | Notice
 
 class Diverged(Exception):
     """The loss is NaN, infinite, or far above that of a uniform guess."""
-
-
-class Meter:
-    """The time and the speed since a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.start = step, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the step."""
-        return time.perf_counter() - self.start
-
-    def speed(self, step: int) -> float:
-        """Steps per second from then until now, when ``step`` steps are done."""
-        return (step - self.step) / max(self.seconds, 1e-9)
 
 
 def bits(nats: float) -> float:
@@ -169,8 +152,9 @@ class Training:
     def _loop(self) -> Iterator[Event]:
         losses: list[torch.Tensor] = []  # since the last progress event
         rollback_point = self.learner.state(), replace(self.state)
-        since_progress, since_report, since_save = (Meter(self.step) for _ in range(3))
-        save_seconds = self.config.save_minutes * 60
+        last_report = self.step, time.perf_counter()
+        next_progress = time.perf_counter() + PROGRESS_SECONDS
+        next_save = time.perf_counter() + self.config.save_minutes * 60
         while not self.done:
             factor = self.state.lr_scale * lr_factor(self.step, self.steps, self.config)
             loss, norm = self.learner.train_step(self.step, factor)
@@ -178,38 +162,38 @@ class Training:
             self.state.step += 1
 
             report_due = self.step % self.state.report_every == 0 or self.step == self.steps
-            progress_due = since_progress.seconds >= PROGRESS_SECONDS
-            save_due = since_save.seconds >= save_seconds
-            stop, progress_due, save_due = self.group.any_of([self.stop, progress_due, save_due])
+            now = time.perf_counter()
+            due = [self.stop, now >= next_progress, now >= next_save]
+            stop, progress_due, save_due = self.group.any_of(due)
             if not (stop or report_due or progress_due or save_due):
                 continue  # reading the losses waits for the device, so most steps do not read them
 
             report = None
             try:
-                yield self._progress(losses, since_progress.speed(self.step))
+                yield self._progress(losses)
                 if report_due:
-                    report = self._report(float(norm), since_report.speed(self.step))
+                    report = self._report(float(norm), *last_report)
                     rollback_point = self.learner.state(), replace(self.state)
                     self._save(results(report), rollback_point[0])
                 elif save_due:
                     self._save()
                 if report_due or save_due:
-                    since_save, save_seconds = Meter(self.step), self.config.save_minutes * 60
+                    next_save = time.perf_counter() + self.config.save_minutes * 60
             except Diverged as error:
                 yield self._roll_back(str(error), *rollback_point)
-                since_report = Meter(self.step)
+                last_report = self.step, time.perf_counter()
             except CheckpointError as error:
-                since_save, save_seconds = Meter(self.step), RETRY_SECONDS
+                next_save = time.perf_counter() + RETRY_SECONDS
                 yield Notice(f"{error}; the files saved before are kept, and saving is tried again")
             if report is not None:
-                since_report = Meter(self.step)
+                last_report = self.step, time.perf_counter()
                 yield report
             losses.clear()
-            since_progress = Meter(self.step)
+            next_progress = time.perf_counter() + PROGRESS_SECONDS
             if stop:
                 return
 
-    def _progress(self, losses: list[torch.Tensor], steps_per_second: float) -> Progress:
+    def _progress(self, losses: list[torch.Tensor]) -> Progress:
         """Read the losses since the last progress event. Raises Diverged."""
         nats = self.group.mean(torch.stack(losses)).cpu().double()  # not every GPU has float64
         limit = DIVERGENCE * math.log(max(2, self.learner.model.symbols))
@@ -217,12 +201,15 @@ class Training:
             raise Diverged(f"the loss is {float(nats.max()):.3g} at step {self.step}")
         self.state.loss_sum += float(nats.sum())
         self.state.loss_steps += len(nats)
-        speed = steps_per_second * self.characters_per_step
-        return Progress(self.step, self.steps, self.epoch, float(nats.mean()), speed)
+        return Progress(self.step, self.steps, self.epoch, float(nats.mean()))
 
-    def _report(self, gradient_norm: float, steps_per_second: float) -> Report:
-        """Validate and sample, in the main process; the others wait for the loss. Raises Diverged."""
-        seconds = time.perf_counter() - self.started
+    def _report(self, gradient_norm: float, last_step: int, last_time: float) -> Report:
+        """Validate and sample, in the main process; the others wait for the loss. Raises Diverged.
+
+        ``last_step`` and ``last_time`` (of time.perf_counter) are those of the report before this one.
+        """
+        now = time.perf_counter()
+        speed = (self.step - last_step) * self.characters_per_step / (now - last_time)
         is_main, train_nats = self.group.is_main, self.state.train_nats
         assert train_nats is not None
         validation = self.learner.validate() if is_main else None
@@ -234,13 +221,13 @@ class Training:
             steps=self.steps,
             epoch=round(self.epoch, 4),
             characters=round(self.step * self.characters_per_step),
-            seconds=round(seconds, 2),
+            seconds=round(now - self.started, 2),
             lr=self.config.lr * self.state.lr_scale * lr_factor(self.step - 1, self.steps, self.config),
             gradient_norm=gradient_norm,
             train_nats=train_nats,
             validation_nats=validation,
             validation_bpc=None if validation is None else bits(validation),
-            characters_per_second=round(steps_per_second * self.characters_per_step, 1),
+            characters_per_second=round(speed, 1),
             best=self.state.add_report(nats),
             sample=self._sample() if is_main else "",
         )
