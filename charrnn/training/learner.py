@@ -189,9 +189,9 @@ class Learner:
 
     def _state_names(self) -> list[list[str]]:
         """The names under which each layer's recurrent state is stored."""
-        layers = range(len(self.model.stack))
         return [
-            [f"carry.{layer}.{name}" for name in self.model.stack[0].cell.state_names] for layer in layers
+            [f"carry.{index}.{name}" for name in layer.cell.state_names]
+            for index, layer in enumerate(self.model.stack)
         ]
 
 
