@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.training.sizing import choose
+from charrnn.training.sizing import CHOSEN, choose
 
-CHOSEN = ("hidden", "dropout", "weight_drop")
 lengths = st.integers(2, 10**9)
 budgets = st.floats(1, 1e10)
 

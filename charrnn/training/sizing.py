@@ -28,6 +28,8 @@ DROPOUTS = (
     (20.0, 0.3, 0.2),
     (float("inf"), 0.5, 0.2),
 )
+CHOSEN = ("hidden", "dropout", "weight_drop")
+"""The settings that ``choose`` can choose."""
 
 
 def choose(
