@@ -1,6 +1,7 @@
-"""Time per generated character: `charrnn`'s sample, nn.LSTM with a draw, and the matrix products alone.
+"""Time per generated character of `charrnn sample`, of nn.LSTM with a draw, and of the matrix products alone.
 
-It measures one stream, 64 streams and a beam of 16; without OMP_NUM_THREADS with one thread, then with all.
+One stream, 64 streams and a beam of 16 are measured: with OMP_NUM_THREADS threads if it is set, else with one
+thread and then with all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from charrnn.inference.beam import Search, beam
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference
-from charrnn.inference.sample import generator, sample
+from charrnn.inference.sample import sample, sample_generator
 from charrnn.inference.states import Cursor
 
 ROUNDS, CHARACTERS = 15, 200
@@ -30,9 +31,9 @@ CONSTRAINTS = Constraints(V, CHARACTERS)
 
 
 def drawing(inference: Inference, streams: int) -> common.Contestant:
-    """Draw CHARACTERS in each stream, as one batch."""
+    """Draw CHARACTERS in each stream with charrnn, as one batch."""
     cursor = Cursor(np.array([3]), inference.start(1))
-    generators = [generator(0, index) for index in range(streams)]
+    generators = [sample_generator(0, index) for index in range(streams)]
     return lambda: deque(sample(inference, [cursor] * streams, Choice(), CONSTRAINTS, generators), maxlen=0)
 
 

@@ -43,7 +43,7 @@ class Generated:
     scores: tuple[float, ...]
     ended: str
     end: Cursor
-    rank: float | None
+    score: float | None
 
 
 def gathered(chunks: Iterable[Chunk]) -> list[Generated]:
@@ -59,7 +59,7 @@ def gathered(chunks: Iterable[Chunk]) -> list[Generated]:
         assert last.end is not None
         ids = tuple(symbol for chunk in parts[row] for symbol in chunk.ids)
         scores = tuple(score for chunk in parts[row] for score in chunk.scores)
-        texts.append(Generated(ids, scores, last.ended, last.end, last.rank))
+        texts.append(Generated(ids, scores, last.ended, last.end, last.score))
     return texts
 
 

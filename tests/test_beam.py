@@ -22,9 +22,8 @@ from charrnn.inference.choice import NOTHING_LEFT, Choice, can_continue
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference, Predictor
 from charrnn.inference.pattern import Pattern
-from charrnn.inference.prompts import read_prompt
 from charrnn.inference.sample import Chunk, sample
-from charrnn.inference.states import Cursor
+from charrnn.inference.states import Cursor, read_prompt
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 from tests.generation_oracles import Generated, Table, gathered
@@ -73,10 +72,10 @@ def in_order(chunks: Iterable[Chunk]) -> list[Generated]:
     return gathered(chunks)
 
 
-def ranks(texts: Iterable[Generated]) -> list[float]:
+def search_scores(texts: Iterable[Generated]) -> list[float]:
     """What the search compared the texts by."""
-    assert all(text.rank is not None for text in texts)
-    return [text.rank for text in texts if text.rank is not None]
+    assert all(text.score is not None for text in texts)
+    return [text.score for text in texts if text.score is not None]
 
 
 # --- all texts, by brute force, in plain words
@@ -190,7 +189,7 @@ class Brute:
 def same(result: list[Generated], expected: list[Leaf], alpha: float) -> None:
     assert [one.ids for one in result] == [leaf.text for leaf in expected]
     assert [one.ended for one in result] == [leaf.ended for leaf in expected]
-    np.testing.assert_allclose(ranks(result), [leaf.score(alpha) for leaf in expected], rtol=1e-9)
+    np.testing.assert_allclose(search_scores(result), [leaf.score(alpha) for leaf in expected], rtol=1e-9)
 
 
 def exact(
@@ -355,7 +354,7 @@ def test_ending_a_match_is_one_choice_however_many_characters_end_it() -> None:
     (drawn,) = in_order(sample(likely, [at(likely)], Choice(0), constraints, [np.random.default_rng(0)]))
     (result,) = in_order(beam(likely, at(likely), PLAIN, constraints, Search(1, length_penalty=0)))
     assert (in_words(drawn.ids), in_words(result.ids)) == ("aaaaa", "a")
-    assert result.rank == pytest.approx(math.log(0.6))
+    assert result.score == pytest.approx(math.log(0.6))
 
 
 # --- groups
@@ -411,7 +410,7 @@ def test_groups_are_those_of_vijayakumar_et_al(predictor, stops, diversity, widt
         result = in_order(beam(predictor, cursor, PLAIN, Constraints(V, length, stops=stops), search, count))
         expected = diverse(predictor, cursor, length, stops, search, count)
         assert [one.ids for one in result] == [text for text, _ in expected]
-        np.testing.assert_allclose(ranks(result), [score for _, score in expected])
+        np.testing.assert_allclose(search_scores(result), [score for _, score in expected])
         assert len({one.ids for one in result}) == len(result)
 
 
@@ -420,7 +419,7 @@ def test_one_group_is_a_plain_beam(predictor) -> None:
     constraints = Constraints(V, 8, stops=((2, 2),))
     one = in_order(beam(predictor, at(predictor), PLAIN, constraints, Search(5, 1, diversity=7), 5))
     plain = in_order(beam(predictor, at(predictor), PLAIN, constraints, Search(5, 1, diversity=0), 5))
-    assert [(a.ids, a.rank) for a in one] == [(b.ids, b.rank) for b in plain]
+    assert [(a.ids, a.score) for a in one] == [(b.ids, b.score) for b in plain]
 
 
 @predictors
@@ -486,7 +485,7 @@ def test_a_stochastic_beam_samples_without_replacement(width, constraints, expre
     search = Search(width, stochastic=True)
     for _ in range(total):
         result = in_order(beam(predictor, cursor, choice, constraints, search, width, generator))
-        assert ranks(result) == sorted(ranks(result), reverse=True)
+        assert search_scores(result) == sorted(search_scores(result), reverse=True)
         # What was drawn is the text and, where a stop that is not kept ended it, that.
         draws[tuple(number[drawn(one, constraints)] for one in result)] += 1
     theory = ordered([math.exp(leaf.log_probability) for leaf in leaves], width)
@@ -583,7 +582,7 @@ def test_one_text_streamed_is_the_best_of_several(constraints: Constraints, sear
         (one,) = searched(predictor, constraints, search, 1, seed)
         best = searched(predictor, constraints, search, 2, seed)[0]
         assert (one.ids, one.ended) == (best.ids, best.ended)
-        assert ranks([one]) == pytest.approx(ranks([best]))
+        assert search_scores([one]) == pytest.approx(search_scores([best]))
         assert one.scores == pytest.approx(best.scores)
         np.testing.assert_equal(one.end, best.end)
 
@@ -596,12 +595,12 @@ def test_to_stop_early_changes_nothing(constraints: Constraints, search: Search,
         for count in (1, 2, 6):
             early, calls = searched(predictor, constraints, search, count, seed), predictor.calls
             with monkeypatch.context() as patch:
-                patch.setattr(beams._Group, "is_over", lambda self: not self.live)
+                patch.setattr(beams._Group, "is_over", lambda group, wanted, longest: not group.live)
                 late = searched(predictor, constraints, search, count, seed)
             assert predictor.calls - calls >= calls
             predictor.calls = 0
             assert [text.ids for text in early] == [text.ids for text in late]
-            assert ranks(early) == pytest.approx(ranks(late))
+            assert search_scores(early) == pytest.approx(search_scores(late))
 
 
 def test_a_search_with_stops_stops_early() -> None:
@@ -752,14 +751,14 @@ def test_an_unread_prompt_is_read_and_is_no_part_of_the_text(predictor) -> None:
     whole = in_order(beam(predictor, at(predictor, *prompt), PLAIN, constraints, Search(4), 4))
     later = in_order(beam(predictor, Cursor(np.array(prompt[-1:]), state), PLAIN, constraints, Search(4), 4))
     assert [one.ids for one in whole] == [one.ids for one in later]
-    assert ranks(whole) == pytest.approx(ranks(later))
+    assert search_scores(whole) == pytest.approx(search_scores(later))
 
 
 def test_the_empty_text_is_the_only_match_of_an_empty_expression() -> None:
     predictor = Remembers()
     constraints = Constraints(V, 5, pattern=Pattern("", ABC, None, 0, 5))
     (result,) = searched(predictor, constraints, Search(3), 3)
-    assert (result.ids, result.ended, result.rank, predictor.calls) == ((), "match", 0.0, 0)
+    assert (result.ids, result.ended, result.score, predictor.calls) == ((), "match", 0.0, 0)
 
 
 # --- few, and none

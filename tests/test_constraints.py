@@ -178,7 +178,8 @@ def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
     assert twin.allowed_mask().all()
     assert drawn(constrained, ids("aac")) == (ids("aa"), "match")
     assert constrained.count == 2
-    assert constrained.matches
+    assert constrained.ending_mask is not None
+    assert constrained.ending_mask.tolist() == [False, False, True]
 
 
 def test_a_match_that_ends_lets_go_of_the_beginning_of_a_stop() -> None:

@@ -13,7 +13,7 @@ from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.mixture import Mixture, check_vocabularies
 from charrnn.inference.network import Inference, Predictor
-from charrnn.inference.sample import generator, sample
+from charrnn.inference.sample import sample, sample_generator
 from charrnn.inference.states import Cursor
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
@@ -87,14 +87,20 @@ def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
     mixture = Mixture([PARTS[0], damaged], [1, 1])
     with pytest.raises(CheckpointError, match="not finite"):
         list(
-            sample(mixture, [Cursor(TEXT[0], mixture.start(1))], Choice(), Constraints(V, 3), [generator(0)])
+            sample(
+                mixture,
+                [Cursor(TEXT[0], mixture.start(1))],
+                Choice(),
+                Constraints(V, 3),
+                [sample_generator(0)],
+            )
         )
 
 
 def test_a_mixture_scores_the_samples_of_a_batch_as_it_scores_each_text_read_alone() -> None:
     mixture = Mixture(PARTS, [1, 2, 5])
     cursors = [Cursor(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
-    generators = [generator(1, k) for k in range(9)]
+    generators = [sample_generator(1, k) for k in range(9)]
     texts = gathered(sample(mixture, cursors, Choice(), Constraints(V, 40), generators, scored=True))
     assert len({text.ids for text in texts}) == 9
     for cursor, text in zip(cursors, texts, strict=True):

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.inference.network import Inference
-from charrnn.inference.states import Cursor, joined, load_state, row, rows, save_state
+from charrnn.inference.states import Cursor, concatenate_states, load_state, save_state, select_rows
 from tests.conftest import random_weights
 
 V = 5
@@ -45,11 +45,13 @@ def same(one, other) -> bool:
 def test_a_batch_is_its_rows_side_by_side(batch: int, data) -> None:
     state = filled(network(), batch)
     which = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=8))
-    assert same(joined([row(state, k) for k in range(batch)]), state)
-    assert same(rows(state, which), joined([row(state, k) for k in which]))
-    assert same(rows(state, np.array(which)), rows(state, which))
+    assert same(concatenate_states([select_rows(state, [k]) for k in range(batch)]), state)
+    assert same(select_rows(state, which), concatenate_states([select_rows(state, [k]) for k in which]))
+    assert same(select_rows(state, np.array(which)), select_rows(state, which))
     cut = data.draw(st.integers(0, batch))
-    assert same(joined([rows(state, range(cut)), rows(state, range(cut, batch))]), state)
+    assert same(
+        concatenate_states([select_rows(state, range(cut)), select_rows(state, range(cut, batch))]), state
+    )
 
 
 @given(
@@ -70,7 +72,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path, cell, layers, hidden, 
 
 
 def test_a_row_of_a_batch_can_be_saved(tmp_path: Path) -> None:
-    state = row(filled(network(), 4), 2)
+    state = select_rows(filled(network(), 4), [2])
     save_state(tmp_path / "state", Cursor(np.array([1, 2], np.uint8)[::-1], state), MODEL)
     found = load_state(tmp_path / "state", MODEL, network(), V)
     assert found.unread.tolist() == [2, 1]

@@ -115,7 +115,7 @@ def _trained(
     else:
         predictor = Inference(loaded.header.model, loaded.weights)
         count = gradients.TEXTS * (length + 1)
-        ids = sample.sample_ids(predictor, vocabulary, count, sample.generator(seed))
+        ids = sample.sample_ids(predictor, vocabulary, count, sample.sample_generator(seed))
     model = CharRNN(loaded.header.model, len(vocabulary))
     load_weights(model, loaded.weights)
     return name or loaded.header.model.cell, model.double(), gradients.texts(ids, length)

@@ -109,4 +109,4 @@ def _fresh_sample(
 
     seed = sampling.choose_seed(seed)
     out.note(f"seed {seed}")
-    yield sampling.sample_ids(inference, vocabulary, length, sampling.generator(seed), 0.8)
+    yield sampling.sample_ids(inference, vocabulary, length, sampling.sample_generator(seed), 0.8)

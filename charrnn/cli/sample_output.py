@@ -36,13 +36,13 @@ class Sample:
     scores: list[float] = field(default_factory=list)
     ended: str | None = None
     end: Cursor | None = None
-    rank: float | None = None
+    score: float | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Append a chunk."""
         self.ids += chunk.ids
         self.scores += chunk.scores
-        self.ended, self.end, self.rank = chunk.ended, chunk.end, chunk.rank
+        self.ended, self.end, self.score = chunk.ended, chunk.end, chunk.score
 
 
 CopySearch = Callable[[Sequence[Sample]], "list[Run]"]
@@ -205,8 +205,8 @@ class JsonWriter(Writer):
             "log_probability": _number(math.fsum(sample.scores)),
             "ended": sample.ended,
         }
-        if sample.rank is not None:
-            line["score"] = _number(sample.rank)
+        if sample.score is not None:
+            line["score"] = _number(sample.score)
         if self.with_scores:
             line["log_probabilities"] = [_number(score) for score in sample.scores]
         self.out.write(json_line(line | more))

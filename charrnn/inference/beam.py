@@ -1,10 +1,9 @@
 """Beam search: the most probable texts, or exact samples without replacement.
 
-W: beams   V: vocabulary   N: characters
+W: hypotheses of a batch or a group   V: vocabulary   N: characters
 
-The search uses the distribution that ``charrnn.inference.sample`` draws from, with its constraints and
-filters. A text that ends early, by a stop string or a match, is a leaf of the same tree. The length of a
-text includes its stop string, kept or not. All the characters that end a match are one choice.
+The search uses the distribution of ``charrnn.inference.sample``, with its constraints and filters. All the
+characters that end a match are one choice. The length of a text includes its stop string, kept or not.
 
 - plain       the W best continuations of the W best texts of the step before; W = 1 is greedy
 - diverse     groups of beams; each group penalises the characters that earlier groups choose in the same
@@ -17,42 +16,35 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 import numpy as np
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.choice import (
-    NOTHING_LEFT,
-    Choice,
-    Scores,
-    can_continue,
-    gumbel,
-    gumbel_below,
-    largest,
-    normalised,
-)
+from charrnn.inference import choice as choices
+from charrnn.inference.choice import Choice, Scores
 from charrnn.inference.constraints import ConstrainedText, Constraints, allowed_masks, recent_masks
 from charrnn.inference.network import Ids, Logits, Predictor
-from charrnn.inference.prompts import read_prompts
 from charrnn.inference.sample import Chunk
-from charrnn.inference.states import Cursor, rows
+from charrnn.inference.states import Cursor, read_prompts, select_rows
 
 MAX_WIDTH = 4096
 MAX_PENALTY = 10  # far more than is useful, and small enough that no text is too long for the power
 MAX_PENDING = 1000
 """Characters that an endless search keeps while its beams differ, before the best beam decides."""
 
+_score = attrgetter("score")
+
 
 @dataclass(frozen=True)
 class Search:
     """The kind of search.
 
-    width           W
-    groups          number of groups, of W / groups beams each; 1 is a plain search
+    width           number of beams
+    groups          number of groups, of width / groups beams each; 1 is a plain search
     diversity       penalty in nats for each beam of an earlier group that chooses the same character
     stochastic      whether to draw without replacement
     length_penalty  alpha: texts are compared by log-probability / ((5 + N) / 6) ** alpha
@@ -77,9 +69,9 @@ class Search:
         if self.stochastic and self.groups > 1:
             raise ConfigError("--stochastic and --diverse: give one of the two")
 
-    def score(self, log_probability: float, length: float) -> float:
-        """The score by which texts of different lengths are compared."""
-        return log_probability / math.pow((5 + length) / 6, self.length_penalty)
+    def final_score(self, score: float, length: float) -> float:
+        """The score of a finished text, from its score as a hypothesis."""
+        return score if self.stochastic else score / math.pow((5 + length) / 6, self.length_penalty)
 
 
 @dataclass
@@ -110,92 +102,73 @@ class _Hypothesis:
         ids, scores = [*self.ids, symbol], [*self.scores, model_score]
         return _Hypothesis(text, np.array([symbol]), state, row, ids, scores, settled)
 
-    def finished(self, size: int, ended: str, score: float) -> _Finished:
-        """The first ``size`` characters as a finished text, which does not keep the batch alive."""
-        end = Cursor(self.unread, rows(self.state, [self.row]))
-        return _Finished(self.ids[:size], self.scores[:size], ended, end, score)
+    def finished(self, size: int, ended: str, score: float) -> Chunk:
+        """The last chunk of the text: the first ``size`` of ``ids``."""
+        end = Cursor(self.unread, select_rows(self.state, [self.row]))
+        return Chunk(0, self.ids[:size], self.scores[:size], ended, end, score)
 
 
 @dataclass
-class _Finished:
-    """A text that has ended. Its score is ``Search.score``, or the hypothesis's if stochastic."""
-
-    ids: list[int]
-    scores: list[float]
-    ended: str
-    end: Cursor
-    score: float
-
-
-_score: Callable[[_Hypothesis | _Finished], float] = attrgetter("score")
-
-
 class _Group:
-    """Hypotheses that compete with each other, and the best finished texts among them, best first."""
+    """Hypotheses that compete with each other, and the best finished texts among them.
 
-    def __init__(
-        self, search: Search, first: _Hypothesis, wanted: int, longest: float, generator: np.random.Generator
-    ) -> None:
-        """``wanted``: how many texts are asked for; ``longest``: maximum number of characters."""
-        self.search, self.wanted, self.longest, self.generator = search, wanted, longest, generator
-        self.width = search.width // search.groups
-        self.live, self.finished = [first], list[_Finished]()
-        self.finished_count = 0
+    width           maximum number of hypotheses, and of finished texts
+    finished        the last chunk of each text, best first
+    finished_count  how many texts have finished, also those that are no longer among the best
+    """
+
+    search: Search
+    width: int
+    generator: np.random.Generator
+    live: list[_Hypothesis]
+    finished: list[Chunk] = field(default_factory=list)
+    finished_count: int = 0
 
     def advance(self, scores: Scores, model_scores: Scores, state: State, start: int, chosen: Scores) -> None:
         """Extend the hypotheses by one character, and keep the best.
 
         scores        (W, V + 1) log-probability of each next character, and of ending here
         model_scores  (W, V) log-probability of each next character under the model itself
-        state         (all, H) of the batch; row ``start`` belongs to the first hypothesis
+        state         of the batch; row ``start`` belongs to the first hypothesis of this group
         chosen        (V + 1,) how many beams chose each character in this step; this group's are added
         """
-        parents, self.live = self.live, []
-        totals = scores + np.array([[parent.log_probability] for parent in parents])
+        parents, self.live, finished = self.live, [], list[Chunk]()
+        totals = scores + np.array([parent.log_probability for parent in parents])[:, None]
         noisy = totals
         if self.search.stochastic:
-            noisy = gumbel_below(totals, np.array([[parent.score] for parent in parents]), self.generator)
-        finished_before = self.finished_count
-        for index in largest(noisy - self.search.diversity * chosen, self.width).tolist():
+            maxima = np.array([parent.score for parent in parents])[:, None]
+            noisy = choices.gumbel_below(totals, maxima, self.generator)
+        for index in choices.largest(noisy - self.search.diversity * chosen, self.width).tolist():
             row, symbol = divmod(index, len(chosen))
-            total, score = float(totals[row, symbol]), float(noisy[row, symbol])
+            score = float(noisy[row, symbol])
             if score == -math.inf:
                 break
             chosen[symbol] += 1
-            parent = parents[row]
-            if symbol == len(chosen) - 1:
-                self._finish(parent, len(parent.ids), "match", total, score)
-                continue
-            child = parent.extended(symbol, float(model_scores[row, symbol]), state, start + row)
-            if child.text.ended:
-                self._finish(child, child.settled, child.text.ended, total, score)
+            hypothesis, size, ended = parents[row], len(parents[row].ids), "match"
+            if symbol < len(chosen) - 1:  # otherwise the text ends before any other character
+                hypothesis = hypothesis.extended(symbol, float(model_scores[row, symbol]), state, start + row)
+                size, ended = hypothesis.settled, hypothesis.text.ended
+            if ended:
+                final_score = self.search.final_score(score, hypothesis.text.count)
+                finished.append(hypothesis.finished(size, ended, final_score))
             else:
-                child.log_probability, child.score = total, score
-                self.live.append(child)
-        if self.finished_count > finished_before:
-            self.finished.sort(key=_score, reverse=True)
-            if not self.search.stochastic:  # texts that differ in their stop strings alone are equal
-                self.finished = _distinct(self.finished)
-            del self.finished[self.width :]
+                hypothesis.log_probability, hypothesis.score = float(totals[row, symbol]), score
+                self.live.append(hypothesis)
+        if finished:
+            self.finished_count += len(finished)
+            finished = sorted([*self.finished, *finished], key=_score, reverse=True)
+            # Texts that differ in their stop strings alone are equal, but are different draws.
+            self.finished = (finished if self.search.stochastic else _distinct(finished))[: self.width]
 
-    def _finish(self, text: _Hypothesis, size: int, ended: str, log_probability: float, score: float) -> None:
-        if not self.search.stochastic:
-            score = self.search.score(log_probability, text.text.count)
-        self.finished.append(text.finished(size, ended, score))
-        self.finished_count += 1
-
-    def is_over(self) -> bool:
-        """Whether no hypothesis can still become one of the wanted texts."""
-        if not self.live or len(self.finished) < self.wanted:
+    def is_over(self, wanted: int, longest: float) -> bool:
+        """Whether no hypothesis can still be one of the ``wanted`` best texts; none exceeds ``longest``."""
+        if not self.live or len(self.finished) < wanted:
             return not self.live
-        last = self.finished[self.wanted - 1].score
-        if self.search.stochastic:
-            return max(map(_score, self.live)) <= last
-        if self.longest == math.inf and self.search.length_penalty:
+        if longest == math.inf and self.search.length_penalty and not self.search.stochastic:
             # A text that is long enough can always win: the search ends with its first W finished texts.
             return self.finished_count >= self.width
-        best = max(hypothesis.log_probability for hypothesis in self.live)
-        return self.search.score(best, self.longest) <= last
+        best, worst = max(map(_score, self.live)), _score(self.finished[wanted - 1])
+        return self.search.final_score(best, longest) <= float(worst)
 
 
 def beam(
@@ -211,9 +184,7 @@ def beam(
 
     A single text comes in chunks, as soon as all beams agree on its beginning. Several texts come when all
     are found. The best texts of all groups come first, then the second best, and so on. A stochastic search
-    needs a ``generator``, and returns its texts in the order of drawing.
-
-    Raises ConfigError, CheckpointError.
+    returns its texts in the order of drawing. Raises ConfigError, CheckpointError.
     """
     if 0 in (choice.temperature, choice.final_temperature):
         raise ConfigError("--beam and --temperature 0: --beam 1 is greedy; leave out one of the two")
@@ -221,52 +192,52 @@ def beam(
         raise ConfigError(f"--count {count}: --beam {search.width} finds from 1 to {search.width} texts")
     if not constraints.ends and (count > 1 or search.stochastic):
         raise ConfigError("--length 0: nothing ends the texts that --beam compares; give a --stop or --match")
-    if search.stochastic and generator is None:
-        raise ValueError("a stochastic search needs a generator")
-    return _beam(predictor, cursor, choice, constraints, search, count, generator or np.random.default_rng())
+    first = _Hypothesis(constraints.start(cursor.unread), cursor.unread, cursor.state)
+    if first.text.ended:
+        return iter([first.finished(0, first.text.ended, 0.0)])
+    generator = np.random.default_rng(generator)
+    if search.stochastic:
+        first.score = float(choices.gumbel([generator], 1)[0, 0])
+    groups = [_Group(search, search.width // search.groups, generator, [first]) for _ in range(search.groups)]
+    return _search(predictor, cursor, choice, constraints, groups, count)
 
 
-def _beam(
+def _search(
     predictor: Predictor,
     cursor: Cursor,
     choice: Choice,
     constraints: Constraints,
-    search: Search,
+    groups: Sequence[_Group],
     count: int,
-    generator: np.random.Generator,
 ) -> Iterator[Chunk]:
-    first = _Hypothesis(constraints.start(cursor.unread), cursor.unread, cursor.state)
-    if first.text.ended:
-        yield Chunk(0, [], [], first.text.ended, cursor, 0.0)
-        return
-    if search.stochastic:
-        first.score = float(gumbel([generator], 1)[0, 0])
-    longest, of_group = constraints.length or math.inf, min(count, search.width // search.groups)
-    groups = [_Group(search, first, of_group, longest, generator) for _ in range(search.groups)]
-    logits, state = read_prompts(predictor, [cursor] * search.groups)
+    """Advance the groups until all are over. The batch holds the hypotheses of all groups."""
+    wanted, longest = min(count, groups[0].width), constraints.length or math.inf
+    logits, state = read_prompts(predictor, [cursor] * len(groups))
+    hypotheses = _live(groups)
     for position in itertools.count():
-        hypotheses = _live(groups)
         temperature = choice.temperature_at(position, constraints.length)
         scores = _scores([hypothesis.text for hypothesis in hypotheses], logits, choice, temperature)
-        _advance(groups, scores, normalised(logits.astype(np.float64)), state)
-        if all(group.is_over() for group in groups):
+        model_scores = choices.normalised(logits)
+        chosen, start = np.zeros(scores.shape[1]), 0
+        for group in groups:  # each penalises what the groups before it chose
+            stop = start + len(group.live)
+            group.advance(scores[start:stop], model_scores[start:stop], state, start, chosen)
+            start = stop
+        if all(group.is_over(wanted, longest) for group in groups):
             break
         if count == 1:
-            _limit_pending(groups, MAX_PENDING if constraints.length == 0 else math.inf)
-            yield from _agreed(groups)
+            yield from _agreed(groups, math.inf if constraints.length else MAX_PENDING)
         hypotheses = _live(groups)
-        ids = np.concatenate([hypothesis.unread for hypothesis in hypotheses])
-        indices = np.array([hypothesis.row for hypothesis in hypotheses])
-        all_logits, state = predictor(ids[:, None], rows(state, indices))
+        state = select_rows(state, [hypothesis.row for hypothesis in hypotheses])
+        all_logits, state = predictor(np.array([hypothesis.unread for hypothesis in hypotheses]), state)
         logits = all_logits[:, 0]
-    results = _results(groups, distinct=not search.stochastic)
-    if not results and position:  # no hypothesis can continue, and none has finished
-        ranked = sorted(hypotheses, key=_score, reverse=True)
-        results = [text.finished(len(text.ids), "stuck", text.score) for text in ranked]
-    if not results:
-        raise ConfigError(NOTHING_LEFT)
-    for row, text in enumerate(results[:count]):
-        yield Chunk(row, text.ids, text.scores, text.ended, text.end, text.score)
+    results = _results(groups)
+    if not results and not position:
+        raise ConfigError(choices.NOTHING_LEFT)
+    if not results:  # no hypothesis can continue
+        best_first = sorted(hypotheses, key=_score, reverse=True)
+        results = [text.finished(len(text.ids), "stuck", text.score) for text in best_first]
+    yield from (chunk._replace(row=row) for row, chunk in enumerate(results[:count]))
 
 
 def _live(groups: Sequence[_Group]) -> list[_Hypothesis]:
@@ -274,47 +245,40 @@ def _live(groups: Sequence[_Group]) -> list[_Hypothesis]:
     return [hypothesis for group in groups for hypothesis in group.live]
 
 
-def _advance(groups: Sequence[_Group], scores: Scores, model_scores: Scores, state: State) -> None:
-    """Advance the groups one after the other: each penalises what the earlier ones chose."""
-    chosen = np.zeros(scores.shape[1])
-    start = 0
-    for group in groups:
-        stop = start + len(group.live)
-        if group.live:
-            group.advance(scores[start:stop], model_scores[start:stop], state, start, chosen)
-        start = stop
-
-
 def _scores(texts: Sequence[ConstrainedText], logits: Logits, choice: Choice, temperature: float) -> Scores:
     """(W, V) logits -> (W, V + 1) log-probabilities of the next characters, and of ending a match here.
 
     A row of -inf alone belongs to a text that cannot continue.
     """
-    allowed = allowed_masks(texts)
-    recent = recent_masks(texts) if choice.repeat_penalty != 1 else None
-    continues = can_continue(logits, allowed)
+    allowed, recent = allowed_masks(texts), recent_masks(texts)
+    continues = choices.can_continue(logits, allowed)
     scores = np.full((len(texts), logits.shape[1] + 1), -np.inf)
     if continues.any():
         allowed, recent = (None if mask is None else mask[continues] for mask in (allowed, recent))
         scores[continues, :-1] = choice.scores(logits[continues], allowed, recent, temperature)
     for text_scores, text in zip(scores, texts, strict=True):
-        mask = text.continuation_mask
-        if mask is not None and text.matches:  # every other character ends the match
-            ending = np.append(~mask, False)
-            text_scores[-1] = np.logaddexp.reduce(text_scores[ending], initial=-np.inf)
-            text_scores[ending] = -np.inf
+        if (ending := text.ending_mask) is not None:
+            text_scores[-1] = np.logaddexp.reduce(text_scores[:-1][ending], initial=-np.inf)
+            text_scores[:-1][ending] = -np.inf
     return scores
 
 
-def _agreed(groups: Sequence[_Group]) -> Iterator[Chunk]:
-    """The characters with which every possible result begins; they are then dropped from the groups."""
+def _agreed(groups: Sequence[_Group], max_pending: float) -> Iterator[Chunk]:
+    """The characters with which every possible result begins; they are then dropped from the groups.
+
+    If more than ``max_pending`` characters differ, texts that do not begin as the best one are dropped first.
+    """
+    best = max(_live(groups), key=_score)
+    if len(best.ids) > max_pending:
+        for group in groups:
+            group.live = [text for text in group.live if text.ids[0] == best.ids[0]]
+            group.finished = [text for text in group.finished[:1] if text.ids[:1] == best.ids[:1]]
     hypotheses, finished = _live(groups), [group.finished[0] for group in groups if group.finished]
     beginnings = [*(text.ids[: text.settled] for text in hypotheses), *(text.ids for text in finished)]
-    first, last = min(beginnings), max(beginnings)  # in alphabetical order, the others lie between them
-    size = next((index for index in range(len(first)) if first[index] != last[index]), len(first))
-    if not size:
-        return
-    yield Chunk(0, first[:size], hypotheses[0].scores[:size])
+    columns = zip(*beginnings, strict=False)
+    size = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, columns)))
+    if size:
+        yield Chunk(0, beginnings[0][:size], hypotheses[0].scores[:size])
     for hypothesis in hypotheses:
         del hypothesis.ids[:size], hypothesis.scores[:size]
         hypothesis.settled -= size
@@ -322,27 +286,15 @@ def _agreed(groups: Sequence[_Group]) -> Iterator[Chunk]:
         del text.ids[:size], text.scores[:size]
 
 
-def _limit_pending(groups: Sequence[_Group], limit: float) -> None:
-    """If more characters are pending, keep only the texts that begin as the best hypothesis does."""
-    hypotheses = _live(groups)
-    if len(hypotheses[0].ids) <= limit:
-        return
-    begin = max(hypotheses, key=_score).ids[:1]
-    for group in groups:
-        group.live = [hypothesis for hypothesis in group.live if hypothesis.ids[:1] == begin]
-        group.finished = [text for text in group.finished[:1] if text.ids[:1] == begin]
-
-
-def _results(groups: Sequence[_Group], distinct: bool) -> list[_Finished]:
+def _results(groups: Sequence[_Group]) -> list[Chunk]:
     """The best finished text of each group, best first, then the second of each, and so on."""
-    ranked = [(rank, -text.score, text) for group in groups for rank, text in enumerate(group.finished)]
-    results = [text for *_, text in sorted(ranked, key=itemgetter(0, 1))]
-    return _distinct(results) if distinct else results
+    results = list[Chunk]()
+    for texts in itertools.zip_longest(*(group.finished for group in groups)):
+        results += sorted(filter(None, texts), key=_score, reverse=True)
+    return results if len(groups) == 1 else _distinct(results)
 
 
-def _distinct(texts: Sequence[_Finished]) -> list[_Finished]:
+def _distinct(texts: Sequence[Chunk]) -> list[Chunk]:
     """The texts without repetitions; of equal ones, the first."""
-    first: dict[tuple[int, ...], _Finished] = {}
-    for text in texts:
-        first.setdefault(tuple(text.ids), text)
-    return list(first.values())
+    first = {tuple(text.ids): text for text in reversed(texts)}
+    return [text for text in texts if first[tuple(text.ids)] is text]

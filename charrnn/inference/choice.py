@@ -216,9 +216,10 @@ def can_continue(logits: Logits, allowed: Mask | None) -> Mask:
     return continues
 
 
-def normalised(scores: Scores) -> Scores:
-    """(..., V) scores -> log-probabilities: their exponentials sum to one."""
-    scores = scores - scores.max(-1, keepdims=True)
+def normalised(logits: Logits) -> Scores:
+    """(..., V) logits or scores -> log-probabilities in float64: their exponentials sum to one."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max(-1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
     return scores
 

@@ -5,8 +5,9 @@ V: vocabulary
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -73,9 +74,7 @@ class Constraints:
 
     def start(self, prompt: Sequence[int] | NDArray[np.integer] = ()) -> ConstrainedText:
         """An empty text that follows ``prompt`` (N,)."""
-        return ConstrainedText(
-            self, [int(symbol) for symbol in prompt[-self.window :]] if self.window else ()
-        )
+        return ConstrainedText(self, prompt)
 
 
 class ConstrainedText:
@@ -88,12 +87,13 @@ class ConstrainedText:
     count  number of characters drawn
     """
 
-    def __init__(self, constraints: Constraints, recent: Iterable[int]) -> None:
+    def __init__(self, constraints: Constraints, prompt: Sequence[int] | NDArray[np.integer]) -> None:
         self.constraints = constraints
         self.ended: str | None = None
         self.count = 0
         self._withheld: tuple[int, ...] = ()
-        self._recent = deque(recent, constraints.window) if constraints.window else None
+        window = constraints.window
+        self._recent = deque(prompt[-window:] if window else (), window)
         self._last: tuple[int, ...] = ()  # the last n - 1 characters
         self._followers: dict[tuple[int, ...], frozenset[int]] = {}  # of each n - 1 characters
         self._match: Match | None = constraints.pattern.start() if constraints.pattern else None
@@ -101,17 +101,9 @@ class ConstrainedText:
             self.ended = "match"
 
     @property
-    def matches(self) -> bool:
-        """Whether the text, as it is, matches a pattern."""
-        return self._match is not None and self._match.matches
-
-    @property
-    def continuation_mask(self) -> Mask | None:
-        """(V,) the characters that continue the match; None without a pattern.
-
-        Once the text ``matches``, any other character ends it.
-        """
-        return None if self._match is None else self._match.allowed
+    def ending_mask(self) -> Mask | None:
+        """(V,) the characters that end the match without belonging to it; None if the text does not match."""
+        return ~self._match.allowed if self._match and self._match.matches else None
 
     def allowed_mask(self) -> Mask:
         """(V,) the characters that may be drawn."""
@@ -130,7 +122,7 @@ class ConstrainedText:
     def recent_mask(self) -> Mask:
         """(V,) the characters among the last ``window`` of the prompt and the text."""
         mask = np.zeros(self.constraints.symbols, bool)
-        mask[list(self._recent or ())] = True
+        mask[list(self._recent)] = True
         return mask
 
     def add(self, symbol: int) -> int:
@@ -144,8 +136,7 @@ class ConstrainedText:
                 return len(self._withheld)
             self._match.add(symbol)
         self.count += 1
-        if self._recent is not None:
-            self._recent.append(symbol)
+        self._recent.append(symbol)
         if size := self.constraints.no_repeat:
             self._followers[self._last] = self._followers.get(self._last, frozenset()) | {symbol}
             self._last = (*self._last, symbol)[-(size - 1) :] if size > 1 else ()
@@ -183,14 +174,9 @@ class ConstrainedText:
 
     def copy(self) -> ConstrainedText:
         """An independent copy."""
-        twin = object.__new__(ConstrainedText)
-        twin.__dict__.update(self.__dict__)  # what copy.copy does, in a quarter of the time
-        if self._recent is not None:
-            twin._recent = self._recent.copy()
-        if self.constraints.no_repeat:
-            twin._followers = dict(self._followers)
-        if self._match is not None:
-            twin._match = self._match.copy()
+        twin = copy.copy(self)
+        twin._recent, twin._followers = self._recent.copy(), self._followers.copy()
+        twin._match = self._match and self._match.copy()
         return twin
 
 
@@ -201,8 +187,10 @@ def allowed_masks(texts: Sequence[ConstrainedText]) -> Mask | None:
     return np.stack([text.allowed_mask() for text in texts])
 
 
-def recent_masks(texts: Sequence[ConstrainedText]) -> Mask:
-    """(B, V) the recent mask of each text."""
+def recent_masks(texts: Sequence[ConstrainedText]) -> Mask | None:
+    """(B, V) the recent mask of each text; None if their constraints have no window."""
+    if not texts[0].constraints.window:
+        return None
     return np.stack([text.recent_mask() for text in texts])
 
 

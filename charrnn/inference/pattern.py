@@ -5,6 +5,7 @@ V: vocabulary
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 
@@ -137,9 +138,8 @@ class Match:
 
     def copy(self) -> Match:
         """An independent copy."""
-        twin = object.__new__(Match)
-        twin._pattern, twin._matcher = self._pattern, self._matcher.deep_copy()
-        twin.matches, twin.allowed = self.matches, self.allowed
+        twin = copy.copy(self)
+        twin._matcher = self._matcher.deep_copy()
         return twin
 
 

@@ -1,10 +1,11 @@
-"""Recurrent states as values: the rows of a batch, and the file that keeps a state between calls.
+"""Cursors: positions in texts, the reading of their prompts, and the file that keeps one between calls.
 
-B: batch   H: hidden   N: number of characters
+B: batch   H: hidden   V: vocabulary   N: unread characters
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.errors import CheckpointError
-from charrnn.inference.network import Ids, Predictor
+from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, read
 from charrnn.runs.tensor_file import TensorFormat
 
 FORMAT = TensorFormat("saved state", "charrnn-state", version=1)
@@ -22,28 +23,54 @@ FORMAT = TensorFormat("saved state", "charrnn-state", version=1)
 
 @dataclass(frozen=True)
 class Cursor:
-    """A position in a text: a state, and the characters (N,), N >= 1, that are still to be read after it."""
+    """A position in a text: a state of batch size 1, and the characters (N,), N >= 1, to read after it."""
 
     unread: Ids
     state: State
 
 
-def rows(state: State, indices: Sequence[int] | NDArray[np.integer] | slice) -> State:
-    """The rows of a state with these indices, in their order: (len(indices), H) each."""
+def select_rows(state: State, indices: Sequence[int] | NDArray[np.integer]) -> State:
+    """A copy of the rows with these indices, in their order: (len(indices), H) each."""
     return tuple(tuple(array[indices] for array in layer) for layer in state)
 
 
-def row(state: State, index: int) -> State:
-    """One row of a state: (1, H) each."""
-    return rows(state, slice(index, index + 1))
-
-
-def joined(states: Sequence[State]) -> State:
-    """States of some rows each -> one state of all their rows."""
+def concatenate_states(states: Sequence[State]) -> State:
+    """One state with the rows of all states."""
     return tuple(
         tuple(np.concatenate(arrays) for arrays in zip(*layers, strict=True))
         for layers in zip(*states, strict=True)
     )
+
+
+def read_prompt(predictor: Predictor, cursor: Cursor) -> tuple[Logits, State]:
+    """Read the unread characters (N,) -> (1, V) logits of the next character, and the state."""
+    _, logits, state = deque(read(predictor, cursor.unread, cursor.state), maxlen=1).pop()
+    return logits[-1:], state
+
+
+def read_prompts(predictor: Predictor, cursors: Sequence[Cursor]) -> tuple[Logits, State]:
+    """(B, V) logits of the next character of each, and the state. A shared cursor is read once.
+
+    The batch is read up to the end of its shortest prompt, the others to the end of the next, and so on.
+    """
+    if all(cursor is cursors[0] for cursor in cursors):
+        logits, state = read_prompt(predictor, cursors[0])
+        return logits.repeat(len(cursors), 0), select_rows(state, [0] * len(cursors))
+    lengths = np.array([len(cursor.unread) for cursor in cursors])
+    reading = np.arange(len(cursors))
+    state = concatenate_states([cursor.state for cursor in cursors])
+    results: dict[int, tuple[Logits, State]] = {}
+    start = 0
+    for stop in np.unique(lengths).tolist():
+        ids = np.stack([cursors[index].unread[start:stop] for index in reading.tolist()])
+        for column in range(0, stop - start, CHUNK):
+            logits, state = predictor(ids[:, column : column + CHUNK], state)
+        ends = lengths[reading] == stop
+        for row in np.flatnonzero(ends).tolist():
+            results[int(reading[row])] = logits[row, -1:], select_rows(state, [row])
+        reading, state, start = reading[~ends], select_rows(state, ~ends), stop
+    all_logits, states = zip(*(results[index] for index in range(len(cursors))), strict=True)
+    return np.concatenate(all_logits), concatenate_states(states)
 
 
 def may_save(path: Path) -> None:
@@ -61,7 +88,7 @@ def may_save(path: Path) -> None:
 
 def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:
     """Write a cursor, whole or not at all. ``model`` identifies the model. Raises CheckpointError."""
-    tensors = _by_name(cursor.state) | {"unread": np.asarray(cursor.unread, np.int64)}
+    tensors = _named_arrays(cursor.state) | {"unread": np.asarray(cursor.unread, np.int64)}
     FORMAT.write(path, {"model": model}, tensors)
 
 
@@ -75,28 +102,32 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
                 )
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         unread = tensors.pop("unread")
-        empty = predictor.start(1)
-        if not _fits(tensors, _by_name(empty)) or not _are_ids(unread, symbols):
+        initial = predictor.start(1)
+        if not _fits(tensors, _named_arrays(initial)) or not _are_ids(unread, symbols):
             raise ValueError("its tensors do not fit the model")
-    state = tuple(
-        tuple(tensors[f"{index}.{part}"] for part in range(len(layer))) for index, layer in enumerate(empty)
+    return Cursor(
+        unread,
+        tuple(
+            tuple(tensors[f"{index}.{part}"] for part in range(len(layer)))
+            for index, layer in enumerate(initial)
+        ),
     )
-    return Cursor(unread, state)
 
 
-def _by_name(state: State) -> dict[str, NDArray[np.generic]]:
-    """A state's arrays by the names that they have in a file: "LAYER.PART"."""
+def _named_arrays(state: State) -> dict[str, NDArray[np.generic]]:
+    """A state's arrays by their names in a file, "LAYER.PART"."""
     return {f"{index}.{part}": array for index, layer in enumerate(state) for part, array in enumerate(layer)}
 
 
-def _fits(tensors: dict[str, NDArray[np.generic]], empty: dict[str, NDArray[np.generic]]) -> bool:
-    """Whether tensors have the names, shapes and types of an empty state, and finite values."""
-    shapes, expected = (
-        {name: (t.shape, t.dtype) for name, t in arrays.items()} for arrays in (tensors, empty)
+def _fits(tensors: dict[str, NDArray[np.generic]], expected: dict[str, NDArray[np.generic]]) -> bool:
+    """Whether tensors are finite, and have the names, shapes and types that are expected."""
+    return tensors.keys() == expected.keys() and all(
+        (tensor.shape, tensor.dtype) == (expected[name].shape, expected[name].dtype)
+        and np.isfinite(tensor).all()
+        for name, tensor in tensors.items()
     )
-    return shapes == expected and all(np.isfinite(tensor).all() for tensor in tensors.values())
 
 
 def _are_ids(unread: Ids, symbols: int) -> bool:
-    shaped = unread.dtype == np.int64 and unread.ndim == 1 and len(unread) > 0
-    return shaped and unread.min() >= 0 and unread.max() < symbols
+    one_row = unread.dtype == np.int64 and unread.ndim == 1 and len(unread) > 0
+    return one_row and unread.min() >= 0 and unread.max() < symbols
