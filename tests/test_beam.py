@@ -1,4 +1,4 @@
-"""The laws of beam search: on a small tree it is brute force, and a draw without replacement is just that."""
+"""Beam search equals brute force on small trees, and stochastic search draws without replacement."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAIN = Choice()
 
 
 class Remembers:
-    """Its state is all that it has read, as one number; its logits are a wave of that."""
+    """A predictor whose state is a hash of all characters read, and whose logits are sines of it."""
 
     def __init__(self, seed: int = 0, sharpness: float = 1.5, symbols: int = V) -> None:
         generator = np.random.default_rng(seed)
@@ -73,17 +73,17 @@ def in_order(chunks: Iterable[Chunk]) -> list[Generated]:
 
 
 def search_scores(texts: Iterable[Generated]) -> list[float]:
-    """What the search compared the texts by."""
+    """The scores by which the search compared the texts."""
     assert all(text.score is not None for text in texts)
     return [text.score for text in texts if text.score is not None]
 
 
-# --- all texts, by brute force, in plain words
+# --- all texts, by brute force
 
 
 @dataclass
 class Leaf:
-    """A text as it is drawn, and as it is returned."""
+    """A text with (``drawn``) and without its stop string."""
 
     drawn: tuple[int, ...]
     text: tuple[int, ...]
@@ -252,7 +252,7 @@ def test_with_a_match_it_is_brute_force(predictor, expression: str, alpha: float
 
 
 @predictors
-def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
+def test_with_constraints_and_choice_together_it_is_brute_force(predictor) -> None:
     choice = Choice(0.7, top_k=2, repeat_penalty=1.5, final_temperature=1.4)
     pattern = Pattern("[ab]*c?[ab]*", ABC, None, 2, LONG)
     constraints = Constraints(V, LONG, 2, stops=((0, 0),), no_repeat=3, window=2, pattern=pattern)
@@ -280,7 +280,7 @@ def test_with_rules_and_choice_together_it_is_brute_force(predictor) -> None:
     ),
     count=st.integers(1, 30),
 )
-def test_any_rules_and_any_choice_are_brute_force(
+def test_with_any_constraints_and_choice_it_is_brute_force(
     seed, length, min_length, allowed, stops, keep_stop, no_repeat, window, expression, alpha, choice, count
 ) -> None:
     min_length = min(min_length, length)
@@ -486,7 +486,7 @@ def test_a_stochastic_beam_samples_without_replacement(width, constraints, expre
     for _ in range(total):
         result = in_order(beam(predictor, cursor, choice, constraints, search, width, generator))
         assert search_scores(result) == sorted(search_scores(result), reverse=True)
-        # What was drawn is the text and, where a stop that is not kept ended it, that.
+        # The draw includes a stop string that the text does not keep.
         draws[tuple(number[drawn(one, constraints)] for one in result)] += 1
     theory = ordered([math.exp(leaf.log_probability) for leaf in leaves], width)
     assert sum(theory.values()) == pytest.approx(1)
@@ -611,7 +611,7 @@ def test_a_search_with_stops_stops_early() -> None:
 
 
 class Counting:
-    """How often, and for how many at once, a predictor is asked."""
+    """A predictor that counts its calls, and records the largest batch."""
 
     def __init__(self, predictor) -> None:
         self.predictor, self.calls, self.widest = predictor, 0, 0
@@ -623,7 +623,7 @@ class Counting:
 
 
 class Path:
-    """One text is likely, abcabc...; whoever leaves it has no idea from there on."""
+    """A predictor of abcabc...; after any other character its predictions are uniform."""
 
     def start(self, batch: int):
         return ((np.zeros((batch, 1)), np.zeros((batch, 1))),)
@@ -761,7 +761,7 @@ def test_the_empty_text_is_the_only_match_of_an_empty_expression() -> None:
     assert (result.ids, result.ended, result.score, predictor.calls) == ((), "match", 0.0, 0)
 
 
-# --- few, and none
+# --- few texts, and none
 
 
 def test_fewer_texts_come_where_there_are_no_more() -> None:
@@ -824,7 +824,7 @@ def test_a_beam_wider_than_all_texts_asks_for_no_more_than_there_are() -> None:
         ({"width": 6, "groups": 3, "stochastic": True}, "--stochastic and --diverse"),
     ],
 )
-def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: str) -> None:
+def test_an_error_in_a_search_names_the_option(settings: dict, option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         Search(**settings)
 
@@ -839,9 +839,7 @@ def test_a_search_that_makes_no_sense_names_its_option(settings: dict, option: s
         (PLAIN, Constraints(V), 2, "--length 0"),
     ],
 )
-def test_what_a_search_cannot_do_names_its_option_before_anything_is_read(
-    choice, constraints, count, option
-) -> None:
+def test_a_wrong_option_is_an_error_before_anything_is_read(choice, constraints, count, option) -> None:
     predictor = Remembers()
     with pytest.raises(ConfigError, match=option):
         beam(predictor, at(predictor), choice, constraints, Search(6), count)

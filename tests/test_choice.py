@@ -1,4 +1,4 @@
-"""The laws of choosing one character, against the same steps written the slow and plain way."""
+"""The choice of one character, compared with the same steps written in plain Python."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_probabilities_sum_to_one_and_the_logits_are_left_alone(logits, choice) 
 
 
 @given(logit_rows, st.floats(0, 10), st.integers(0, 15), shares, st.floats(0, 1))
-def test_the_most_probable_stays_whatever_is_cut(logits, temperature, top_k, top_p, min_p) -> None:
+def test_the_most_probable_is_kept_by_top_k_top_p_and_min_p(logits, temperature, top_k, top_p, min_p) -> None:
     result = probabilities(Choice(temperature, top_k, top_p, min_p), logits)
     assert result[np.argmax(logits)] == result.max() > 0
 
@@ -110,7 +110,7 @@ def test_top_k_keeps_exactly_k_ties_by_the_lower_id(logits: np.ndarray, top_k: i
 
 
 @given(logit_rows, shares)
-def test_top_p_keeps_the_fewest_that_make_up_p(logits: np.ndarray, top_p: float) -> None:
+def test_top_p_keeps_the_fewest_that_sum_to_p(logits: np.ndarray, top_p: float) -> None:
     plain = softmax(logits)
     kept = np.flatnonzero(probabilities(Choice(top_p=top_p), logits))
     total = plain[kept].sum()
@@ -119,7 +119,7 @@ def test_top_p_keeps_the_fewest_that_make_up_p(logits: np.ndarray, top_p: float)
     assert plain[kept].min() >= np.delete(plain, kept).max(initial=0)
 
 
-def test_what_makes_up_p_exactly_is_enough_and_what_has_exactly_min_p_stays() -> None:
+def test_a_sum_of_exactly_p_is_enough_and_exactly_min_p_is_kept() -> None:
     assert (probabilities(Choice(top_p=0.5), np.zeros(2)) > 0).tolist() == [True, False]
     assert (probabilities(Choice(typical=0.5), np.zeros(2)) > 0).tolist() == [True, False]
     assert (probabilities(Choice(min_p=1), np.array([0.0, 1.0, 1.0])) > 0).tolist() == [False, True, True]
@@ -133,7 +133,7 @@ def test_min_p_keeps_those_that_have_a_share_of_the_best(logits: np.ndarray, min
     assert not kept[share < min_p * (1 - 1e-9)].any()
 
 
-def test_typical_may_leave_the_most_probable_out() -> None:
+def test_typical_can_exclude_the_most_probable() -> None:
     result = probabilities(Choice(typical=0.2), np.log([0.5, 0.25, 0.125, 0.0625, 0.0625]))
     np.testing.assert_allclose(result, [0, 1, 0, 0, 0])  # 1.386 nats; the entropy is 1.300
 
@@ -147,7 +147,7 @@ def test_typical_keeps_what_is_equally_far_from_the_entropy_by_the_lower_id(logi
 
 
 @given(logit_rows, st.floats(0.1, 10), st.integers(0, 10**6))
-def test_the_penalty_divides_the_probability_of_what_was_just_written(logits, penalty, seed) -> None:
+def test_the_penalty_divides_the_probability_of_recent_characters(logits, penalty, seed) -> None:
     recent = np.random.default_rng(seed).random(len(logits)) < 0.5
     expected = np.where(recent, softmax(logits) / penalty, softmax(logits))
     result = probabilities(Choice(repeat_penalty=penalty), logits, recent=recent[None])
@@ -222,11 +222,11 @@ def test_plain_sampling_draws_what_the_general_path_draws(seed: int, temperature
     np.testing.assert_array_equal(short, long)
 
 
-def test_noise_is_a_row_of_each_generator_whatever_stands_beside_it() -> None:
+def test_each_generator_draws_its_own_row_of_noise_in_every_batch() -> None:
     several = [np.random.default_rng(seed) for seed in range(3)]
     together = np.concatenate([gumbel(several, 5), gumbel(several[1:2], 5), gumbel(several[::2], 5)])
     again = [np.random.default_rng(seed) for seed in range(3)]
-    alone = np.concatenate([gumbel([again[which]], 5) for which in (0, 1, 2, 1, 0, 2)])
+    alone = np.concatenate([gumbel([again[index]], 5) for index in (0, 1, 2, 1, 0, 2)])
     np.testing.assert_array_equal(together, alone)
 
 
@@ -270,7 +270,7 @@ def test_a_row_can_continue_where_a_possible_character_is_allowed_or_its_logits_
         ({"repeat_penalty": math.nan}, "--repeat-penalty"),
     ],
 )
-def test_a_choice_that_makes_no_sense_names_its_option(settings: dict, option: str) -> None:
+def test_an_error_in_a_choice_names_the_option(settings: dict, option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         Choice(**settings)
 

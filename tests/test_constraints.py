@@ -1,4 +1,4 @@
-"""The laws of one text as it grows, against all short texts of a small alphabet."""
+"""The constraints of one text as it grows, tested on all short texts of a small alphabet."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_at_its_length_a_text_has_all_that_was_held_back(stops: tuple[str, ...])
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
-def test_before_the_least_length_no_stop_can_be_completed(stops: tuple[str, ...], keep: bool) -> None:
+def test_before_the_minimum_length_no_stop_can_be_completed(stops: tuple[str, ...], keep: bool) -> None:
     least = 3
     constraints = Constraints(V, min_length=least, stops=tuple(map(ids, stops)), keep_stop=keep)
     for text in TEXTS:
@@ -119,10 +119,10 @@ def test_before_the_least_length_no_stop_can_be_completed(stops: tuple[str, ...]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_no_characters_come_twice_in_a_row_of_so_many(size: int) -> None:
+def test_no_sequence_of_n_characters_occurs_twice(size: int) -> None:
     constraints = Constraints(V, length=20, no_repeat=size)
     for text in TEXTS:
-        constrained = constraints.start([0, 1, 2, 0])  # what was read is no part of it
+        constrained = constraints.start([0, 1, 2, 0])  # the prompt does not count
         for at, symbol in enumerate(text):
             so_far = [text[k : k + size] for k in range(at + 2 - size)]
             assert constrained.allowed_mask()[symbol] == (len(set(so_far)) == len(so_far))
@@ -156,7 +156,7 @@ def test_a_text_ends_at_its_length(length: int) -> None:
 def test_only_allowed_characters_are_in_the_mask() -> None:
     constrained = Constraints(V, allowed=np.array([True, False, True])).start()
     assert constrained.allowed_mask().tolist() == [True, False, True]
-    constrained.allowed_mask()[:] = False  # a mask is the asker's own
+    constrained.allowed_mask()[:] = False  # each call returns a new mask
     assert constrained.allowed_mask().tolist() == [True, False, True]
 
 
@@ -164,12 +164,12 @@ def pattern(expression: str, most: int = 0) -> Pattern:
     return Pattern(expression, ABC, None, 0, most)
 
 
-def test_a_match_ends_when_nothing_goes_on_with_it() -> None:
+def test_a_match_ends_when_no_character_continues_it() -> None:
     assert drawn(Constraints(V, pattern=pattern("ab|abc")).start(), ids("abc")) == (ids("abc"), "match")
     assert drawn(Constraints(V, pattern=pattern("a{2}")).start(), ids("aaa")) == (ids("aa"), "match")
 
 
-def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
+def test_a_character_that_does_not_continue_a_match_ends_it_and_is_not_counted() -> None:
     constraints = Constraints(V, pattern=pattern("a+b*"))
     constrained = constraints.start()
     assert constrained.allowed_mask().tolist() == [True, False, False]
@@ -182,13 +182,13 @@ def test_what_does_not_go_on_with_a_match_ends_it_and_is_left_over() -> None:
     assert constrained.ending_mask.tolist() == [False, False, True]
 
 
-def test_a_match_that_ends_lets_go_of_the_beginning_of_a_stop() -> None:
+def test_the_end_of_a_match_settles_the_beginning_of_a_stop() -> None:
     constraints = Constraints(V, pattern=pattern("a+"), stops=(ids("aab"), ids("aaa")))
     assert drawn(constraints.start(), ids("aab")) == (ids("aa"), "match")
     assert drawn(constraints.start(), ids("aaa")) == ((), "stop")
 
 
-def test_a_match_of_nothing_has_ended_before_it_begins() -> None:
+def test_a_pattern_of_the_empty_text_has_ended_at_its_start() -> None:
     assert Constraints(V, pattern=pattern("")).start().ended == "match"
     assert Constraints(V, pattern=pattern("a*")).start().ended is None
 
@@ -197,14 +197,14 @@ def test_a_match_at_the_length_is_a_match() -> None:
     assert drawn(Constraints(V, 3, pattern=pattern("a*", 3)).start(), ids("aaa")) == (ids("aaa"), "match")
 
 
-def test_a_match_that_other_rules_let_go_on_no_further_is_over() -> None:
+def test_a_match_that_other_constraints_stop_has_ended() -> None:
     constrained = Constraints(V, 9, no_repeat=1, pattern=pattern("[ab]+")).start()
     assert drawn(constrained, ids("ba")) == (ids("ba"), "match")
     constrained = Constraints(V, 9, min_length=9, stops=(ids("aa"),), pattern=pattern("a+")).start()
     assert drawn(constrained, ids("a")) == (ids("a"), "match")
 
 
-every_rule = st.builds(
+every_constraint = st.builds(
     lambda length, stops, keep, least, repeat, window, expression: Constraints(
         V,
         length,
@@ -241,7 +241,7 @@ def walked(constrained: ConstrainedText, text: tuple[int, ...]) -> list[object]:
     return result
 
 
-@given(every_rule, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
+@given(every_constraint, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
 def test_copies_are_independent(constraints: Constraints, common, one, other) -> None:
     constrained = constraints.start()
     walked(constrained, common)
@@ -259,7 +259,7 @@ def replayed(constraints: Constraints, text: tuple[int, ...]) -> ConstrainedText
     return constrained
 
 
-@given(every_rule, st.sampled_from(TEXTS))
+@given(every_constraint, st.sampled_from(TEXTS))
 def test_unconstrained_means_that_every_character_is_allowed(
     constraints: Constraints, text: tuple[int, ...]
 ) -> None:
@@ -285,6 +285,6 @@ def test_a_length_and_stops_without_a_min_length_leave_a_text_unconstrained() ->
         ({"no_repeat": 2}, "--no-repeat"),
     ],
 )
-def test_rules_that_make_no_sense_name_their_option(settings: dict, message: str) -> None:
+def test_an_error_in_constraints_names_the_option(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Constraints(V, **settings)

@@ -1,4 +1,4 @@
-"""The laws of several models as one."""
+"""Mixtures of models."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_weight_0_drops_a_model() -> None:
     np.testing.assert_array_equal(read(Mixture(PARTS, [5e-324, 0, 0])), read(Mixture(PARTS[:1], [1])))
 
 
-def test_the_states_of_all_are_carried() -> None:
+def test_a_mixture_keeps_the_states_of_all_models() -> None:
     mixture = Mixture(PARTS, [1, 2, 5])
     state, result = mixture.start(3), []
     for at in range(TEXT.shape[1]):
@@ -65,11 +65,11 @@ def test_the_states_of_all_are_carried() -> None:
         result.append(logits)
     np.testing.assert_allclose(np.concatenate(result, 1), read(mixture), rtol=1e-4, atol=1e-5)
     after = [PARTS[k](TEXT, PARTS[k].start(3))[1] for k in range(3)]
-    for carry, expected in zip(state, (carry for one in after for carry in one), strict=True):
-        np.testing.assert_allclose(carry, expected, rtol=1e-4, atol=1e-5)
+    for layer, expected in zip(state, (layer for one in after for layer in one), strict=True):
+        np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_no_model_can_write_has_no_probability() -> None:
+def test_a_character_that_no_model_allows_has_probability_zero() -> None:
     class Never:
         def start(self, batch: int):
             return ((np.zeros((batch, 1)),),)
@@ -81,7 +81,7 @@ def test_what_no_model_can_write_has_no_probability() -> None:
     np.testing.assert_array_equal(result, [[[0, -np.inf, -np.inf]]])
 
 
-def test_a_damaged_model_is_told_in_a_mixture_too() -> None:
+def test_a_damaged_model_in_a_mixture_is_an_error() -> None:
     config = ModelConfig(layers=1, hidden=2, embedding=2)
     damaged = Inference(config, {k: w * np.float32(np.nan) for k, w in random_weights(config, V).items()})
     mixture = Mixture([PARTS[0], damaged], [1, 1])
@@ -113,7 +113,7 @@ def test_a_mixture_scores_the_samples_of_a_batch_as_it_scores_each_text_read_alo
     "weights",
     [[1, 2], [1, 2, 3, 4], [0, 0, 0], [1, -1, 1], [1, np.nan, 1], [1, np.inf, 1], [1e308] * 3, []],
 )
-def test_weights_that_make_no_sense_name_their_option(weights: list[float]) -> None:
+def test_an_error_in_the_weights_names_the_option(weights: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"^--weights"):
         Mixture(PARTS, weights)
 
@@ -136,7 +136,9 @@ def test_models_of_one_vocabulary_agree() -> None:
         (Vocabulary("abcdefgh"), Vocabulary("a"), r"two lacks 'b' .* and 2 more$"),
     ],
 )
-def test_what_differs_is_said_in_one_line(one: Vocabulary, other: Vocabulary, message: str) -> None:
+def test_the_difference_between_vocabularies_is_reported_in_one_line(
+    one: Vocabulary, other: Vocabulary, message: str
+) -> None:
     with pytest.raises(ConfigError, match="^first and two do not mix.*" + message) as caught:
         check_vocabularies(["first", "same", "two"], [one, one, other])
     assert str(caught.value).isprintable()

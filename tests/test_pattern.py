@@ -1,4 +1,4 @@
-"""The laws of matching, against Python's ``re`` on all short texts."""
+"""Patterns, compared with Python's ``re`` on all short texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXPRESSIONS = [
     "[a-c]{3}",
     "z|a",
 ]
-"""Whatever begins them can be finished by three characters more."""
+"""Every beginning of a match of these needs at most three more characters."""
 VOCABULARY = Vocabulary("abcd")
 LONGEST = 5
 
@@ -46,7 +46,7 @@ def texts(symbols: str, longest: int) -> list[str]:
 
 
 def walk(match: Match, vocabulary: Vocabulary, longest: int, text: str = "") -> dict[str, tuple[str, bool]]:
-    """Every text that can be begun -> what may come after it, and whether it matches."""
+    """Every beginning of a match -> the characters allowed next, and whether it matches."""
     result = {text: (vocabulary.decode(np.flatnonzero(match.allowed)), match.matches)}
     if len(text) < longest:
         for symbol in np.flatnonzero(match.allowed).tolist():
@@ -77,7 +77,7 @@ def test_the_mask_holds_the_characters_that_can_still_match(expression: str) -> 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 @pytest.mark.parametrize(("least", "most"), [(0, 4), (2, 5), (3, 3), (0, 1)])
-def test_nothing_is_begun_that_the_length_cannot_finish(expression: str, least: int, most: int) -> None:
+def test_every_beginning_can_be_finished_within_the_length(expression: str, least: int, most: int) -> None:
     expected = wanted(expression, "abcd", least, most)
     if not expected:
         with pytest.raises(ConfigError, match="matches"):
@@ -88,7 +88,7 @@ def test_nothing_is_begun_that_the_length_cannot_finish(expression: str, least: 
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_nothing_is_begun_that_the_allowed_characters_cannot_finish(expression: str) -> None:
+def test_every_beginning_can_be_finished_with_the_allowed_characters(expression: str) -> None:
     expected = wanted(expression, "bc")
     allowed = np.array([False, True, True, False])
     if not expected:
@@ -143,7 +143,7 @@ def test_at_byte_level_only_characters_of_known_bytes_come() -> None:
     assert known.decode_bytes(np.flatnonzero(match.allowed)) == b"\x82\xa9\xac"
 
 
-def test_what_is_no_text_is_never_matched() -> None:
+def test_bytes_and_surrogates_outside_utf_8_are_never_allowed() -> None:
     assert np.flatnonzero(Pattern("(?s).", BYTES).start().allowed).max() == 0xF4
     lone = Vocabulary("a\ud800")
     assert Pattern(".", lone).start().allowed.tolist() == [True, False]
@@ -173,13 +173,13 @@ def test_copies_are_independent() -> None:
         ".*.*.*.*.*.*d",
     ],
 )
-def test_what_makes_others_hang_does_not(expression: str) -> None:
+def test_expressions_that_make_other_engines_hang_are_matched(expression: str) -> None:
     match = Pattern(expression, VOCABULARY).start()
-    for at in range(300):
-        may = np.flatnonzero(match.allowed)
-        if not len(may):
+    for position in range(300):
+        allowed = np.flatnonzero(match.allowed)
+        if not len(allowed):
             break
-        match.add(int(may[at % len(may)]))
+        match.add(int(allowed[position % len(allowed)]))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_expression_that_cannot_be_matched_is_an_error_of_one_line(expression
     assert str(caught.value).isprintable()
 
 
-def test_where_nothing_is_allowed_nothing_matches() -> None:
+def test_without_an_allowed_character_or_a_match_short_enough_a_pattern_is_an_error() -> None:
     with pytest.raises(ConfigError, match="--match a: no character is allowed"):
         Pattern("a", VOCABULARY, np.zeros(4, bool))
     with pytest.raises(ConfigError, match="at most 2 of them"):
@@ -230,7 +230,7 @@ def test_a_very_large_length_is_no_maximum() -> None:
         assert Pattern("a+", Vocabulary("ab"), None, least, most).start().allowed.tolist() == [True, False]
 
 
-def test_bytes_are_counted_so_that_what_is_begun_fits() -> None:
+def test_at_byte_level_every_beginning_fits_the_length_in_bytes() -> None:
     vocabulary = Vocabulary("".join(sorted(set("é☃a".encode().decode("latin-1")))), byte_level=True)
     constraints = Constraints(len(vocabulary), 10, pattern=Pattern("[é☃]+a", vocabulary, max_length=10))
     generator = np.random.default_rng(0)

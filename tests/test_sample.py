@@ -1,4 +1,4 @@
-"""The laws of sampling, on predictors of a few lines and on networks with random weights."""
+"""Sampling, on predictors of a few lines and on networks with random weights."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LETTERS = Vocabulary("abcde")
 
 
 class Integers:
-    """Its state is all that it has read, as one number; its logits are whole numbers made from that.
+    """A predictor whose state is a hash of all characters read, and whose logits are integers made from it.
 
-    Nothing is rounded: the answer for a row is the same in every batch, to the last bit.
+    Nothing is rounded: a row's logits are exactly equal in every batch.
     """
 
     def start(self, batch: int):
@@ -312,11 +312,11 @@ def test_prompts_read_as_a_batch_are_each_read_alone(lengths: list[int]) -> None
     ]
     logits, state = read_prompts(predictor, cursors)
     for k, cursor in enumerate(cursors):
-        one, its = predictor(cursor.unread[None], cursor.state)
+        one, expected_state = predictor(cursor.unread[None], cursor.state)
         np.testing.assert_allclose(logits[k], one[0, -1], atol=1e-5)
-        for carry, expected in zip(state, its, strict=True):
-            for part, of_one in zip(carry, expected, strict=True):
-                np.testing.assert_allclose(part[k], of_one[0], atol=1e-5)
+        for layer, expected in zip(state, expected_state, strict=True):
+            for part, expected_part in zip(layer, expected, strict=True):
+                np.testing.assert_allclose(part[k], expected_part[0], atol=1e-5)
 
 
 def test_a_sample_is_the_same_whether_the_prompt_is_read_or_was_drawn() -> None:

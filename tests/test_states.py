@@ -1,4 +1,4 @@
-"""The laws of a state: rows of a batch, and the file that carries one from call to call."""
+"""States: the rows of a batch, and the file that keeps one between calls."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def network(cell: str = "lstm", layers: int = 2, hidden: int = 3) -> Inference:
 def filled(predictor: Inference, batch: int, seed: int = 0):
     generator = np.random.default_rng(seed)
     return tuple(
-        tuple(generator.normal(size=part.shape).astype(part.dtype) for part in carry)
-        for carry in predictor.start(batch)
+        tuple(generator.normal(size=part.shape).astype(part.dtype) for part in layer)
+        for layer in predictor.start(batch)
     )
 
 
 def same(one, other) -> bool:
-    parts = [[(part.dtype, part.shape, part.tobytes()) for part in carry] for carry in one]
-    return parts == [[(part.dtype, part.shape, part.tobytes()) for part in carry] for carry in other]
+    parts = [[(part.dtype, part.shape, part.tobytes()) for part in layer] for layer in one]
+    return parts == [[(part.dtype, part.shape, part.tobytes()) for part in layer] for layer in other]
 
 
 @given(st.integers(1, 6), st.data())
 def test_a_batch_is_its_rows_side_by_side(batch: int, data) -> None:
     state = filled(network(), batch)
-    which = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=8))
+    indices = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=8))
     assert same(concatenate_states([select_rows(state, [k]) for k in range(batch)]), state)
-    assert same(select_rows(state, which), concatenate_states([select_rows(state, [k]) for k in which]))
-    assert same(select_rows(state, np.array(which)), select_rows(state, which))
+    assert same(select_rows(state, indices), concatenate_states([select_rows(state, [k]) for k in indices]))
+    assert same(select_rows(state, np.array(indices)), select_rows(state, indices))
     cut = data.draw(st.integers(0, batch))
     assert same(
         concatenate_states([select_rows(state, range(cut)), select_rows(state, range(cut, batch))]), state
@@ -62,21 +62,21 @@ def test_a_batch_is_its_rows_side_by_side(batch: int, data) -> None:
     st.integers(0, 99),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
-def test_what_was_saved_is_what_is_loaded(tmp_path: Path, cell, layers, hidden, unread, seed) -> None:
+def test_a_loaded_state_equals_the_saved_one(tmp_path: Path, cell, layers, hidden, unread, seed) -> None:
     predictor = network(cell, layers, hidden)
     start = Cursor(np.array(unread), filled(predictor, 1, seed))
     save_state(tmp_path / "state", start, MODEL)
-    found = load_state(tmp_path / "state", MODEL, predictor, V)
-    assert found.unread.tolist() == unread
-    assert same(found.state, start.state)
+    result = load_state(tmp_path / "state", MODEL, predictor, V)
+    assert result.unread.tolist() == unread
+    assert same(result.state, start.state)
 
 
 def test_a_row_of_a_batch_can_be_saved(tmp_path: Path) -> None:
     state = select_rows(filled(network(), 4), [2])
     save_state(tmp_path / "state", Cursor(np.array([1, 2], np.uint8)[::-1], state), MODEL)
-    found = load_state(tmp_path / "state", MODEL, network(), V)
-    assert found.unread.tolist() == [2, 1]
-    assert same(found.state, state)
+    result = load_state(tmp_path / "state", MODEL, network(), V)
+    assert result.unread.tolist() == [2, 1]
+    assert same(result.state, state)
 
 
 @pytest.fixture
@@ -135,15 +135,15 @@ def test_a_byte_changed_is_refused_or_another_state_of_the_same_shape(
     whole[at % len(whole)] = byte
     changed = saved.with_name("changed")
     changed.write_bytes(whole)
-    message, found = "", None
+    message, result = "", None
     try:
-        found = load_state(changed, MODEL, network(), V)
+        result = load_state(changed, MODEL, network(), V)
     except CheckpointError as error:
         message = str(error)
     assert "\n" not in message
-    if found is not None:
-        assert [[part.shape for part in carry] for carry in found.state] == [[(1, 3)] * 2] * 2
-        assert set(found.unread.tolist()) <= set(range(V))
+    if result is not None:
+        assert [[part.shape for part in layer] for layer in result.state] == [[(1, 3)] * 2] * 2
+        assert set(result.unread.tolist()) <= set(range(V))
 
 
 def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
@@ -177,13 +177,13 @@ def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
         lambda tensors, header: tensors.update({"1.2": tensors["1.0"]}),
     ],
 )
-def test_a_file_that_says_something_else_is_refused(saved: Path, change) -> None:
+def test_a_file_with_wrong_tensors_or_header_is_refused(saved: Path, change) -> None:
     rewritten(saved, change)
     refused(saved)
 
 
 @pytest.mark.parametrize("header", ["", "[]", "1", "null", "{", "[" * 100_000])
-def test_a_header_that_is_none_is_refused(saved: Path, header: str) -> None:
+def test_a_header_that_is_no_json_object_is_refused(saved: Path, header: str) -> None:
     save_file({"unread": np.array([1])}, saved, {"charrnn-state": header})
     refused(saved)
 

@@ -1,6 +1,6 @@
 """The values of one unit, character by character.
 
-N: characters of a piece   H: hidden units
+N: characters of a piece
 """
 
 from __future__ import annotations

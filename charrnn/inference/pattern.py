@@ -37,7 +37,7 @@ class _Tokens:
         self.tokens = [b"" if symbol == b"\xff" else symbol for symbol in symbols] + [b"\xff<end>"]
 
     def __call__(self, text: bytes) -> list[int]:
-        """A text as ids; unknown symbols are left out."""
+        """A text as ids, without its unknown symbols."""
         units = text.decode("latin-1" if self.vocabulary.byte_level else "utf-8", "ignore")
         return [symbol for symbol in map(self.vocabulary.symbols.find, units) if symbol >= 0]
 
@@ -148,9 +148,7 @@ def _characters(vocabulary: Vocabulary, allowed: Mask | None) -> CodePoints:
     symbols = code_points(vocabulary.symbols)
     if allowed is not None:
         symbols = symbols[allowed]
-    if vocabulary.byte_level:
-        return _characters_of_bytes(symbols)
-    return _without_surrogates(symbols)
+    return _characters_of_bytes(symbols) if vocabulary.byte_level else _without_surrogates(symbols)
 
 
 def _without_surrogates(codes: CodePoints) -> CodePoints:
