@@ -142,7 +142,7 @@ class _Batch:
 
     def __init__(self, predictor: Predictor, cursors: Sequence[Cursor], drafts: list[_Draft]) -> None:
         self._predictor, self.drafts = predictor, drafts
-        self._last_read = [cursor.unread for cursor in cursors]
+        self._last_read: Sequence[Ids] | Ids = [cursor.unread for cursor in cursors]
         self._state_before = concatenate_states([cursor.state for cursor in cursors])
         self.logits, self._state = read_prompts(predictor, cursors)
         self._allowed = allowed_masks([draft.text for draft in drafts])
@@ -150,13 +150,13 @@ class _Batch:
     def draw(self, choice: Choice, temperature: float) -> None:
         """Draw the next character of each."""
         noise = gumbel([draft.generator for draft in self.drafts], self.logits.shape[-1])
-        recent = recent_masks([draft.text for draft in self.drafts])
+        recent = recent_masks([draft.text for draft in self.drafts]) if choice.repeat_penalty != 1 else None
         self.ids = choice.draw(self.logits, noise, self._allowed, recent, temperature)
 
     def read(self) -> None:
         """Read the characters drawn last."""
         columns = self.ids[:, None]
-        self._last_read, self._state_before = list(columns), self._state
+        self._last_read, self._state_before = columns, self._state
         logits, self._state = self._predictor(columns, self._state)
         self.logits = logits[:, 0]
         self._allowed = allowed_masks([draft.text for draft in self.drafts])
@@ -165,7 +165,10 @@ class _Batch:
         """End the samples that no allowed character continues."""
         if self._allowed is None:
             return
-        stuck = np.flatnonzero(~can_continue(self.logits, self._allowed)).tolist()
+        continues = can_continue(self.logits, self._allowed)
+        if continues.all():
+            return
+        stuck = np.flatnonzero(~continues).tolist()
         for index in stuck:
             draft = self.drafts[index]
             yield draft.chunk(len(draft.ids), "stuck", self.cursor_before(index))
@@ -177,7 +180,7 @@ class _Batch:
             return
         kept = np.delete(np.arange(len(self.drafts)), indices)
         self.drafts = [self.drafts[index] for index in kept]
-        self._last_read = [self._last_read[index] for index in kept]
+        self._last_read = [self._last_read[index] for index in kept.tolist()]
         self.ids, self.logits = self.ids[kept], self.logits[kept]
         self._state_before, self._state = (
             select_rows(self._state_before, kept),
