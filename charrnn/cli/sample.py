@@ -166,7 +166,7 @@ def _generate(
     from charrnn.inference import beam, sample
 
     cursors = [item.prompt.cursor for item in samples]
-    generators = [sample.generator(seed, item.index) for item in samples]
+    generators = [sample.sample_generator(seed, item.index) for item in samples]
     if search:
         return beam.beam(predictor, cursors[0], choice, constraints, search, len(samples), generators[0])
     return sample.sample(predictor, cursors, choice, constraints, generators, scored)
