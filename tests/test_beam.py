@@ -230,6 +230,7 @@ def test_of_one_length_it_is_brute_force(predictor, length: int) -> None:
     exact(predictor, Constraints(V, length), count=V**length)
 
 
+@pytest.mark.slow
 @predictors
 @pytest.mark.parametrize("alpha", [0, 0.3, 0.6, 1, 2])
 @pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
@@ -239,6 +240,7 @@ def test_with_stop_strings_it_is_brute_force(predictor, stops, alpha: float) -> 
         exact(predictor, Constraints(V, LONG, 3, stops=stops, keep_stop=keep), alpha=alpha, count=1)
 
 
+@pytest.mark.slow
 @predictors
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 @pytest.mark.parametrize("alpha", [0, 0.6])
@@ -259,6 +261,7 @@ def test_with_constraints_and_choice_together_it_is_brute_force(predictor) -> No
     exact(predictor, constraints, choice, "[ab]*c?[ab]*")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     seed=st.integers(0, 10**6),
@@ -400,6 +403,7 @@ def diverse(
     return list(result.items())[:count]
 
 
+@pytest.mark.slow
 @predictors
 @pytest.mark.parametrize("stops", [(), ((2,),), ((1,), (2,)), ((0, 1), (2, 2))])
 @pytest.mark.parametrize("diversity", [0, 0.5, 3])
@@ -574,6 +578,7 @@ def searched(
     return in_order(beam(predictor, cursor, PLAIN, constraints, search, count, generator))
 
 
+@pytest.mark.slow
 @searches
 @rulings
 def test_one_text_streamed_is_the_best_of_several(constraints: Constraints, search: Search) -> None:
@@ -587,6 +592,7 @@ def test_one_text_streamed_is_the_best_of_several(constraints: Constraints, sear
         np.testing.assert_equal(one.end, best.end)
 
 
+@pytest.mark.slow
 @searches
 @rulings
 def test_to_stop_early_changes_nothing(constraints: Constraints, search: Search, monkeypatch) -> None:
@@ -644,6 +650,7 @@ def test_the_characters_that_all_beams_agree_on_come_at_once(search: Search) -> 
     assert text == ("cab" * 67)[:200]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [Search(1), Search(8), Search(6, 3)])
 def test_an_endless_search_keeps_a_bounded_number_of_characters(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(beams, "MAX_PENDING", 10)
@@ -719,6 +726,7 @@ def is_the_models(result: list[Generated], predictor, cursor: Cursor, constraint
         np.testing.assert_allclose(read_prompt(predictor, one.end)[0], expected, atol=1e-9)
 
 
+@pytest.mark.slow
 @predictors
 @searches
 @rulings
@@ -731,6 +739,7 @@ def test_scores_are_the_models_own_and_the_end_continues_the_text(
     is_the_models(result, predictor, cursor, constraints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [*SEARCHES.values(), Search(20)], ids=[*SEARCHES, "20"])
 def test_a_search_limited_in_pending_characters_returns_one_consistent_text(
     search: Search, monkeypatch

@@ -84,6 +84,7 @@ def test_a_step_gives_the_shapes_it_names(name: str) -> None:
         assert (gate < high).all()
 
 
+@pytest.mark.slow
 @every_cell
 def test_the_first_part_of_the_state_is_the_layers_output(name: str) -> None:
     model = network(name)
@@ -302,6 +303,7 @@ def test_a_trace_only_watches_and_sees_every_step(name: str) -> None:
     assert (seen[-1][1] == state[-1][0]).all()
 
 
+@pytest.mark.slow
 @every_cell
 def test_gradients_match_finite_differences(name: str) -> None:
     cell = cells.get(name)

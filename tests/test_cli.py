@@ -441,6 +441,7 @@ def test_a_reader_that_goes_away_ends_a_sample_without_an_error(run: Path) -> No
     assert len(err.getvalue().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_head_ends_an_endless_sample_without_a_message(run: Path) -> None:
     pipeline = (
         f"{sys.executable} -m charrnn sample --length 0 --seed 1 | head -c 100; echo ${{PIPESTATUS[0]}}"
@@ -504,6 +505,7 @@ def test_inspect_cell_reads_a_new_sample_where_nothing_is_piped_in(run: Path) ->
 # --- mistakes ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -609,6 +611,7 @@ def shell(command: str, **settings) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-c", program + command], capture_output=True, check=False, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "status"),
     [
@@ -702,6 +705,7 @@ def test_a_run_that_fails_before_it_saves_leaves_no_folder(text: Path) -> None:
     assert not Path("checkpoints").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

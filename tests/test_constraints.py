@@ -63,6 +63,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_a_stop_ends_a_text_and_never_leaks_into_it(stops: tuple[str, ...], keep: bool) -> None:
@@ -100,6 +101,7 @@ def test_at_its_length_a_text_has_all_that_was_held_back(stops: tuple[str, ...])
             assert drawn(constraints.start(), text) == (text, "length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("stops", STOPS, ids="-".join)
 def test_before_the_minimum_length_no_stop_can_be_completed(stops: tuple[str, ...], keep: bool) -> None:

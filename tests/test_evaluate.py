@@ -46,6 +46,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BURN_IN", 20)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("part", [range(900), range(100, 831), range(899, 900), range(500, 502)])

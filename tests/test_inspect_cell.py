@@ -30,6 +30,7 @@ def watched(inference: Inference, ids: np.ndarray, *unit, pieces: int = 1) -> np
     return np.concatenate([values for _, values in watch(inference, np.array_split(ids, pieces), *unit)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("layer", [0, 1])
 def test_each_value_is_the_units_after_its_character(cell: str, layer: int) -> None:
@@ -43,6 +44,7 @@ def test_each_value_is_the_units_after_its_character(cell: str, layer: int) -> N
             assert values[position] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cells.names())
 def test_every_signal_lies_within_its_range(cell: str) -> None:
     inference = network(cell)

@@ -64,6 +64,7 @@ def texts_and_corpus(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
     return draw(st.lists(text, max_size=4)), corpus
 
 
+@pytest.mark.slow
 @given(case=texts_and_corpus(), chunk=chunks)
 @example(([[0] * 9, [0] * 5 + [1] + [0] * 8, []], [0] * 40), 1)
 @example(([[0, 1, 2, 3, 4, 5, 6, 7]], [0, 1, 2, 3, 8, 4, 5, 6, 7]), 1)

@@ -69,6 +69,7 @@ def wanted(expression: str, symbols: str, least: int = 0, most: int = LONGEST + 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_the_mask_holds_the_characters_that_can_still_match(expression: str) -> None:
     result = walk(Pattern(expression, VOCABULARY).start(), VOCABULARY, LONGEST)

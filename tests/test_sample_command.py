@@ -528,6 +528,7 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
 # --- mistakes ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -630,6 +631,7 @@ def test_a_beam_wider_than_the_vocabulary_finds_all_texts(run: Path) -> None:
     assert sorted(texts) == ["".join(letters) for letters in itertools.product("abc", repeat=3)]
 
 
+@pytest.mark.slow
 def test_the_locale_changes_nothing(run: Path) -> None:
     arguments = ("--seed", "1", "--length", "20", "--stop", "é", "--prompt", "é")
     expected = charrnn("sample", *arguments).out

@@ -81,6 +81,7 @@ def test_training_learns(tmp_path: Path) -> None:
     assert validation(last) < 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cells.names())
 def test_every_cell_learns_with_one_hot_input_and_two_layers(tmp_path: Path, cell: str) -> None:
     model = ModelConfig(cell=cell, layers=2, hidden=12, embedding=0)
@@ -105,6 +106,7 @@ def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
     assert same_weights(files[0], files[2], resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_step", [1, 6, 7, 13, 19])
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int
@@ -158,6 +160,7 @@ def test_a_state_to_resume_from_that_lacks_a_key_or_a_tensor_names_it(tmp_path: 
             trained(tmp_path, resume=damaged)
 
 
+@pytest.mark.slow
 def test_the_best_validation_is_what_is_kept(tmp_path: Path) -> None:
     _, events = trained(tmp_path, steps=300, save_every=20, lr=0.05)
     best = min(reports(events), key=validation)
