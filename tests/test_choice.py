@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference.choice import FILTERS, Choice, can_continue, gumbel, normalised
+from charrnn.inference.choice import FILTERS, Choice, can_continue, gumbel, log_softmax
 from tests.generation_oracles import softmax
 
 logit_rows = st.lists(st.floats(-50, 50), min_size=1, max_size=12).map(np.array)
@@ -235,7 +235,7 @@ def test_filters_are_fields_of_a_choice_whose_defaults_are_off() -> None:
     values: dict[str, Any] = {"top_k": 2, "top_p": 0.5, "min_p": 0.5, "typical": 0.5}
     assert list(FILTERS) == list(values)
     for name, value in values.items():
-        kept = FILTERS[name](normalised(logits), value)
+        kept = FILTERS[name](log_softmax(logits), value)
         assert 0 < kept.sum() < 9
         np.testing.assert_array_equal(probabilities(Choice(**{name: value}), logits[0]) > 0, kept[0])
     assert (probabilities(Choice(), logits[0]) > 0).all()
@@ -294,4 +294,4 @@ def test_a_row_without_an_allowed_character_is_an_error(choice: Choice) -> None:
 
 
 def test_normalised_scores_are_log_probabilities_of_any_size() -> None:
-    np.testing.assert_allclose(np.exp(normalised(np.array([[1e6, 1e6, -1e300]]))), [[0.5, 0.5, 0]])
+    np.testing.assert_allclose(np.exp(log_softmax(np.array([[1e6, 1e6, -1e300]]))), [[0.5, 0.5, 0]])

@@ -10,7 +10,7 @@ import pytest
 from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.inspect_cell import default_signal, watch
+from charrnn.inference.inspect_cell import default_signal, unit_values
 from charrnn.inference.network import Inference
 from tests.conftest import TEXT, charrnn, random_weights
 
@@ -27,7 +27,9 @@ def text(count: int = 700) -> np.ndarray:
 
 
 def watched(inference: Inference, ids: np.ndarray, *unit, pieces: int = 1) -> np.ndarray:
-    return np.concatenate([values for _, values in watch(inference, np.array_split(ids, pieces), *unit)])
+    return np.concatenate(
+        [values for _, values in unit_values(inference, np.array_split(ids, pieces), *unit)]
+    )
 
 
 @pytest.mark.slow
@@ -96,9 +98,9 @@ def test_cell_is_another_name_of_the_cell_state(run: Path) -> None:
 )
 def test_an_unknown_layer_unit_or_signal_is_an_error_that_lists_the_known(unit: tuple, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        watch(network("lstm"), [text()], *unit)
+        unit_values(network("lstm"), [text()], *unit)
 
 
 def test_a_cell_without_a_cell_state_refuses_the_name_that_was_given() -> None:
     with pytest.raises(ConfigError, match="--of cell: cell gru has hidden, reset, update, candidate"):
-        watch(network("gru"), [text()], 0, 0, "cell")
+        unit_values(network("gru"), [text()], 0, 0, "cell")

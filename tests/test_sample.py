@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.inference.choice import Choice, gumbel, normalised
+from charrnn.inference.choice import Choice, gumbel, log_softmax
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import CHUNK, Predictor
 from charrnn.inference.pattern import Pattern
@@ -160,7 +160,7 @@ def test_in_a_batch_the_network_gives_each_sample_its_own_scores_but_for_roundin
     for cursor, text in zip(cursors, texts, strict=True):
         read = np.array([*cursor.unread, *text.ids])
         logits = predictor(read[None, :-1], cursor.state)[0][0]
-        expected = normalised(logits.astype(np.float64))[np.arange(len(read) - 1), read[1:]]
+        expected = log_softmax(logits.astype(np.float64))[np.arange(len(read) - 1), read[1:]]
         np.testing.assert_allclose(text.scores, expected[len(cursor.unread) - 1 :], atol=1e-3)
 
 
@@ -294,7 +294,7 @@ def test_scores_are_the_log_probabilities_that_the_model_itself_gives(constraint
         logits, _ = (
             predictor(whole[None, :-1], cursor.state) if len(whole) > 1 else (np.zeros((1, 0, V)), None)
         )
-        scores = normalised(logits[0].astype(np.float64))[np.arange(len(whole) - 1), whole[1:]]
+        scores = log_softmax(logits[0].astype(np.float64))[np.arange(len(whole) - 1), whole[1:]]
         np.testing.assert_allclose(text.scores, scores[len(cursor.unread) - 1 :], atol=1e-4)
     assert not drawn(predictor, cursors, constraints=constraints)[0].scores
 

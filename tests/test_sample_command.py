@@ -283,8 +283,10 @@ def test_a_state_of_another_model_is_refused_with_the_reason(run: Path) -> None:
     model("gru", TEXT + "é", cell="gru")
     model("letters", "abc")
     sample("tiny", "--length", "3", "--save-state", "s")
-    assert "another model: weights" in refusal("other", "--load-state", "s")
-    assert "another model: cells 'lstm 2 x 6', not 'gru 1 x 6'" in refusal("gru", "--load-state", "s")
+    assert "another model: its weights" in refusal("other", "--load-state", "s")
+    assert "another model: its cells are 'lstm 2 x 6', this model's 'gru 1 x 6'" in refusal(
+        "gru", "--load-state", "s"
+    )
     assert "another model" in refusal("letters", "--load-state", "s")
     assert "no saved state at none" in refusal("tiny", "--load-state", "none")
     assert "not a saved state" in refusal("tiny", "--load-state", "checkpoints/tiny/model.safetensors")
@@ -535,7 +537,7 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
         (["--ban", "".join(sorted(set(TEXT) | {"é"}))], "exclude every character"),
         (["--allow", ""], "exclude every character"),
         (["--match", "[0-9]+"], "--match [0-9]+"),
-        (["--match", "("], "not an expression"),
+        (["--match", "("], "not a valid expression"),
         (["--match", "a{30}", "--length", "20"], "--match a{30}"),
         (["--stop", "☃"], "--stop '☃' can never be generated"),
         (["--stop", ""], "--stop ''"),

@@ -99,7 +99,7 @@ def test_the_state_of_another_model_is_refused_with_what_differs(saved: Path) ->
     message = refused(saved, {**MODEL, "weights": "xyz"})
     assert "another model" in message
     assert "weights 'abc', not 'xyz'" in message
-    assert "another model: cell None, not 'lstm'" in refused(saved, {"cell": "lstm"})
+    assert "another model: its cell are None, this model's 'lstm'" in refused(saved, {"cell": "lstm"})
 
 
 @pytest.mark.parametrize("other", [network(layers=1), network(hidden=4), network("gru")])

@@ -138,7 +138,7 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Cell:
     """The cell of this name. Raises ConfigError, which lists the existing cells."""
     if name not in names():
-        raise ConfigError(f"no cell is called {name!r}; there are: {', '.join(names())}")
+        raise ConfigError(f"no cell is called {name!r}; choose from {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     (cell,) = (
         value

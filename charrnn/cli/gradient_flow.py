@@ -67,14 +67,16 @@ def gradient_flow(
         raise ConfigError(f"--clip {clip}: must be 0 (off) or more")
     if cells is not None:
         if checkpoint is not None or beside is not None:
-            raise ConfigError("checkpoints and --cells: give one of the two")
+            raise ConfigError("--cells compares untrained networks: leave out the checkpoints and the text")
         ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
         networks = [
             (cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in _names(cells)
         ]
     else:
         if beside is not None and text in (None, "-"):
-            raise ConfigError("--beside: give CHECKPOINT and TEXT as well, TEXT as a file")
+            raise ConfigError(
+                "--beside compares checkpoints on a file: charrnn gradient-flow CHECKPOINT TEXT --beside A,B"
+            )
         given = [checkpoint, *_names(beside)]
         networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]

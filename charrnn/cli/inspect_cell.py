@@ -64,7 +64,7 @@ def inspect_cell(
     """
     one_thread()
     from charrnn.files import json_line
-    from charrnn.inference.inspect_cell import default_signal, watch
+    from charrnn.inference.inspect_cell import default_signal, unit_values
     from charrnn.inference.network import Inference
     from charrnn.runs.checkpoint import find, load
 
@@ -81,7 +81,7 @@ def inspect_cell(
         pieces = read_ids(out, vocabulary, text or "-")
     values = (
         (vocabulary.symbols[symbol_id], float(value))
-        for ids, piece_values in watch(inference, pieces, layer, unit, signal)
+        for ids, piece_values in unit_values(inference, pieces, layer, unit, signal)
         for symbol_id, value in zip(ids, piece_values, strict=True)
     )
     first = next(values, None)  # computed before anything is written, so that an error comes alone

@@ -126,7 +126,7 @@ def sample(
     identity = _identity(loaded) if save_state or load_state else {}
     saved = states.load_state(load_state, identity, predictor, len(vocabulary)) if load_state else None
     if save_state:
-        states.may_save(save_state)
+        states.check_save_path(save_state)
         out.outlives_reader = True  # the state is that of the whole sample, however much of it is read
 
     reader = PromptReader(out, vocabulary, unknown, predictor, saved)

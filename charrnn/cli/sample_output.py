@@ -91,7 +91,7 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
     current = 0
     for chunk in chunks:
         samples[chunk.row].add(chunk)
-        writer.out.keep_up()
+        writer.out.flush_if_due()
         while current < len(samples) and chunk.row <= current:
             sample = samples[current]
             writer.update(sample)

@@ -97,9 +97,9 @@ class Terminal:
         except OSError as error:
             self._write_failed(error)
         self._last_byte = data[-1:] or self._last_byte
-        self.keep_up()
+        self.flush_if_due()
 
-    def keep_up(self) -> None:
+    def flush_if_due(self) -> None:
         """Flush stdout if the last flush is too long ago. Raises as ``write``."""
         if self.stdout_tty or self.clock() - self._flush_time >= FLUSH_SECONDS:
             self.flush()

@@ -90,7 +90,7 @@ def _print_report(out: Terminal, report: Report) -> None:
 def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) -> Iterator[Path]:
     """Make the folder of a new run, and remove it at the end if it holds no checkpoint.
 
-    Making the folder claims it: no other process can get the same one. A ``name`` that is taken is
+    Making the folder reserves it: no other process can get the same one. A ``name`` that is taken is
     an error; without a name the run is called ``default``, or ``default-2`` and so on.
 
     Raises ConfigError, CheckpointError.
@@ -122,7 +122,7 @@ def run_exists(folder: Path) -> ConfigError:
 
 @contextmanager
 def stop_on_signals(training: Training) -> Iterator[list[int]]:
-    """The signals received so far: the first one stops the run after its step, a second one the process."""
+    """Context manager: the signals received. The first ends the run after its step, a second the process."""
     received: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]

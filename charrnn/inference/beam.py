@@ -59,13 +59,13 @@ class Search:
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_WIDTH:
-            raise ConfigError(f"--beam {self.width}: it must be from 1 to {MAX_WIDTH}")
+            raise ConfigError(f"--beam {self.width}: must be from 1 to {MAX_WIDTH}")
         if self.groups < 1 or self.width % self.groups:
             raise ConfigError(f"--diverse {self.groups}: --beam {self.width} cannot be divided by it")
         if not 0 <= self.diversity < math.inf:
-            raise ConfigError(f"--diversity {self.diversity:g}: it must be 0 or more, and finite")
+            raise ConfigError(f"--diversity {self.diversity:g}: must be 0 or more, and finite")
         if not 0 <= self.length_penalty <= MAX_PENALTY:
-            raise ConfigError(f"--length-penalty {self.length_penalty:g}: it must be from 0 to {MAX_PENALTY}")
+            raise ConfigError(f"--length-penalty {self.length_penalty:g}: must be from 0 to {MAX_PENALTY}")
         if self.stochastic and self.groups > 1:
             raise ConfigError("--stochastic and --diverse: give one of the two")
 
@@ -217,7 +217,7 @@ def _search(
     for position in itertools.count():
         temperature = choice.temperature_at(position, constraints.length)
         scores = _scores([hypothesis.text for hypothesis in hypotheses], logits, choice, temperature)
-        model_scores = choices.normalised(logits)
+        model_scores = choices.log_softmax(logits)
         chosen, start = np.zeros(scores.shape[1]), 0
         for group in groups:  # each penalises what the groups before it chose
             stop = start + len(group.live)

@@ -8,7 +8,8 @@ B: rows   V: vocabulary
     4. top-k          keeps the k most probable; of equally probable ones the lower ids
     5. top-p          keeps the fewest most probable that sum to p or more (Holtzman et al. 2020)
     6. min-p          keeps those with at least p times the highest probability (Nguyen et al. 2024)
-    7. typical        keeps the fewest that sum to p, closest to the entropy first (Meister et al. 2023)
+    7. typical        keeps the fewest that sum to p or more, nearest to the entropy first (Meister
+                      et al. 2023)
     8. draw           the largest log-probability + Gumbel noise: a sample of the distribution
 
 Each step reads the probabilities that the step before it leaves, normalised to sum to one.
@@ -52,18 +53,18 @@ class Choice:
     def __post_init__(self) -> None:
         for value in (self.temperature, self.final_temperature):
             if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(f"--temperature {value:g}: it must be 0 (greedy) or more, and finite")
+                raise ConfigError(f"--temperature {value:g}: must be 0 (greedy) or more, and finite")
         if self.top_k < 0:
-            raise ConfigError(f"--top-k {self.top_k}: it must be 0 (off) or more")
+            raise ConfigError(f"--top-k {self.top_k}: must be 0 (off) or more")
         if not 0 < self.top_p <= 1:
-            raise ConfigError(f"--top-p {self.top_p:g}: it must be above 0 and at most 1 (off)")
+            raise ConfigError(f"--top-p {self.top_p:g}: must be above 0 and at most 1 (off)")
         if not 0 <= self.min_p <= 1:
-            raise ConfigError(f"--min-p {self.min_p:g}: it must be from 0 (off) to 1")
+            raise ConfigError(f"--min-p {self.min_p:g}: must be from 0 (off) to 1")
         if not 0 < self.typical <= 1:
-            raise ConfigError(f"--typical {self.typical:g}: it must be above 0 and at most 1 (off)")
+            raise ConfigError(f"--typical {self.typical:g}: must be above 0 and at most 1 (off)")
         if not 0 < self.repeat_penalty < math.inf:
             raise ConfigError(
-                f"--repeat-penalty {self.repeat_penalty:g}: it must be above 0 and finite; 1 is off"
+                f"--repeat-penalty {self.repeat_penalty:g}: must be above 0 and finite; 1 is off"
             )
 
     @cached_property
@@ -90,7 +91,7 @@ class Choice:
         """(B, V) logits -> (B, V) log-probabilities of being drawn, in nats.
 
         allowed      (B, V) the characters that may be drawn; None is all
-        recent       (B, V) the characters that ``repeat_penalty`` applies to; None is none
+        recent       (B, V) the characters that ``repeat_penalty`` applies to; None: no character
         temperature  instead of ``self.temperature``
 
         Raises CheckpointError for logits that are not finite, ConfigError where nothing is allowed.
@@ -111,7 +112,7 @@ class Choice:
             return _only(scores, keep_top_k(scores, 1))
         with np.errstate(over="ignore"):  # a tiny temperature correctly turns all but the largest into -inf
             scores /= temperature
-        scores = normalised(scores)
+        scores = log_softmax(scores)
         for keep, value in self._filters:
             scores = _only(scores, keep(scores, value))
         return scores
@@ -132,7 +133,7 @@ class Choice:
         else:
             noisy = self.scores(logits, allowed, recent, temperature) + noise
         ids: NDArray[np.intp] = noisy.argmax(-1)
-        # A sum is finite only if all its terms are; one row, without it, is the fast case.
+        # A sum is finite only if all its terms are. One row needs no sum, which is faster.
         chosen = noisy[0, ids[0]] if len(ids) == 1 else noisy[np.arange(len(ids)), ids].sum()
         if not math.isfinite(chosen):
             raise CheckpointError(DAMAGED)
@@ -147,7 +148,7 @@ def keep_top_k(scores: Scores, k: float) -> Mask:
 
 
 def keep_top_p(scores: Scores, p: float) -> Mask:
-    """(B, V) scores -> (B, V) the fewest most probable characters that sum to p."""
+    """(B, V) scores -> (B, V) the fewest most probable characters that sum to p or more."""
     return _fewest(scores, -scores, p)
 
 
@@ -158,7 +159,7 @@ def keep_min_p(scores: Scores, p: float) -> Mask:
 
 
 def keep_typical(scores: Scores, p: float) -> Mask:
-    """(B, V) scores -> (B, V) the fewest that sum to p, those closest to the entropy first."""
+    """(B, V) scores -> (B, V) the fewest that sum to p or more, those closest to the entropy first."""
     with np.errstate(invalid="ignore"):  # 0 * -inf, of excluded characters
         entropy = -np.nansum(np.exp(scores) * scores, -1, keepdims=True)
     return _fewest(scores, np.abs(-scores - entropy), p)
@@ -216,7 +217,7 @@ def can_continue(logits: Logits, allowed: Mask | None) -> Mask:
     return continues
 
 
-def normalised(logits: Logits) -> Scores:
+def log_softmax(logits: Logits) -> Scores:
     """(..., V) logits or scores -> log-probabilities in float64: their exponentials sum to one."""
     scores = logits.astype(np.float64)
     scores -= scores.max(-1, keepdims=True)
@@ -226,7 +227,7 @@ def normalised(logits: Logits) -> Scores:
 
 def _only(scores: Scores, kept: Mask) -> Scores:
     """The log-probabilities when all other characters are excluded."""
-    return normalised(np.where(kept, scores, -np.inf))
+    return log_softmax(np.where(kept, scores, -np.inf))
 
 
 def _fewest(scores: Scores, key: Scores, share: float) -> Mask:

@@ -23,7 +23,7 @@ def default_signal(cell: Cell) -> str:
     return "memory" if "memory" in cell.state_names else cell.state_names[0]
 
 
-def watch(
+def unit_values(
     inference: Inference, pieces: Iterable[Ids], layer: int, unit: int, signal: str | None = None
 ) -> Iterator[tuple[Ids, NDArray[np.floating]]]:
     """Yields each piece (N,) of a text with the unit's values after its characters, (N,).
@@ -41,10 +41,10 @@ def watch(
     for option, value, count in (("layer", layer, config.layers), ("unit", unit, config.hidden)):
         if not 0 <= value < count:
             raise ConfigError(f"--{option} {value}: the model has {option}s 0 to {count - 1}")
-    return _watch(inference, pieces, layer, unit, name)
+    return _read_values(inference, pieces, layer, unit, name)
 
 
-def _watch(
+def _read_values(
     inference: Inference, pieces: Iterable[Ids], layer: int, unit: int, signal: str
 ) -> Iterator[tuple[Ids, NDArray[np.floating]]]:
     position = inference.cell.signals.index(signal)

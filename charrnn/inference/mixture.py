@@ -23,7 +23,7 @@ class Mixture:
         """``weights`` are normalised to sum to one. Raises ConfigError."""
         if len(weights) != len(predictors):
             raise ConfigError(
-                f"--weights: {len(weights)} for {len(predictors)} checkpoints; give one for each, as 0.7,0.3"
+                f"--weights: {len(weights)} for {len(predictors)} checkpoints; give one each, such as 0.7,0.3"
             )
         if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
             raise ConfigError("--weights: each must be 0 or more, and at least one above 0")

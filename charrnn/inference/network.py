@@ -44,7 +44,7 @@ class Predictor(Protocol):
 
 @cache
 def _gate_scale(activations: tuple[str, ...], width: int, dtype: str) -> tuple[Floats, Floats]:
-    """(1, width) factors, 1/2 for a sigmoid and 1 for a tanh, and (1, width) offsets, 1 minus the factor."""
+    """(1, width) scale, 1/2 for a sigmoid and 1 for a tanh, and (1, width) shift, 1 minus the scale."""
     factors = [0.5 if activation == "sigmoid" else 1.0 for activation in activations]
     scale = np.repeat(factors, width // len(activations)).astype(dtype)[None]
     return scale, 1 - scale
@@ -64,8 +64,8 @@ FEW = 6
 class NumpyOps:
     """``cells.Ops`` for NumPy.
 
-    With one character per call the time goes into the number of NumPy calls and into their checks of shapes:
-    arrays of equal shapes take half the time of arrays that broadcast.
+    With one character per call, most of the time is the overhead of NumPy calls, and arrays of equal shapes
+    take half the time of arrays that broadcast.
     """
 
     tanh = staticmethod(np.tanh)
@@ -109,7 +109,7 @@ class NumpyOps:
 
 
 class _OneHotOps(NumpyOps):
-    """For the identity matrix, the one-hot inputs of all V characters: a product is the matrix transposed."""
+    """Ops for the identity as input, the V one-hot characters: a product is the transposed matrix."""
 
     @staticmethod
     def product(x: Floats, matrix: Floats) -> Floats:
@@ -167,14 +167,14 @@ class Inference:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
         batch, times = ids.shape
         new_state: list[LayerState] = []
-        x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), the batch of the first time first
+        x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), time-major
         outputs = x
         for index, (w, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             if index:
                 x = self.cell.inputs(w, outputs, NumpyOps)
             hidden = []
-            for row in (x,) if times == 1 else x.reshape(times, batch, x.shape[1]):
-                layer_state, gates = self.cell.step(w, row, layer_state, NumpyOps)
+            for step_inputs in (x,) if times == 1 else x.reshape(times, batch, x.shape[1]):
+                layer_state, gates = self.cell.step(w, step_inputs, layer_state, NumpyOps)
                 hidden.append(layer_state[0])
                 if trace is not None:
                     trace(index, layer_state, gates)

@@ -84,16 +84,18 @@ class Pattern:
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)), slices=[])
         alone = LLMatcher(self._tokenizer, f"start: /{literal}/\n", log_level=0)
         if alone.is_error() and "NoExtension" not in alone.get_error():
-            raise ConfigError(f"--match {self.expression}: not an expression: {_reason(alone.get_error())}")
+            raise ConfigError(
+                f"--match {self.expression}: not a valid expression: {_reason(alone.get_error())}"
+            )
         start = self.start()
         if not start.matches and not start.allowed.any():
-            limits = [f"at least {shortest} of them (--min-length)"] if shortest else []
+            limits = [f"at least {shortest} characters (--min-length)"] if shortest else []
             if longest:
                 bytes_each = f", of {widest} bytes each" if widest > 1 else ""
-                limits.append(f"at most {longest} of them (--length {max_length}{bytes_each})")
-            lengths = f", {' and '.join(limits)}," if limits else ""
+                limits.append(f"at most {longest} characters (--length {max_length}{bytes_each})")
+            lengths = f" of {' and '.join(limits)}" if limits else ""
             raise ConfigError(
-                f"--match {self.expression}: no text of the allowed characters{lengths} matches"
+                f"--match {self.expression}: no text{lengths} matches, if it has only allowed characters"
             )
 
     def start(self) -> Match:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.inference.choice import Choice, can_continue, gumbel, normalised
+from charrnn.inference.choice import Choice, can_continue, gumbel, log_softmax
 from charrnn.inference.constraints import ConstrainedText, Constraints, allowed_masks, recent_masks
 from charrnn.inference.network import Ids, Predictor
 from charrnn.inference.states import Cursor, concatenate_states, read_prompts, select_rows
@@ -92,7 +92,7 @@ def sample(
     batch = _Batch(predictor, cursors, drafts)
     for position in count():
         batch.draw(choice, choice.temperature_at(position, constraints.length))
-        scores = normalised(batch.logits) if scored else None
+        scores = log_softmax(batch.logits) if scored else None
         ended = []
         for index, (draft, symbol) in enumerate(zip(batch.drafts, batch.ids.tolist(), strict=True)):
             draft.ids.append(symbol)

@@ -73,7 +73,7 @@ def read_prompts(predictor: Predictor, cursors: Sequence[Cursor]) -> tuple[Logit
     return np.concatenate(all_logits), concatenate_states(states)
 
 
-def may_save(path: Path) -> None:
+def check_save_path(path: Path) -> None:
     """Raise CheckpointError where ``save_state`` would fail, or write over a file that is not a state."""
     if not path.parent.is_dir():
         raise CheckpointError(f"--save-state {path}: there is no folder {path.parent}")
@@ -98,7 +98,8 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
         for name, value in model.items():
             if (other := header["model"].get(name)) != value:
                 raise CheckpointError(
-                    f"--load-state {path}: the state is of another model: {name} {other!r}, not {value!r}"
+                    f"--load-state {path}: saved with another model:"
+                    f" its {name} are {other!r}, this model's {value!r}"
                 )
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         unread = tensors.pop("unread")

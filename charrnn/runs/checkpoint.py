@@ -132,7 +132,7 @@ def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]])
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(RESUME)}
     for name in sorted(weights.keys() ^ shapes.keys()):
         problem = "is missing" if name in shapes else "does not belong to this network"
-        raise CheckpointError(f"{path}: tensor {name!r} {problem}")
+        raise CheckpointError(f"{path} is damaged: tensor {name!r} {problem}")
     for name, shape in shapes.items():
         weight = weights[name]
         if weight.shape != shape or weight.dtype != np.float32:

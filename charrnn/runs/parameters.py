@@ -58,5 +58,7 @@ def sized(config: ModelConfig, symbols: int, budget: int) -> ModelConfig:
     index = bisect_left(widths, budget, key=size)  # of the smallest width with at least the budget
     best = min(widths[max(0, index - 1) : index + 1], key=lambda hidden: abs(size(hidden) - budget))
     if size(best) > 2 * budget:
-        raise ConfigError(f"--params {budget}: this text's {symbols} symbols alone take {size(best):,}")
+        raise ConfigError(
+            f"--params {budget}: too small; with {symbols} symbols the smallest network has {size(best):,}"
+        )
     return replace(config, hidden=best)

@@ -17,8 +17,8 @@ from safetensors.numpy import save
 from charrnn.errors import CheckpointError
 from charrnn.files import atomic_write, write_errors
 
-_UNFIT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What a header with missing or unfit values, or a tensor of a type unknown to NumPy, raises."""
+_INVALID = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What a header with missing or invalid values, or a tensor of a type unknown to NumPy, raises."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class TensorFormat:
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-        """The header, and the open safetensors file, for a block that reads them.
+        """Context manager: the header and the open safetensors file.
 
         Raises CheckpointError for a missing, unreadable or damaged file, also where the block fails
-        because a value of the header or a tensor is missing or unfit.
+        because a value of the header or a tensor is missing or invalid.
         """
         try:
             if path.exists() and not path.is_file():  # reading a pipe would wait
@@ -57,7 +57,7 @@ class TensorFormat:
             raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
         except SafetensorError as error:
             raise CheckpointError(f"{path} is not a {self.kind}, or is damaged: {error}") from error
-        except _UNFIT as error:
+        except _INVALID as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
             raise CheckpointError(
                 f"{path}: this {self.kind} is damaged or of another version of charrnn: {reason}"

@@ -1,8 +1,8 @@
 """Corpora: texts as memory-mapped ids, and their splits.
 
 A text is read twice, in pieces, so memory stays constant: first for its hash and its symbols, then
-for its ids. The ids are cached under the hash of the characters. So a changed file is read anew,
-and the same text in another file, packing, encoding or newline convention is found in the cache.
+for its ids. The ids are cached under the hash of the characters. So a changed file is read again,
+and the same text in another file, compression, encoding or newline convention is found in the cache.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Reading:
         except (LookupError, ValueError) as error:
             raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
         if self.newlines not in ("lf", "keep"):
-            raise CorpusError(f"--newlines {self.newlines}: it must be lf or keep")
+            raise CorpusError(f"--newlines {self.newlines}: must be lf or keep")
 
     def to_bytes(self, characters: str) -> bytes:
         """The bytes by which a text is hashed: UTF-8, or at byte level the bytes themselves."""
@@ -113,7 +113,7 @@ def _files_inside(folder: Path, glob: str) -> Iterator[Path]:
             paths = [Path(root) / name for name in names]
             yield from (path for path in paths if path.match(glob) and path.is_file())
     except ValueError as error:
-        raise CorpusError(f"--glob {glob!r}: it must be a pattern like *.txt") from error
+        raise CorpusError(f"--glob {glob!r}: must be a pattern like *.txt") from error
 
 
 @contextlib.contextmanager

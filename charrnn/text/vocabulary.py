@@ -27,7 +27,7 @@ def describe(character: str) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The V symbols that a model knows, sorted by code point without repeats; an id is a position among them.
+    """The V symbols that a model knows, sorted by code point without repeats; an id is a symbol's index.
 
     With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8.
     """

@@ -1,4 +1,4 @@
-"""A part of the text as parallel streams, each cut into windows.
+"""A part of the text as parallel streams, and each stream as windows.
 
 N: characters of the part   S: streams   L: characters of a stream   T: characters of a window
 """

@@ -13,10 +13,10 @@ from charrnn.config import TrainConfig
 from charrnn.training.devices import ProcessGroup, precision
 from charrnn.training.learner import Learner
 
-TIMING_SHARE = 0.02  # part of a budget in minutes that is spent on timing steps
+TIMING_SHARE = 0.02  # fraction of a budget in minutes that is spent on timing steps
 MOST_REPORTS = 20
-REPORTS_SHARE = 0.1  # largest part of a budget in minutes that reports take
-FEWEST_STEPS = 100  # between reports
+REPORTS_SHARE = 0.1  # largest fraction of a budget in minutes that reports take
+MIN_STEPS_BETWEEN_REPORTS = 100
 
 
 def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
@@ -52,7 +52,7 @@ def speed(device: torch.device) -> float:
         torch.autograd.backward(layer(inputs)[0].sum())
         float(cast(torch.Tensor, layer.weight_hh_l0).detach()[0, 0])  # waits for the device
         times.append(time.perf_counter() - start)
-    # Readout, dropout and the optimisers take about as long again.
+    # Readout, dropout and the optimisers double the time.
     return streams * bptt / min(times) / 2
 
 
@@ -66,7 +66,7 @@ def plan_steps(learner: Learner) -> tuple[int, int]:
     reports = MOST_REPORTS
     if config.minutes is not None:
         start, budget = time.perf_counter(), config.minutes * 60
-        step_seconds, report_seconds = rehearse(learner, budget * TIMING_SHARE)
+        step_seconds, report_seconds = time_steps(learner, budget * TIMING_SHARE)
         reports = max(1, min(MOST_REPORTS, int(budget * REPORTS_SHARE / report_seconds)))
         remaining = budget - (time.perf_counter() - start) - reports * report_seconds
         limits.append(max(1, int(learner.group.broadcast(remaining / step_seconds))))
@@ -74,10 +74,10 @@ def plan_steps(learner: Learner) -> tuple[int, int]:
     if not limits:
         raise ValueError("config: no budget; give steps, epochs or minutes")
     steps = min(limits)
-    return steps, config.save_every or max(FEWEST_STEPS, math.ceil(steps / reports))
+    return steps, config.save_every or max(MIN_STEPS_BETWEEN_REPORTS, math.ceil(steps / reports))
 
 
-def rehearse(learner: Learner, seconds: float) -> tuple[float, float]:
+def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:
     """Time steps and a report, and leave the learner as it was: (seconds per step, seconds per report)."""
     generator, state = learner.generator.get_state(), learner.recurrent_state
 
