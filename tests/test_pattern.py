@@ -242,3 +242,12 @@ def test_at_byte_level_every_beginning_fits_the_length_in_bytes() -> None:
             constrained.add(drawn[-1])
         assert constrained.ended == "match"
         assert vocabulary.decode(drawn)[-1] == "a"
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_a_match_can_fill_the_whole_length(length: int) -> None:
+    match = Pattern(f"a{{{length}}}", Vocabulary("ab"), max_length=length).start()
+    for _ in range(length):
+        assert match.allowed.tolist() == [True, False]
+        match.add(0)
+    assert match.matches
