@@ -13,7 +13,7 @@ demo: .venv/installed
 test: lint types unit
 
 quick: lint .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

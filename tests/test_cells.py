@@ -142,6 +142,7 @@ def stepped(model: CharRNN) -> CharRNN:
     return model
 
 
+@pytest.mark.slow
 @every_cell
 @pytest.mark.parametrize("weight_drop", [0.0, 0.5])
 def test_gradients_over_time_are_those_of_plain_autograd(name: str, weight_drop: float) -> None:

@@ -74,6 +74,7 @@ settings = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(settings, st.integers(2, 12), st.integers(0, 10**6))
 def test_the_steps_follow_each_other_in_the_order_that_is_written(choice, size: int, seed: int) -> None:
     generator = np.random.default_rng(seed)

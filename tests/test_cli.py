@@ -578,6 +578,7 @@ def test_without_any_checkpoint_the_message_says_how_to_train_one() -> None:
     assert "charrnn train TEXT" in one_line(charrnn("sample"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 def test_a_full_disk_under_stdout_is_one_line(run: Path) -> None:
     with open("/dev/full", "wb") as full:
@@ -654,6 +655,7 @@ def test_a_name_that_is_not_utf_8_is_printed_unchanged(text: Path) -> None:
     assert done.stdout == b"checkpoints/\xff/model.safetensors\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_prompt_is_utf_8_whatever_the_locale(run: Path) -> None:
     settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = shell("charrnn sample --prompt é --length 3 --seed 1", env=os.environ | settings)

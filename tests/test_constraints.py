@@ -243,6 +243,7 @@ def walked(constrained: ConstrainedText, text: tuple[int, ...]) -> list[object]:
     return result
 
 
+@pytest.mark.slow
 @given(every_constraint, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
 def test_copies_are_independent(constraints: Constraints, common, one, other) -> None:
     constrained = constraints.start()
@@ -261,6 +262,7 @@ def replayed(constraints: Constraints, text: tuple[int, ...]) -> ConstrainedText
     return constrained
 
 
+@pytest.mark.slow
 @given(every_constraint, st.sampled_from(TEXTS))
 def test_unconstrained_means_that_every_character_is_allowed(
     constraints: Constraints, text: tuple[int, ...]

@@ -113,6 +113,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_text_in_memory(
         assert corpus.sha256 == hashlib.sha256(expected.encode()).hexdigest()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(data=tricky_bytes.filter(bool), newlines=st.sampled_from(["lf", "keep"]), chunk=chunks)
 def test_learning_bytes_reads_any_file_byte_for_byte(data: bytes, newlines: str, chunk: int) -> None:

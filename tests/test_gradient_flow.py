@@ -130,6 +130,7 @@ def test_a_checkpoint_is_followed_over_a_text_or_a_sample_of_its_own(run: Path) 
     assert charrnn("gradient-flow", "tiny", "--length", "20", "--seed", "2").text != done.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cells.names())
 def test_one_unit_is_enough(cell: str) -> None:
     done = charrnn("gradient-flow", "--cells", cell, "--hidden", "1", "--length", "3")
@@ -184,6 +185,7 @@ def test_pictures_are_drawn(kind: str) -> None:
     assert Path(f"f.{kind}").read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -203,7 +205,7 @@ def test_pictures_are_drawn(kind: str) -> None:
         (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
         (["tiny", "--cells", "rnn"], "leave out the checkpoints"),
         (["--cells", "rnn", "--beside", "tiny"], "leave out the checkpoints"),
-        (["tiny", "--beside", "tiny"], "TEXT as a file"),
+        (["tiny", "--beside", "tiny"], "compares checkpoints on a file"),
         (["tiny", "short.txt", "--beside", "none", "--length", "2"], "no checkpoint is called none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

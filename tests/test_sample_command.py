@@ -432,6 +432,7 @@ def test_text_has_every_character_of_the_json_line(run: Path) -> None:
     assert text == line["text"]
 
 
+@pytest.mark.slow
 def test_a_byte_model_writes_whole_characters_only(run: Path) -> None:
     class Watched(io.BytesIO):
         def write(self, data: Any, /) -> int:

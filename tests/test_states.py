@@ -98,7 +98,7 @@ def refused(path: Path, model: dict[str, str] = MODEL, predictor: Inference | No
 def test_the_state_of_another_model_is_refused_with_what_differs(saved: Path) -> None:
     message = refused(saved, {**MODEL, "weights": "xyz"})
     assert "another model" in message
-    assert "weights 'abc', not 'xyz'" in message
+    assert "weights are 'abc', this model's 'xyz'" in message
     assert "another model: its cell are None, this model's 'lstm'" in refused(saved, {"cell": "lstm"})
 
 

@@ -98,6 +98,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert not same_weights(a, c)
 
 
+@pytest.mark.slow
 def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
     for save_every in (1, 5, 100):
         trained(tmp_path, f"run-{save_every}", save_every=save_every)
@@ -201,6 +202,7 @@ def test_minutes_become_a_number_of_steps_and_the_rehearsal_leaves_no_trace(tmp_
     assert same_weights(tmp_path / "timed" / LAST, tmp_path / "counted" / LAST, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["ab", "aab", "hello", "ab" * 20, "x" * 50])
 def test_a_handful_of_characters_trains(tmp_path: Path, text: str) -> None:
     training, events = trained(tmp_path, text=text)
@@ -301,6 +303,7 @@ class FullDisk:
         self.replace(source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [BEST, LAST])
 def test_on_a_full_disk_training_continues_and_saves_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

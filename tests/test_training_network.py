@@ -54,6 +54,7 @@ def test_masks_come_from_the_generator_alone() -> None:
     assert (one != dropout_mask((50, 50), 0.5, seeded(4), CPU)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cells.names())
 @pytest.mark.parametrize("changes", [{"dropout": 0.5}, {"weight_drop": 0.5}])
 def test_what_is_dropped_changes_training_and_never_answers(cell: str, changes: dict) -> None:

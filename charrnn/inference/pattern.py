@@ -89,13 +89,13 @@ class Pattern:
             )
         start = self.start()
         if not start.matches and not start.allowed.any():
-            limits = [f"at least {shortest} characters (--min-length)"] if shortest else []
+            limits = [f"at least {shortest} (--min-length)"] if shortest else []
             if longest:
-                bytes_each = f", of {widest} bytes each" if widest > 1 else ""
-                limits.append(f"at most {longest} characters (--length {max_length}{bytes_each})")
-            lengths = f" of {' and '.join(limits)}" if limits else ""
+                bytes_each = f" bytes, up to {widest} per character" if widest > 1 else ""
+                limits.append(f"at most {longest} (--length {max_length}{bytes_each})")
+            lengths = f" with length {' and '.join(limits)}" if limits else ""
             raise ConfigError(
-                f"--match {self.expression}: no text{lengths} matches, if it has only allowed characters"
+                f"--match {self.expression}: no text of the allowed characters{lengths} matches"
             )
 
     def start(self) -> Match:
