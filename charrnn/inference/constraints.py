@@ -157,13 +157,13 @@ class ConstrainedText:
         if complete:
             self.ended = "stop"
             return len(unsettled) - (0 if self.constraints.keep_stop else complete)
-        begun = max(
+        prefix_length = max(
             size
             for stop in stops
             for size in range(min(len(stop), len(unsettled) + 1))
             if _ends_with(unsettled, stop[:size])
         )
-        settled = len(unsettled) - begun
+        settled = len(unsettled) - prefix_length
         self._withheld = unsettled[settled:]
         return settled
 
