@@ -1,6 +1,7 @@
-"""The errors that a user can correct: one line on stderr, exit status 1.
+"""The errors that a user can correct: one line on stderr.
 
-Every other exception but OSError is a bug and keeps its traceback.
+The exit status is 2 for ConfigError and 1 for the others. Every other exception but OSError is a bug
+and keeps its traceback.
 """
 
 
@@ -9,7 +10,7 @@ class CharrnnError(Exception):
 
 
 class ConfigError(CharrnnError, ValueError):
-    """A wrong setting or option; the message names it."""
+    """A wrong setting or option, or options that exclude each other; the message names them."""
 
 
 class CorpusError(CharrnnError):

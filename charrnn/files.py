@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, with one-line errors, and JSON lines that are valid UTF-8."""
+"""Files: where a user's are kept, writing whole or not at all, and JSON lines that are valid UTF-8."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import IO
 
 from charrnn.errors import CharrnnError
+
+
+def user_folder(name: str) -> Path:
+    """The folder ``name`` of the current folder if it exists, else that of the user's data folder."""
+    local = Path(name)
+    if local.is_dir():
+        return local
+    from platformdirs import user_data_path
+
+    return user_data_path("charrnn", appauthor=False) / name
 
 
 @contextlib.contextmanager

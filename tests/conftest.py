@@ -33,7 +33,10 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test in a folder of its own: nothing of the machine's is read or written."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
-    for name in ("CHARRNN_CHECKPOINTS", "CHARRNN_CORPORA", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED"):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path.with_name(f"{tmp_path.name}-data")))
+    monkeypatch.setenv("CHARRNN_CHECKPOINTS", "checkpoints")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("CHARRNN_CORPORA", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -24,7 +24,8 @@ from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint, parameters
-from charrnn.runs.checkpoint import BEST, LAST, Header, find, load, read_header, save_checkpoint
+from charrnn.runs.checkpoint import BEST, LAST, Header, load, read_header, save_checkpoint
+from charrnn.runs.find import find
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
 
@@ -249,7 +250,7 @@ def test_a_tensor_of_another_shape_or_type_is_named_with_what_is_asked_for(
     damage(path, weights=WEIGHTS | {"layers.0.weight_hh": other})
     assert "tensor layers.0.weight_hh is " in (message := refusal(path))
     assert str(list(other.shape)) in message
-    assert message.endswith("needs float32 [6, 2]")
+    assert message.endswith("needs float32 or float16 [6, 2]")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -435,7 +436,9 @@ def test_a_bare_word_is_a_run_before_it_is_a_file_and_a_path_a_file_before_a_run
 
 
 def test_an_unknown_name_lists_the_runs_there_are(runs: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"^no checkpoint is called older; .*checkpoints: new, old$"):
+    with pytest.raises(CheckpointError, match=r"^no checkpoint is called mine; .*checkpoints: new, old$"):
+        find("mine", runs)
+    with pytest.raises(CheckpointError, match=r"^no checkpoint is called older; did you mean old\?$"):
         find("older", runs)
 
 
@@ -484,3 +487,37 @@ def test_any_value_anywhere_in_the_header_is_refused_or_harmless(data: st.DataOb
         value = data.draw(json_values | st.integers(10**300, 10**400))
         damage(path, changed(header, data.draw(st.sampled_from([key, *inside])), value))
         loads_or_is_refused(path)
+
+
+def test_weights_of_half_precision_are_loaded_as_float32(tmp_path: Path) -> None:
+    config, vocabulary = ModelConfig(layers=1, hidden=3, embedding=2), Vocabulary("ab")
+    weights = random_weights(config, len(vocabulary))
+    halves = {name: weight.astype(np.float16) for name, weight in weights.items()}
+    save_checkpoint(tmp_path / "half", Header(config, vocabulary), halves)
+    loaded = load(tmp_path / "half").weights
+    for name, weight in weights.items():
+        assert loaded[name].dtype == np.float32
+        np.testing.assert_allclose(loaded[name], weight, rtol=1e-3)
+
+
+def test_the_header_holds_the_hash_of_the_weights_but_not_of_the_state_for_resuming(tmp_path: Path) -> None:
+    config, vocabulary = ModelConfig(layers=1, hidden=3, embedding=2), Vocabulary("ab")
+    weights = random_weights(config, len(vocabulary))
+    header = Header(config, vocabulary, name="mine", parent={"name": "older", "weights_sha256": "0"})
+    save_checkpoint(tmp_path / "one", header, weights)
+    save_checkpoint(tmp_path / "two", header, weights | {"resume.more": np.zeros(1, np.float32)})
+    save_checkpoint(tmp_path / "three", header, random_weights(config, len(vocabulary), seed=1))
+    first, second, third = (read_header(tmp_path / name) for name in ("one", "two", "three"))
+    assert (first.name, first.parent) == ("mine", {"name": "older", "weights_sha256": "0"})
+    assert first.weights_sha256 == second.weights_sha256 != third.weights_sha256
+
+
+def test_a_pretrained_model_is_found_after_the_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = {"old": Path("shipped-old"), "shipped": Path("shipped")}
+    for path in shipped.values():
+        path.write_bytes(b"")
+    monkeypatch.setattr("charrnn.runs.find.pretrained", lambda: shipped)
+    assert find("old", runs) == runs / "old" / BEST
+    assert find("shipped", runs) == Path("shipped")
+    with pytest.raises(CheckpointError, match="no checkpoint is called shipped"):
+        find("shipped", runs, LAST)

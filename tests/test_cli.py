@@ -29,8 +29,9 @@ from charrnn.cli.train_options import parse_params
 from charrnn.cli.train_plan import WITH_RESUME, make_plan
 from charrnn.cli.train_progress import new_run_folder, stopped
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint
+from charrnn.runs import find as find_module
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -177,7 +178,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_text(text: Path) -> None:
 def test_options_that_exclude_each_other_are_a_mistake(
     run: Path, text: Path, arguments: list[str], message: str
 ) -> None:
-    assert message in one_line(charrnn("train", str(text), *arguments))
+    assert message in one_line(charrnn("train", str(text), *arguments), 2)
 
 
 def test_every_setting_of_a_run_can_be_given(text: Path) -> None:
@@ -282,7 +283,7 @@ def test_a_run_whose_text_has_moved_asks_for_its_path(text: Path) -> None:
 
 def test_a_run_that_read_a_pipe_asks_for_the_text_again() -> None:
     train("-", stdin=TEXT.encode())
-    line = one_line(charrnn("train", "--resume", "stdin"))
+    line = one_line(charrnn("train", "--resume", "stdin"), 2)
     assert line.endswith("pipe the text in again: charrnn train - --resume checkpoints/stdin")
     assert charrnn(*line.partition(": charrnn ")[2].split(), stdin=TEXT.encode()).status == 0
 
@@ -510,32 +511,16 @@ def test_inspect_cell_reads_a_new_sample_where_nothing_is_piped_in(run: Path) ->
     ("arguments", "message"),
     [
         (["train", "missing.txt"], "no file or folder missing.txt"),
-        (["train", "-", "-"], "give - only once"),
         (["train", "empty.txt"], "the text is empty"),
         (["train", "one.txt"], "at least 2"),
         (["train", "folder"], "holds no file that matches"),
         (["train", "bad.txt"], "byte 0xFF at offset 3 is not utf-8"),
-        (["train", "notes.txt", "--cell", "lstn"], "no cell is called 'lstn'"),
-        (["train", "notes.txt", "--hidden", "0"], "--hidden 0"),
-        (["train", "notes.txt", "--split", "0,50,50"], "--split 0,50,50"),
-        (["train", "notes.txt", "--lr", "nan"], "--lr nan"),
-        (["train", "notes.txt", "--encoding", "utf-9"], "--encoding utf-9"),
-        (["train", "notes.txt", "--newlines", "cr"], "--newlines cr"),
-        (["train", "notes.txt", "--save-every", "9999999999"], "--save-every 9999999999"),
-        (["train", "notes.txt", "--params", "99999999M"], "--params 99999999000000"),
         (["train", "--resume", "checkpoints/tiny/model.safetensors"], "give the run's last.safetensors"),
-        (["train", "notes.txt", "--device", "abacus"], "--device abacus"),
         (["train", "--resume", "nothing"], "no checkpoint is called nothing"),
         (["sample", "nothing"], "no checkpoint is called nothing; runs in checkpoints: tiny"),
         (["sample", "notes.txt"], "not a checkpoint, or is damaged"),
         (["sample", "cut.safetensors"], "not a checkpoint, or is damaged"),
-        (["sample", "--temperature", "-1"], "--temperature -1"),
-        (["sample", "--top-p", "0"], "--top-p 0"),
-        (["sample", "--prompt", "a", "--prompt-file", "b"], "give only one of them"),
         (["sample", "--prompt-file", "missing"], "no file or folder missing"),
-        (["inspect-cell", "--layer", "2", "--sample", "5"], "--layer 2: the model has layers 0 to 1"),
-        (["inspect-cell", "--unit", "6", "--sample", "5"], "--unit 6: the model has units 0 to 5"),
-        (["inspect-cell", "--of", "reset", "--sample", "5"], "--of reset: cell lstm has"),
         (["corpus", "get", "nothing"], "no corpus is called nothing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -549,6 +534,35 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_1(
     Path("bad.txt").write_bytes(b"abc\xffdef")
     Path("cut.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:900])
     assert message in one_line(charrnn(*arguments))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "-", "-"], "give - only once"),
+        (["train", "notes.txt", "--cell", "lstn"], "no cell is called 'lstn'"),
+        (["train", "notes.txt", "--hidden", "0"], "--hidden 0"),
+        (["train", "notes.txt", "--split", "0,50,50"], "--split 0,50,50"),
+        (["train", "notes.txt", "--lr", "nan"], "--lr nan"),
+        (["train", "notes.txt", "--encoding", "utf-9"], "--encoding utf-9"),
+        (["train", "notes.txt", "--newlines", "cr"], "--newlines cr"),
+        (["train", "notes.txt", "--save-every", "9999999999"], "--save-every 9999999999"),
+        (["train", "notes.txt", "--params", "99999999M"], "--params 99999999000000"),
+        (["train", "notes.txt", "--device", "abacus"], "--device abacus"),
+        (["sample", "--temperature", "-1"], "--temperature -1"),
+        (["sample", "--top-p", "0"], "--top-p 0"),
+        (["sample", "--prompt", "a", "--prompt-file", "b"], "give only one of them"),
+        (["inspect-cell", "--layer", "2", "--sample", "5"], "--layer 2: the model has layers 0 to 1"),
+        (["inspect-cell", "--unit", "6", "--sample", "5"], "--unit 6: the model has units 0 to 5"),
+        (["inspect-cell", "--of", "reset", "--sample", "5"], "--of reset: cell lstm has"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_2(
+    run: Path, text: Path, arguments: list[str], message: str
+) -> None:
+    assert message in one_line(charrnn(*arguments), 2)
 
 
 @pytest.mark.parametrize(
@@ -695,7 +709,7 @@ def test_two_runs_that_start_together_get_two_folders(text: Path) -> None:
         new_run_folder(terminal, runs, None, "notes") as second,
     ):
         assert (first.name, second.name) == ("notes", "notes-2")
-        with pytest.raises(ConfigError, match="run checkpoints/notes exists"):
+        with pytest.raises(CheckpointError, match="run checkpoints/notes exists"):
             new_run_folder(terminal, runs, "notes", "notes").__enter__()
         (second / "model.safetensors").touch()
     assert not first.exists()  # nothing was saved in it
@@ -703,7 +717,7 @@ def test_two_runs_that_start_together_get_two_folders(text: Path) -> None:
 
 
 def test_a_run_that_fails_before_it_saves_leaves_no_folder(text: Path) -> None:
-    assert train(str(text), "--device", "abacus").status == 1
+    assert train(str(text), "--device", "abacus").status == 2
     assert not Path("checkpoints").exists()
 
 
@@ -776,14 +790,14 @@ def test_a_bug_keeps_its_traceback(run: Path, monkeypatch) -> None:
     def find(*arguments):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(checkpoint, "find", find)
+    monkeypatch.setattr(find_module, "find", find)
     with pytest.raises(ValueError, match="a bug"):
         charrnn("info")
 
 
 def test_only_the_main_process_of_several_reports_a_mistake(text: Path, monkeypatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    for arguments, status in ((["--hidden", "0"], 1), (["--split", "9"], 2)):
+    for arguments, status in ((["--hidden", "0"], 2), (["--split", "9"], 2)):
         done = charrnn("train", str(text), *arguments)
         assert (done.status, done.err) == (status, "")
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.text import cache as reader
 from charrnn.text import sources as sources_module
 from charrnn.text.corpus import Corpus, open_corpus
@@ -195,7 +195,7 @@ def test_an_empty_text_is_a_corpus_error(text: bytes) -> None:
     [({"encoding": "klingon"}, "--encoding klingon"), ({"newlines": "crlf"}, "--newlines crlf")],
 )
 def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, Any], option: str) -> None:
-    with pytest.raises(CorpusError, match=option):
+    with pytest.raises(ConfigError, match=option):
         Reading(**reading)
 
 
@@ -412,7 +412,7 @@ def test_a_text_that_changed_while_it_was_read_is_not_cached_as_the_first() -> N
 
 @pytest.mark.parametrize("encoding", ["hex", "rot13", "base64", "zlib", "uu", "a\0b"])
 def test_an_encoding_that_makes_no_text_names_the_option(encoding: str) -> None:
-    with pytest.raises(CorpusError, match="--encoding"):
+    with pytest.raises(ConfigError, match="--encoding"):
         Reading(encoding)
 
 

@@ -19,8 +19,8 @@ app = typer.Typer(
         "\n\nTo begin: charrnn train notes.txt, then charrnn sample"
     ),
     epilog=(
-        "Exit status: 0 success, 1 a wrong file, value or combination of options, 2 an unknown option or"
-        " argument, or a value that cannot be read, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
+        "Exit status: 0 success; 1 failure; 2 a wrong command line: an unknown option, a bad value, or"
+        " options that exclude each other; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     ),
     add_completion=True,
     no_args_is_help=True,
@@ -44,7 +44,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         message, status = _message_and_status(error)
         raised_by_all = isinstance(error, (ConfigError, Stopped, typer.TyperException))  # by all processes
         if message and (is_main_process() or not raised_by_all):
-            terminal.note(message)
+            terminal.error(message)
         return status
 
 
@@ -80,7 +81,7 @@ def _message_and_status(error: BaseException) -> tuple[str, int]:
         case MemoryError():
             return "charrnn: not enough memory", 1
         case CharrnnError():
-            return f"charrnn: {error}", 1
+            return f"charrnn: {error}", 2 if isinstance(error, ConfigError) else 1
         case OSError():  # an error of the file system is not a bug
             path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
             return f"charrnn: {path}{error.strerror or error}", 1

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, TextArgument, option, read_ids
+from charrnn.cli.options import (
+    RUNS,
+    CheckpointArgument,
+    CheckpointsOption,
+    TextArgument,
+    find_checkpoint,
+    option,
+    read_ids,
+)
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
@@ -85,7 +93,7 @@ def gradient_flow(
             _save_picture(path, kind, flows)
             out.note(f"wrote {path}")
     if out.stdout_tty and not as_json:
-        out.write(f"{_plot(flows)}\n".encode())
+        out.write(f"{_plot(flows, out.colours())}\n".encode())
     else:
         _write_lines(out, flows, with_checkpoint=beside is not None)
 
@@ -106,11 +114,11 @@ def _trained(
 
     from charrnn.inference import sample
     from charrnn.inference.network import Inference
-    from charrnn.runs.checkpoint import find, load
+    from charrnn.runs.checkpoint import load
     from charrnn.training import gradient_flow as gradients
     from charrnn.training.network import CharRNN, load_weights
 
-    loaded = load(find(name, folder))
+    loaded = load(find_checkpoint(out, name, folder))
     vocabulary = loaded.header.vocabulary
     if text is not None:
         ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, text)])
@@ -141,13 +149,15 @@ def _label(name: str, flow: Flow) -> str:
     return f"{name} layer {flow.layer} {flow.state}{matrix}"
 
 
-def _plot(flows: Sequence[NamedFlow]) -> str:
+def _plot(flows: Sequence[NamedFlow], colour: bool) -> str:
     """The curves drawn with characters; 1e-300 stands for 0, which has no logarithm."""
     drawn: list[curves.Curve] = [
         (_label(name, flow), range(1, len(flow.norms) + 1), flow.norms.clip(1e-300).tolist())
         for name, flow in flows
     ]
-    return curves.draw("mean norm of d loss / d state, by characters back", drawn, height=18, log_y=True)
+    return curves.draw(
+        "mean norm of d loss / d state, by characters back", drawn, height=18, colour=colour, log_y=True
+    )
 
 
 def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:

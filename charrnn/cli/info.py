@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, option
+from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, find_checkpoint, option
 from charrnn.cli.terminal import Terminal, printable
 
 
@@ -26,12 +26,11 @@ def info(
       charrnn info shakespeare --json | jq .validation_bpc
     """
     from charrnn.files import json_line
-    from charrnn.runs.checkpoint import find
     from charrnn.runs.info import describe
 
-    path = find(checkpoint, checkpoints)
-    facts = describe(path)
     out: Terminal = context.obj
+    path = find_checkpoint(out, checkpoint, checkpoints)
+    facts = describe(path)
     if as_json:
         out.write(json_line(facts))
         return
@@ -42,7 +41,7 @@ def info(
         line = f"{name.replace('_', ' '):<{width}}  {printable(_value_text(value))}\n"
         out.write(line.encode("utf-8", "replace"))
     if out.stdout_tty:
-        out.write(_loss_curve(path.parent).encode())
+        out.write(_loss_curve(path.parent, out.colours()).encode())
 
 
 def _value_text(value: object) -> str:
@@ -60,7 +59,7 @@ def _value_text(value: object) -> str:
     return str(value)
 
 
-def _loss_curve(run: Path) -> str:
+def _loss_curve(run: Path, colour: bool) -> str:
     """A run's losses over its epochs and the diagnosis; "" when fewer than two losses are logged."""
     from charrnn.runs import history
 
@@ -73,5 +72,5 @@ def _loss_curve(run: Path) -> str:
             drawn.append((label, epochs, losses))
     if not drawn:
         return ""
-    plot = curves.draw("nats per character, over epochs", drawn, height=14)
+    plot = curves.draw("nats per character, over epochs", drawn, height=14, colour=colour)
     return f"\n{plot}\n{history.diagnosis(reports)}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +13,15 @@ from charrnn.cli.options import (
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
+    ColourOption,
+    QuietOption,
     TextArgument,
+    find_checkpoint,
     one_thread,
     option,
     read_ids,
 )
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
@@ -41,14 +44,12 @@ def inspect_cell(
         ),
     ] = None,
     as_json: Annotated[bool, option('Print JSON lines: {"char": ..., "value": ...}.', "--json")] = False,
-    colour: Annotated[
-        Literal["auto", "always", "never"],
-        option("auto: colour in a terminal, JSON lines elsewhere; always: colour; never: JSON lines."),
-    ] = "auto",
+    colour: ColourOption = Colour.auto,
     sample: Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")] = None,
     seed: Annotated[
         int | None, option("Seed of the sample. Default: random; printed on stderr.", min=0)
     ] = None,
+    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Show the value of one unit after every character of a text: red below 0, blue above.
@@ -66,12 +67,13 @@ def inspect_cell(
     from charrnn.files import json_line
     from charrnn.inference.inspect_cell import default_signal, unit_values
     from charrnn.inference.network import Inference
-    from charrnn.runs.checkpoint import find, load
+    from charrnn.runs.checkpoint import load
+    from charrnn.runs.find import model_name
 
     out: Terminal = context.obj
     if text is not None and sample is not None:
         raise ConfigError("TEXT and --sample: give one of the two")
-    loaded = load(find(checkpoint, checkpoints))
+    loaded = load(find_checkpoint(out, checkpoint, checkpoints))
     inference, vocabulary = Inference(loaded.header.model, loaded.weights), loaded.header.vocabulary
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
@@ -87,8 +89,8 @@ def inspect_cell(
     first = next(values, None)  # computed before anything is written, so that an error comes alone
     if first is None:
         raise CorpusError("the text is empty: give another, or --sample 500")
-    if not as_json and (colour == "always" or (colour == "auto" and shades.wanted(out))):
-        title = f"{loaded.path.parent.name} layer {layer} unit {unit} {signal}"
+    if not as_json and out.colours(colour):
+        title = f"{model_name(loaded.path)} layer {layer} unit {unit} {signal}"
         out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
         for symbol, value in chain([first], values):
             out.write(shades.shaded(symbol, value).encode("utf-8", "replace"))

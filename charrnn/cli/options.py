@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import CorpusError
+from charrnn.files import user_folder
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids
@@ -29,11 +31,43 @@ def panel(title: str = "Options") -> Callable[..., Any]:
 option = panel()
 
 
+def _existing_or_users(context: typer.Context, parameter: Any, value: Path) -> Path:
+    """The value of --checkpoints or --corpora; where it is not given, ./NAME or that of the user's data."""
+    source = context.get_parameter_source(parameter.name)
+    return user_folder(str(value)) if source and source.name == "DEFAULT" else value
+
+
 def _folder(description: str, variable: str) -> Any:
     """An option for a folder that an environment variable can set too."""
+    name = variable.removeprefix("CHARRNN_").lower()
     return option(
-        f"{description}; ${variable} sets it too.", metavar="DIR", envvar=variable, show_envvar=False
+        f"{description}; ${variable} sets it too. Default: ./{name} if it exists, else {name} in the user's"
+        " data folder.",
+        metavar="DIR",
+        envvar=variable,
+        show_envvar=False,
+        show_default=False,
+        callback=_existing_or_users,
     )
+
+
+def _be_quiet(context: typer.Context, value: bool) -> bool:
+    if value:
+        context.obj.quiet = True
+    return value
+
+
+def utf8(argument: str) -> str:
+    """An argument as text: the command line is UTF-8 in every locale."""
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
+ESCAPES = {r"\n": "\n", r"\t": "\t", r"\0": "\0", r"\\": "\\"}
+
+
+def parse_text(argument: str) -> str:
+    r"""A text from the command line: \n, \t, \0 and \\ are replaced, all other backslashes stay."""
+    return re.sub(r"\\[nt0\\]", lambda match: ESCAPES[match[0]], utf8(argument))
 
 
 CheckpointArgument = Annotated[
@@ -48,7 +82,24 @@ TextArgument = Annotated[
 CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "CHARRNN_CHECKPOINTS")]
 CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "CHARRNN_CORPORA")]
 RUNS, CORPORA = Path("checkpoints"), Path("corpora")
-"""The defaults of --checkpoints and --corpora."""
+"""The defaults of --checkpoints and --corpora, before the user's data folder is considered."""
+ColourOption = Annotated[
+    Colour, option("Colours: auto (in a terminal), always or never.", "--colour", "--color")
+]
+QuietOption = Annotated[bool, option("Print only errors on stderr.", "--quiet", "-q", callback=_be_quiet)]
+
+
+def find_checkpoint(out: Terminal, given: str | None, folder: Path) -> Path:
+    """The file of a checkpoint (see ``runs.find``); without any run, that of a pretrained model.
+
+    Raises CheckpointError.
+    """
+    from charrnn.runs.find import DEFAULT_MODEL, find, pretrained, run_names
+
+    if given is None and not run_names(folder) and DEFAULT_MODEL in pretrained():
+        out.note(f"no runs in {folder}: this is {DEFAULT_MODEL}, a model that comes with charrnn")
+        given = DEFAULT_MODEL
+    return find(given, folder)
 
 
 def one_thread() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from charrnn.cli import sample_options as option
-from charrnn.cli import shades
-from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, one_thread
+from charrnn.cli.options import (
+    CORPORA,
+    RUNS,
+    CheckpointsOption,
+    CorporaOption,
+    QuietOption,
+    find_checkpoint,
+    one_thread,
+)
 from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
 from charrnn.cli.sample_prompts import PromptReader
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import ConfigError, UnknownCharacterError
 
 if TYPE_CHECKING:
@@ -63,12 +69,14 @@ def sample(
     stochastic: option.Stochastic = False,
     save_state: option.SaveState = None,
     load_state: option.LoadState = None,
+    output: option.Output = None,
     no_echo: option.NoEcho = False,
     delimiter: option.Delimiter = None,
     as_json: option.AsJson = False,
     scores: option.Scores = False,
-    colour: option.Colour = False,
+    colour: option.Colour = Colour.never,
     novel: option.Novel = None,
+    quiet: QuietOption = False,
     corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
@@ -83,15 +91,15 @@ def sample(
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json > out.jsonl
     """
     option.check_combinations(context)
+    out: Terminal = context.obj
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
     from charrnn.inference import states
     from charrnn.inference.choice import Choice
     from charrnn.inference.sample import choose_seed
-    from charrnn.runs.checkpoint import find, load
+    from charrnn.runs.checkpoint import load
 
-    out: Terminal = context.obj
     ramp = temperature or option.Ramp(1.0)
     choice = Choice(
         temperature=ramp.start,
@@ -109,7 +117,7 @@ def sample(
         search = Search(beam, diverse, diversity, stochastic, length_penalty)
 
     names: Sequence[str | None] = checkpoint or [None]
-    loaded = [load(find(name, checkpoints)) for name in names]
+    loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
     constraints = _constraints(
         vocabulary,
@@ -136,11 +144,13 @@ def sample(
     if stochastic or (search is None and ramp != (0, None)):
         out.note(f"seed {seed}")
     shown_seed = None if search and not stochastic else seed
-    shaded = colour and shades.wanted(out, forced=bool(os.environ.get("FORCE_COLOR")))
+    shaded = out.colours(colour)
+    if output is not None:
+        context.call_on_close(out.write_to(output))
     if as_json or scores:
         writer: Writer = JsonWriter(out, vocabulary, copies, scores)
     else:
-        after = (b"\n" if delimiter is None else delimiter) if several else None
+        after = ("\n" if delimiter is None else delimiter) if several else None
         writer = TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
 
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
@@ -222,12 +232,13 @@ def _predictor(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | Non
     """The network of one checkpoint, or the mixture of several. Raises ConfigError."""
     from charrnn.inference.mixture import Mixture, check_vocabularies
     from charrnn.inference.network import Inference
+    from charrnn.runs.find import model_name
 
     predictors = [Inference(checkpoint.header.model, checkpoint.weights) for checkpoint in checkpoints]
     if len(checkpoints) == 1 and not weights:
         return predictors[0]
     check_vocabularies(
-        [checkpoint.path.parent.name for checkpoint in checkpoints],
+        [model_name(checkpoint.path) for checkpoint in checkpoints],
         [checkpoint.header.vocabulary for checkpoint in checkpoints],
     )
     return Mixture(predictors, weights or [1.0] * len(checkpoints))

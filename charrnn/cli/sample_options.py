@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from charrnn.cli.options import panel
+from charrnn.cli import terminal
+from charrnn.cli.options import panel, parse_text, utf8
 from charrnn.errors import ConfigError
 
 
@@ -27,11 +27,6 @@ class Ramp(NamedTuple):
 
     start: float
     end: float | None = None
-
-
-def utf8(argument: str) -> str:
-    """An argument as text: the command line is UTF-8 in every locale."""
-    return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
 def parse_ramp(value: str) -> Ramp:
@@ -51,13 +46,7 @@ def parse_weights(value: str) -> Sequence[float]:
         raise typer.BadParameter(f"{value!r} is not a list of numbers such as 0.7,0.3.") from error
 
 
-def parse_delimiter(value: str) -> bytes:
-    r"""A delimiter as bytes, the escapes \n, \t and \0 replaced."""
-    for escape, character in ((r"\n", "\n"), (r"\t", "\t"), (r"\0", "\0")):
-        value = value.replace(escape, character)
-    return os.fsencode(value)
-
-
+ESCAPES = r"\n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
 _prompt, _choice = panel("Prompt"), panel("Choosing the next character, in this order")
 _amount, _beam = panel("Length and number"), panel("Beam search")
 _state, _output = panel("Saved state"), panel("Output")
@@ -81,7 +70,7 @@ Weights = Annotated[
 
 PromptText = Annotated[
     str | None,
-    _prompt("Continue this text; backslashes have no special meaning.", metavar="TEXT", parser=utf8),
+    _prompt(rf"Continue this text. {ESCAPES}", "--prompt", "-p", metavar="TEXT", parser=parse_text),
 ]
 PromptFile = Annotated[str | None, _prompt("Continue the text of a file, or of stdin.", metavar="PATH|-")]
 PromptLines = Annotated[
@@ -100,8 +89,12 @@ UnknownCharacters = Annotated[
     ),
 ]
 
-Ban = Annotated[list[str] | None, _choice("Never generate these characters.", metavar="CHARS", parser=utf8)]
-Allow = Annotated[list[str] | None, _choice("Only generate these characters.", metavar="CHARS", parser=utf8)]
+Ban = Annotated[
+    list[str] | None, _choice("Never generate these characters.", metavar="CHARS", parser=parse_text)
+]
+Allow = Annotated[
+    list[str] | None, _choice("Only generate these characters.", metavar="CHARS", parser=parse_text)
+]
 Match = Annotated[
     str | None,
     _choice("Generate text that matches the whole expression, then end.", metavar="REGEX", parser=utf8),
@@ -114,6 +107,8 @@ Temperature = Annotated[
     _choice(
         "Below 1: safer, more repetitive; above 1: more varied; 0: always the most probable character."
         " A:B changes from A at the first character to B at the last. Default: 1.",
+        "--temperature",
+        "-t",
         metavar="T|A:B",
         parser=parse_ramp,
     ),
@@ -123,15 +118,22 @@ TopP = Annotated[float, _choice("Choose among the fewest most probable character
 MinP = Annotated[float, _choice("Choose among characters at least P times as probable as the best; 0: off.")]
 Typical = Annotated[float, _choice("Locally typical sampling with probability mass P; 1: off.")]
 
-Length = Annotated[int, _amount("Maximum number of characters, without the prompt; 0: no limit.", min=0)]
+Length = Annotated[
+    int,
+    _amount("Maximum number of characters, without the prompt; 0: no limit.", "--length", "-n", min=0),
+]
 MinLength = Annotated[int, _amount("Minimum number of characters; --stop and --match end no sooner.", min=0)]
 Stop = Annotated[
-    list[str] | None, _amount("Stop before this string; can be repeated.", metavar="STRING", parser=utf8)
+    list[str] | None,
+    _amount("Stop before this string; can be repeated.", metavar="STRING", parser=parse_text),
 ]
 StopAtNewline = Annotated[bool, _amount("Stop at the end of the line.", "--stop-at-newline")]
 KeepStop = Annotated[bool, _amount("Include the stop string.", "--keep-stop")]
 Count = Annotated[int, _amount("Number of samples for each prompt.", min=1)]
-Seed = Annotated[int | None, _amount("Same seed, same samples. Default: random; printed on stderr.", min=0)]
+Seed = Annotated[
+    int | None,
+    _amount("Same seed, same samples. Default: random; printed on stderr.", "--seed", "-s", min=0),
+]
 Index = Annotated[
     int,
     _amount(
@@ -162,12 +164,13 @@ SaveState = Annotated[Path | None, _state("Save the state at the end of the samp
 LoadState = Annotated[Path | None, _state("Continue from a saved state.", metavar="FILE")]
 
 NoEcho = Annotated[bool, _output("Leave the prompt out of the output.", "--no-echo")]
+Output = Annotated[
+    Path | None, _output("Write to this file instead of stdout.", "--output", "-o", metavar="FILE")
+]
 Delimiter = Annotated[
-    bytes | None,
+    str | None,
     _output(
-        r"Write this after each of several samples: \n, \t, \0 or any text. Default: \n.",
-        metavar="TEXT",
-        parser=parse_delimiter,
+        r"Write this text after each of several samples. Default: \n.", metavar="TEXT", parser=parse_text
     ),
 ]
 AsJson = Annotated[
@@ -182,7 +185,8 @@ Scores = Annotated[
     bool, _output('Add each character\'s log-probability as "log_probabilities"; implies --json.', "--scores")
 ]
 Colour = Annotated[
-    bool, _output("Shade characters by surprise, on a terminal or with FORCE_COLOR.", "--colour")
+    terminal.Colour,
+    _output("Shade characters by surprise: auto (in a terminal), always or never.", "--colour", "--color"),
 ]
 Novel = Annotated[
     str | None,

@@ -122,7 +122,7 @@ class TextWriter(Writer):
     colour     whether characters are shaded by surprise
     """
 
-    delimiter: bytes | None
+    delimiter: str | None
     echo: bool
     colour: bool
     _current: Sample | None = None
@@ -153,7 +153,10 @@ class TextWriter(Writer):
     def end(self, sample: Sample) -> None:
         """Write what was held back, and the delimiter."""
         held_back = self._decoder.decode(b"", final=True)
-        self.out.write(held_back.encode("utf-8", self._errors) + (self.delimiter or b""))
+        self.out.write(
+            held_back.encode("utf-8", self._errors)
+            + (self.delimiter or "").encode("utf-8", "surrogateescape")
+        )
 
     def copied(self, sample: Sample, run: Run, text: str) -> None:
         """Report the run on stderr."""

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
-
-from charrnn.cli.terminal import Terminal
 
 LEVELS = 12
 """Shades on each side of 0."""
-
-
-def wanted(out: Terminal, forced: bool = False) -> bool:
-    """Whether to colour: stdout is a terminal, or colour is ``forced``; and NO_COLOR is not set."""
-    return (out.stdout_tty or forced) and not os.environ.get("NO_COLOR")
 
 
 def shaded(character: str, value: float) -> str:

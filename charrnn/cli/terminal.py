@@ -9,19 +9,31 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from charrnn.errors import CharrnnError
+from charrnn.files import write_errors
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 FLUSH_SECONDS = 0.2
 """Output to a pipe is flushed about this often."""
+
+
+class Colour(StrEnum):
+    """When to colour; ``auto``: in a terminal."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
 
 
 class OutputClosed(Exception):
@@ -52,6 +64,24 @@ def discard(stream: IO[Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _is_piped(stream: IO[Any] | None) -> bool:
+    """Whether a stream is a pipe, a file or a socket: not a terminal, and not the null device."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode if stream else 0
+    except (OSError, ValueError):  # closed, or without a file descriptor
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _colours(when: Colour, tty: bool) -> bool:
+    """Whether to colour a stream. NO_COLOR, FORCE_COLOR and TERM=dumb decide only for ``auto``."""
+    if when is not Colour.auto:
+        return when is Colour.always
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (tty and os.environ.get("TERM") != "dumb")
+
+
 class _ClosedOutput(io.RawIOBase):
     """A standard output that was closed before the process started."""
 
@@ -61,7 +91,11 @@ class _ClosedOutput(io.RawIOBase):
 
 @dataclass
 class Terminal:
-    """The streams of a command; stdin and stdout carry bytes, stderr carries text."""
+    """The streams of a command; stdin and stdout carry bytes, stderr carries text.
+
+    stdin_piped  whether stdin is a pipe, a file or a socket, which a user meant to be read
+    quiet        whether only errors are printed to stderr
+    """
 
     stdin: BinaryIO
     stdout: IO[bytes]
@@ -69,6 +103,9 @@ class Terminal:
     stdin_tty: bool = False
     stdout_tty: bool = False
     stderr_tty: bool = False
+    stdin_piped: bool = False
+    stdout_name: str = "standard output"
+    quiet: bool = False
     clock: Callable[[], float] = time.monotonic
     outlives_reader: bool = False  # whether the work goes on after the reader of stdout has gone
     _flush_time: float = field(default=0.0, init=False)
@@ -85,7 +122,23 @@ class Terminal:
             stdin_tty=bool(sys.stdin) and sys.stdin.isatty(),
             stdout_tty=bool(sys.stdout) and sys.stdout.isatty(),
             stderr_tty=bool(sys.stderr) and sys.stderr.isatty(),
+            stdin_piped=_is_piped(sys.stdin),
         )
+
+    def colours(self, when: Colour = Colour.auto) -> bool:
+        """Whether stdout gets colours."""
+        return _colours(when, self.stdout_tty)
+
+    def stderr_colours(self) -> bool:
+        """Whether stderr gets colours."""
+        return _colours(Colour.auto, self.stderr_tty)
+
+    def write_to(self, path: Path) -> Callable[[], None]:
+        """Write to a file instead of stdout. Returns the function that closes it. Raises CharrnnError."""
+        with write_errors(path, CharrnnError):
+            self.stdout = path.open("wb")
+        self.stdout_name, self.stdout_tty = str(path), False
+        return self.stdout.close
 
     def write(self, data: bytes) -> None:
         """Write to stdout: a terminal shows it at once, a pipe gets it within FLUSH_SECONDS.
@@ -122,7 +175,7 @@ class Terminal:
         """Raise OutputClosed or CharrnnError; nothing if the work goes on without the reader."""
         discard(self.stdout)
         if not isinstance(error, BrokenPipeError):
-            raise CharrnnError(f"cannot write to standard output: {error.strerror or error}") from error
+            raise CharrnnError(f"cannot write to {self.stdout_name}: {error.strerror or error}") from error
         if not self.outlives_reader:
             raise OutputClosed from error
 
@@ -132,6 +185,11 @@ class Terminal:
         return cls(io.BytesIO(), io.BytesIO(), io.StringIO())
 
     def note(self, line: str) -> None:
+        """Print a line to stderr, unless quiet; otherwise as ``error``."""
+        if not self.quiet:
+            self.error(line)
+
+    def error(self, line: str) -> None:
         """Print a line to stderr, above any progress bar, with unprintable characters escaped."""
         line = printable(line)
         try:
@@ -146,7 +204,13 @@ class Terminal:
         """A progress bar on stderr, shown only in a terminal."""
         from tqdm import tqdm
 
-        bar = tqdm(file=self.stderr, disable=not self.stderr_tty, dynamic_ncols=True, leave=False, **settings)
+        bar = tqdm(
+            file=self.stderr,
+            disable=self.quiet or not self.stderr_tty,
+            dynamic_ncols=True,
+            leave=False,
+            **settings,
+        )
         if not bar.disable:
             self._bars.append(bar)
         return bar

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import CheckpointError, ConfigError, CorpusError
 
 if TYPE_CHECKING:
     from charrnn.text.catalog import Entry
@@ -36,13 +36,16 @@ class Origin:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], texts: list[str] | None, run: Path) -> Origin:
-        """The origin that a run recorded; ``texts``, if any, replace its texts. Raises ConfigError."""
+        """The origin that a run recorded; ``texts``, if any, replace its texts.
+
+        Raises ConfigError, CheckpointError.
+        """
         try:
             origin = cls(**record)
             if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
                 raise TypeError("texts")
         except TypeError as error:
-            raise ConfigError(f"--resume: the run does not say how its text was read: {error}") from error
+            raise CheckpointError(f"--resume: the run does not say how its text was read: {error}") from error
         if texts:
             return replace(origin, texts=texts)
         if "-" in origin.texts:
@@ -89,7 +92,7 @@ def read_corpus(
         reading = replace(reading, advice=advice)
     texts = origin.texts or [catalog.DEFAULT]
     if texts.count("-") > 1:
-        raise CorpusError("TEXT: give - only once, there is one standard input")
+        raise ConfigError("TEXT: give - only once, there is one standard input")
     title = "standard input" if texts[0] == "-" else Path(texts[0]).name
     if len(texts) > 1:
         title += f" and {len(texts) - 1} more"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from charrnn.cli import train_options as option
-from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption
+from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, QuietOption
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
@@ -54,6 +54,7 @@ def train(
     seed: option.Seed = TrainConfig.seed,
     save_every: option.SaveEvery = None,
     tensorboard: option.TensorBoard = False,
+    quiet: QuietOption = False,
     device: option.Device = "auto",
     split: option.Split = option.SPLIT,
     glob: option.Glob = "*",

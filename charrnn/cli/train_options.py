@@ -109,7 +109,9 @@ Muon = Annotated[
     float, _training("Highest learning rate of Muon, for the layers' weight matrices; 0: AdamW for all.")
 ]
 Clip = Annotated[float, _training("Clip the gradient to this global norm; 0: no clipping.")]
-Seed = Annotated[int, _training("Random seed; on one machine, the same seed gives the same model.")]
+Seed = Annotated[
+    int, _training("Random seed; on one machine, the same seed gives the same model.", "--seed", "-s")
+]
 SaveEvery = Annotated[
     dict[str, float] | None,
     _training(

@@ -24,7 +24,7 @@ Options = dict[str, Any]
 """The command's parameters by name, with parsed values; None where not given."""
 
 ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
-WITH_RESUME = ("text", "resume", "checkpoints", "corpora", "device", "tensorboard")
+WITH_RESUME = ("text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
 """What --resume may be combined with: the run keeps all its other settings."""
 
 
@@ -109,7 +109,8 @@ def _config(kind: type[Config], options: Options) -> Config:
 
 def _start(options: Options) -> Checkpoint:
     """The checkpoint of --from. Raises ConfigError, CheckpointError."""
-    from charrnn.runs.checkpoint import find, load
+    from charrnn.runs.checkpoint import load
+    from charrnn.runs.find import find
 
     start = load(find(options["start"], options["checkpoints"]))
     if start.header.vocabulary.byte_level != options["as_bytes"]:
@@ -120,7 +121,8 @@ def _start(options: Options) -> Checkpoint:
 
 def _resumed(options: Options) -> Plan:
     """The plan of a run to resume: its own settings. Raises ConfigError, CheckpointError."""
-    from charrnn.runs.checkpoint import LAST, find, load
+    from charrnn.runs.checkpoint import LAST, load
+    from charrnn.runs.find import find
 
     last = load(find(options["resume"], options["checkpoints"], LAST), resume=True)
     header, folder = last.header, last.path.parent

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from charrnn.cli.options import CORPORA
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.cli.text_source import resume_command
-from charrnn.errors import CheckpointError, ConfigError
+from charrnn.errors import CheckpointError
+from charrnn.files import user_folder
 
 if TYPE_CHECKING:
     from charrnn.runs.history import Report
@@ -93,7 +94,7 @@ def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) ->
     Making the folder reserves it: no other process can get the same one. A ``name`` that is taken is
     an error; without a name the run is called ``default``, or ``default-2`` and so on.
 
-    Raises ConfigError, CheckpointError.
+    Raises CheckpointError.
     """
     from charrnn.files import write_errors
 
@@ -113,9 +114,9 @@ def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) ->
             shutil.rmtree(folder)
 
 
-def run_exists(folder: Path) -> ConfigError:
+def run_exists(folder: Path) -> CheckpointError:
     """The error for a --name that is taken."""
-    return ConfigError(
+    return CheckpointError(
         f"run {folder} exists: give another --name, or resume it: {resume_command([], folder)}"
     )
 
@@ -145,7 +146,7 @@ def stopped(training: Training, number: int, corpora: Path) -> Stopped:
     """The message and exit status of a run that a signal stopped; the message says how to continue."""
     texts = training.origin["texts"]
     command = resume_command(texts, training.folder)
-    if corpora != CORPORA:
+    if corpora != user_folder(str(CORPORA)):
         command += f" --corpora {shlex.quote(str(corpora))}"
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     piped = ", pipe the text in again" if "-" in texts else ""

@@ -6,7 +6,9 @@ resuming a training reads the tensors that are called ``resume.*``.
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,9 @@ LARGEST = 1e9
 class Header:
     """All of a checkpoint but its tensors.
 
+    name            the run's
+    parent          the model whose weights the run started with: {"name", "weights_sha256"}
+    weights_sha256  of the weights in the file; ``save_checkpoint`` computes it
     corpus    {"name", "sha256", "characters"}
     results   the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
     versions  {"charrnn", "python", "numpy", "torch"}
@@ -46,6 +51,9 @@ class Header:
     results: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     resume: dict[str, Any] | None = None
+    name: str = ""
+    parent: dict[str, str] | None = None
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ class Checkpoint:
     header: Header
     weights: dict[str, NDArray[Any]]
 
+    def record(self) -> dict[str, str]:
+        """What the header of a run that starts with these weights says of them."""
+        sha256 = self.header.weights_sha256 or weights_sha256(self.weights)
+        return {"name": self.header.name or self.path.stem, "weights_sha256": sha256}
+
 
 def versions(**more: str) -> dict[str, str]:
     """The versions that a checkpoint records."""
@@ -63,9 +76,22 @@ def versions(**more: str) -> dict[str, str]:
     return {"charrnn": charrnn.__version__, "python": platform.python_version(), "numpy": numpy, **more}
 
 
+def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """The SHA-256 of a network's weights: of each weight's name and bytes, sorted by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        if not name.startswith(RESUME):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
+
+
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError where the disk refuses."""
     values = {
+        "name": header.name,
+        "parent": header.parent,
+        "weights_sha256": weights_sha256(tensors),
         "model": header.model.to_dict(),
         "vocabulary": {"symbols": header.vocabulary.symbols, "bytes": header.vocabulary.byte_level},
         "training": header.training.to_dict(),
@@ -85,7 +111,7 @@ def read_header(path: Path) -> Header:
 
 
 def load(path: Path, resume: bool = False) -> Checkpoint:
-    """A checkpoint, its weights checked against the shapes that its config needs.
+    """A checkpoint, its weights checked against the shapes that its config needs, as float32.
 
     With ``resume`` the ``resume.*`` tensors are among the weights. Raises CheckpointError.
     """
@@ -94,6 +120,9 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
         names = [name for name in sorted(file.keys()) if resume or not name.startswith(RESUME)]
         tensors = {name: file.get_tensor(name) for name in names}
     _check_weights(path, header, tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float16:
+            tensors[name] = tensor.astype(np.float32)
     return Checkpoint(path, header, tensors)
 
 
@@ -115,6 +144,9 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         raise ValueError("vocabulary: symbols must be characters, and bytes true or false")
     if not isinstance(values.get("resume", {}), dict):
         raise ValueError("resume must be an object")
+    parent = values.get("parent")
+    if parent is not None:
+        parent = {str(key): str(value) for key, value in parent.items()}
     return Header(
         model=model,
         vocabulary=Vocabulary(symbols, byte_level),
@@ -123,6 +155,9 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         results=dict(values["results"]),
         versions=dict(values["versions"]),
         resume=values.get("resume"),
+        name=str(values.get("name", "")),
+        parent=parent,
+        weights_sha256=str(values.get("weights_sha256", "")),
     )
 
 
@@ -135,47 +170,10 @@ def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]])
         raise CheckpointError(f"{path} is damaged: tensor {name!r} {problem}")
     for name, shape in shapes.items():
         weight = weights[name]
-        if weight.shape != shape or weight.dtype != np.float32:
+        if weight.shape != shape or weight.dtype not in (np.float32, np.float16):
             raise CheckpointError(
                 f"{path}: tensor {name} is {weight.dtype} {list(weight.shape)},"
-                f" the network needs float32 {list(shape)}"
+                f" the network needs float32 or float16 {list(shape)}"
             )
         if not (np.abs(weight) < LARGEST).all():
             raise CheckpointError(f"{path}: tensor {name} holds values that are not finite or too large")
-
-
-def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
-    """The file of a checkpoint: BEST or LAST (``kind``) of a run in ``folder``, or any file.
-
-    ``given`` is a file, the folder of a run, the name of a run, or None for the newest run.
-    Raises CheckpointError, which lists the runs.
-    """
-    if given is None:
-        return _newest(folder, kind)
-    if not given:
-        raise CheckpointError("the CHECKPOINT given is empty: leave it out for the newest run")
-    path = Path(given)
-    candidates = [path, path / kind, folder / given / kind]
-    if path.name == given and path.suffix != Path(BEST).suffix:
-        candidates.reverse()  # a word is the name of a run first: its text may have the same name
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    runs = sorted(path.parent.name for path in folder.glob(f"*/{kind}"))
-    if len(runs) > 10:
-        runs[10:] = [f"and {len(runs) - 10} more"]
-    raise CheckpointError(
-        f"no checkpoint is called {given}; "
-        + (f"runs in {folder}: {', '.join(runs)}" if runs else f"{folder} holds no runs")
-    )
-
-
-def _newest(folder: Path, kind: str) -> Path:
-    """The file of the run that was saved last. Raises CheckpointError where there is no run."""
-    paths = [path for path in folder.glob(f"*/{kind}") if path.is_file()]
-    if not paths:
-        raise CheckpointError(
-            f"no checkpoint in {folder}: train one with `charrnn train TEXT`,"
-            " or name another folder (--checkpoints DIR, or $CHARRNN_CHECKPOINTS)"
-        )
-    return max(paths, key=lambda path: path.stat().st_mtime_ns)

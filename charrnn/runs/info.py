@@ -15,6 +15,9 @@ def describe(path: Path) -> dict[str, Any]:
     model, results, corpus = header.model, header.results, header.corpus
     return {
         "path": str(path),
+        "name": header.name or None,
+        "parent": header.parent,
+        "weights_sha256": header.weights_sha256 or None,
         "cell": model.cell,
         "layers": model.layers,
         "hidden": model.hidden,

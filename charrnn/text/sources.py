@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 
 CHUNK = 1 << 20
 """Bytes that are read at once."""
@@ -48,9 +48,9 @@ class Reading:
                 b"a".decode(self.encoding)  # fails for codecs such as hex, which give no text
             codecs.getincrementaldecoder(self.encoding)
         except (LookupError, ValueError) as error:
-            raise CorpusError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
+            raise ConfigError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
         if self.newlines not in ("lf", "keep"):
-            raise CorpusError(f"--newlines {self.newlines}: must be lf or keep")
+            raise ConfigError(f"--newlines {self.newlines}: must be lf or keep")
 
     def to_bytes(self, characters: str) -> bytes:
         """The bytes by which a text is hashed: UTF-8, or at byte level the bytes themselves."""

@@ -96,7 +96,11 @@ class Training:
             training=config,
             corpus={"name": corpus.name, "sha256": corpus.sha256, "characters": len(corpus.ids)},
             versions=checkpoint.versions(torch=torch.__version__),
+            name=folder.name,
+            parent=None if resume is None else resume.header.parent,
         )
+        if pretrained is not None:
+            header = replace(header, parent=pretrained.record())
         self.files = RunFolder(folder, header, self.group.is_main)
         if pretrained is not None:
             self.learner.load_pretrained(pretrained.weights, pretrained.header.vocabulary)
