@@ -175,5 +175,5 @@ def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]])
                 f"{path}: tensor {name} is {weight.dtype} {list(weight.shape)},"
                 f" the network needs float32 or float16 {list(shape)}"
             )
-        if not (np.abs(weight) < LARGEST).all():
+        if not (np.abs(weight, dtype=np.float32) < LARGEST).all():
             raise CheckpointError(f"{path}: tensor {name} holds values that are not finite or too large")
