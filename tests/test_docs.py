@@ -153,19 +153,16 @@ def test_every_command_and_option_that_a_page_shows_exists(page: str) -> None:
     assert seen == set(commands())
 
 
-def test_the_readmes_tree_shows_every_room_and_only_modules_that_exist() -> None:
-    blocks = re.findall(r"^```\w*\ncharrnn/[^\n]*\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
-    package, room, rooms = ROOT / "charrnn", "", set()
-    for line in re.split(r"^\S", blocks[0], maxsplit=1, flags=re.MULTILINE)[0].splitlines():
-        if match := re.match(r"  (\w+)/", line):
-            room = match[1]
-            rooms.add(room)
-        elif not line.startswith("   "):
-            room = ""  # modules that are in no room
-        for module in re.findall(r"\w+\.py\b", line):
-            assert (package / room / module).is_file(), line
-    assert rooms == {path.parent.name for path in package.glob("*/__init__.py")}
+def test_contributings_tree_shows_every_folder_of_the_package_and_only_paths_that_exist() -> None:
+    (tree,) = re.findall(r"^```\w*\n(charrnn/\n.*?)^```$", read("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    folder, shown = ROOT, set()
+    for indent, path in re.findall(r"^( *)([\w.]+/?)", tree, re.MULTILINE):
+        folder = folder if indent else ROOT / path
+        assert (folder / path if indent else folder).exists(), path
+        if indent:
+            shown.add(path.strip("/"))
+    package = {path.name for path in (ROOT / "charrnn").iterdir() if "__" not in path.name}
+    assert package - {"py.typed"} == shown
 
 
 def test_every_option_the_cells_page_shows_exists_and_every_picture_is_there() -> None:
