@@ -9,10 +9,11 @@ import typer
 
 import charrnn
 from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
+from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
 from charrnn.errors import CharrnnError, ConfigError
 
-app = typer.Typer(
+app = App(
     name="charrnn",
     help=(
         "Train a model that imitates your text, character by character; sample from it, and look inside it."
@@ -23,7 +24,6 @@ app = typer.Typer(
         " options that exclude each other; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     ),
     add_completion=True,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

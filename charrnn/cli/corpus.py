@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.help import App
 from charrnn.cli.options import CORPORA, CorporaOption
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import fetch_corpus
 
-app = typer.Typer(help="List the texts of the catalogue, or download one.", no_args_is_help=True)
+app = App(help="List the texts of the catalogue, or download one.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name from `charrnn corpus list`.")]
 
