@@ -15,7 +15,7 @@ from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import BEST, LAST, Header
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.run_folder import RunFolder
-from charrnn.training.run_state import RunState
+from charrnn.training.run_state import STAGE, RunState
 
 STATE = RunState(step=7, steps=20, report_every=5, best=1.5, stale=1, loss_sum=3.0, loss_steps=2, seconds=0.5)
 
@@ -34,6 +34,8 @@ def test_a_state_comes_back_from_json(state: RunState) -> None:
         ("best", math.nan),
         ("best", -1),
         ("step", 21),
+        ("stage_start", 8),
+        ("lr_peak", math.nan),
         ("steps", 0),
         ("report_every", 0),
         ("seconds", 10**400),
@@ -45,9 +47,15 @@ def test_a_state_that_no_run_can_have_is_refused(name: str, value: Any) -> None:
 
 
 def test_a_state_without_one_of_its_keys_is_refused() -> None:
-    for name in STATE.to_dict():
+    for name in STATE.to_dict().keys() - set(STAGE):
         with pytest.raises(KeyError, match=name):
             RunState.from_dict({key: value for key, value in STATE.to_dict().items() if key != name})
+
+
+def test_a_state_of_an_older_build_has_one_stage() -> None:
+    old = {key: value for key, value in STATE.to_dict().items() if key not in STAGE}
+    assert RunState.from_dict(old) == STATE
+    assert (STATE.stage_start, STATE.lr_start, STATE.lr_peak) == (0, 0, 1)
 
 
 def test_a_report_counts_towards_patience_until_a_better_one() -> None:

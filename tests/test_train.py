@@ -24,8 +24,9 @@ from charrnn.runs.history import LOG, Report
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
-from charrnn.training.budget import lr_factor
 from charrnn.training.run_folder import LOCK
+from charrnn.training.run_state import RunState
+from charrnn.training.schedule import lr_factor
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
@@ -243,7 +244,7 @@ def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rat
 ) -> None:
     monkeypatch.setattr(train, "PROGRESS_SECONDS", math.inf)  # losses are read at reports only
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
-    full = lr_factor(10, STEPS, CONFIG)
+    full = lr_factor(10, RunState(steps=STEPS, report_every=1), CONFIG)
     spoil(training, monkeypatch, lambda step, factor: step == 10 and factor > full * 0.3)
     events = list(training.run())
     notices = [event.text for event in events if isinstance(event, Notice)]
@@ -252,7 +253,7 @@ def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rat
         for factor in (0.5, 0.25)
     ]
     assert [report.step for report in reports(events)] == [7, 14, 20]
-    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * lr_factor(13, STEPS, CONFIG) / 4)
+    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * lr_factor(13, RunState(steps=STEPS, report_every=1), CONFIG) / 4)
     assert math.isfinite(validation(reports(events)[-1]))
 
 
@@ -442,7 +443,7 @@ def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
 
 def test_the_learning_rate_warms_up_then_falls_to_its_end() -> None:
     config = TrainConfig(warmup=0.1, final_lr=0.05)
-    rates = [lr_factor(step, 200, config) for step in range(200)]
+    rates = [lr_factor(step, RunState(steps=200, report_every=1), config) for step in range(200)]
     assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert max(rates) == 1

@@ -113,7 +113,15 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
             if plan.last is None and group.is_main:
                 run = stack.enter_context(new_run_folder(out, plan.runs, plan.name, plan.origin.run_name))
             training = Training(
-                corpus, plan.model, plan.config, run, group, plan.last, plan.origin.record(), plan.start
+                corpus,
+                plan.model,
+                plan.config,
+                run,
+                group,
+                resume=plan.last,
+                origin=plan.origin.record(),
+                pretrained=plan.start,
+                new_budget=plan.new_budget,
             )
             announce(out, training, devices.describe(group))
             write_events = None

@@ -24,7 +24,8 @@ Options = dict[str, Any]
 """The command's parameters by name, with parsed values; None where not given."""
 
 ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
-WITH_RESUME = ("text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
+BUDGET = ("epochs", "steps", "minutes")
+WITH_RESUME = (*BUDGET, "patience", "text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
 """What --resume may be combined with: the run keeps all its other settings."""
 
 
@@ -32,10 +33,11 @@ WITH_RESUME = ("text", "resume", "checkpoints", "corpora", "device", "tensorboar
 class Plan:
     """One training.
 
-    runs   the folder of the runs
-    name   the run's name; None: named after the text
-    start  the checkpoint whose weights the run starts with
-    last   the last checkpoint of the run to resume
+    runs        the folder of the runs
+    name        the run's name; None: named after the text
+    start       the checkpoint whose weights the run starts with
+    last        the last checkpoint of the run to resume
+    new_budget  whether the run to resume gets the budget of ``config``, instead of what is left of its own
     """
 
     runs: Path
@@ -46,6 +48,7 @@ class Plan:
     options: Options
     start: Checkpoint | None = None
     last: Checkpoint | None = None
+    new_budget: bool = False
 
 
 def make_plan(out: Terminal, context: typer.Context) -> Plan:
@@ -125,11 +128,18 @@ def _resumed(options: Options) -> Plan:
     from charrnn.runs.find import find
 
     last = load(find(options["resume"], options["checkpoints"], LAST), resume=True)
-    header, folder = last.header, last.path.parent
+    header, folder, config = last.header, last.path.parent, last.header.training
     if header.resume is None:
         raise CheckpointError(f"{last.path} cannot be resumed: give the run's {LAST}")
     origin = Origin.from_record(header.resume.get("origin", {}), options["text"], folder)
-    return Plan(folder.parent, folder.name, header.model, header.training, origin, options, last=last)
+    new_budget = any(options[name] is not None for name in BUDGET)
+    if new_budget:
+        config = replace(config, **{name: options[name] for name in BUDGET})
+    if options["patience"] is not None:
+        config = replace(config, patience=options["patience"])
+        last = replace(last, header=replace(header, resume=header.resume | {"stale": 0}))
+    plan = Plan(folder.parent, folder.name, header.model, config, origin, options, last=last)
+    return replace(plan, new_budget=new_budget)
 
 
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:

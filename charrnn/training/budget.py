@@ -1,4 +1,4 @@
-"""The steps that a budget allows, and the learning-rate schedule over them."""
+"""The steps that a budget allows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,6 @@ TIMING_SHARE = 0.02  # fraction of a budget in minutes that is spent on timing s
 MOST_REPORTS = 20
 REPORTS_SHARE = 0.1  # largest fraction of a budget in minutes that reports take
 MIN_STEPS_BETWEEN_REPORTS = 100
-
-
-def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
-    """Learning-rate factor of a step (from 0): linear warm-up to 1, then a cosine down to ``final_lr``."""
-    warmup = max(1, round(config.warmup * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def characters(config: TrainConfig, length: int, group: ProcessGroup) -> float:
@@ -79,7 +70,7 @@ def plan_steps(learner: Learner) -> tuple[int, int]:
 
 def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:
     """Time steps and a report, and leave the learner as it was: (seconds per step, seconds per report)."""
-    generator, state = learner.generator.get_state(), learner.recurrent_state
+    before = learner.state()
 
     def step_seconds(count: int) -> float:
         times = []
@@ -92,9 +83,7 @@ def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:
 
     first = learner.group.broadcast(step_seconds(3))
     typical = step_seconds(max(3, min(1000, int(seconds / first))))
-    learner.reset_optimizers()
-    learner.recurrent_state = state
-    learner.generator.set_state(generator)
+    learner.restore(before)
 
     part = learner.validation_part[: max(20_000, len(learner.validation_part) // 10)]
     start = time.perf_counter()

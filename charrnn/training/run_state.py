@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 LARGEST = 2**63
+STAGE = ("stage_start", "lr_start", "lr_peak")
+"""The fields that older checkpoints lack: their runs had one budget."""
 
 
 @dataclass
@@ -24,6 +26,9 @@ class RunState:
     loss_sum: float = 0.0  # training losses since the last report, in nats
     loss_steps: int = 0  # steps since the last report
     seconds: float = 0.0  # time spent on the run, by all processes that resumed it
+    stage_start: int = 0  # the step at which the present budget began
+    lr_start: float = 0.0  # learning-rate factor from which that budget's warm-up rises
+    lr_peak: float = 1.0  # learning-rate factor at the end of that warm-up
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -32,8 +37,9 @@ class RunState:
             limit = math.inf if field.name == "best" else LARGEST
             if type(value) not in types or not 0 <= value <= limit:
                 raise ValueError(f"{field.name} is {value!r}")
-        if self.step > self.steps or (self.steps > 0) != (self.report_every > 0):
-            raise ValueError(f"step {self.step} of {self.steps}, a report every {self.report_every} steps")
+        if not self.stage_start <= self.step <= self.steps or (self.steps > 0) != (self.report_every > 0):
+            stage = f", of which the budget began at {self.stage_start}" if self.stage_start else ""
+            raise ValueError(f"step {self.step} of {self.steps}{stage}, a report every {self.report_every} steps")
 
     def to_dict(self) -> dict[str, Any]:
         """The state as JSON values; ``best`` is None before the first report."""
@@ -42,7 +48,8 @@ class RunState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The state of a run with a known budget; other keys are ignored. Raises KeyError, ValueError."""
-        state = {field.name: values[field.name] for field in fields(cls)}
+        names = [field.name for field in fields(cls) if field.name in values or field.name not in STAGE]
+        state = {name: values[name] for name in names}
         if not state["steps"]:
             raise ValueError(f"steps is {state['steps']!r}")
         return cls(**state | {"best": math.inf if state["best"] is None else state["best"]})

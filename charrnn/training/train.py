@@ -24,11 +24,12 @@ from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.runs.history import Report
 from charrnn.text.corpus import Corpus
-from charrnn.training.budget import lr_factor, plan_steps
+from charrnn.training.budget import plan_steps
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Arrays, Learner
 from charrnn.training.run_folder import RunFolder
 from charrnn.training.run_state import RunState
+from charrnn.training.schedule import begin_stage, lr_factor
 
 SAMPLE_LENGTH, SAMPLE_TEMPERATURE = 120, 0.8
 PROGRESS_SECONDS = 0.1  # between progress events
@@ -79,8 +80,12 @@ class Training:
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
         pretrained: Checkpoint | None = None,
+        new_budget: bool = False,
     ) -> None:
         """``origin`` is stored for resuming; the corpus must have all symbols of the ``pretrained`` model.
+
+        With ``new_budget`` the resumed run trains on for the whole budget of ``config``; without, for what
+        is left of the budget that it had.
 
         Nothing is written before ``run``. Raises CorpusError when the text is too short,
         CheckpointError when ``resume`` does not fit.
@@ -104,8 +109,10 @@ class Training:
         self.files = RunFolder(folder, header, self.group.is_main)
         if pretrained is not None:
             self.learner.load_pretrained(pretrained.weights, pretrained.header.vocabulary)
+        self.planned = False
         if resume is not None:
             self._restore(resume)
+            self.planned = not new_budget
         self.started = time.perf_counter() - self.state.seconds
 
     @property
@@ -133,7 +140,14 @@ class Training:
     def done(self) -> bool:
         """Whether the budget or the patience is used up."""
         patience = self.config.patience
-        return 0 < self.steps <= self.step or (patience is not None and self.state.stale >= patience)
+        impatient = patience is not None and self.state.stale >= patience
+        return self.planned and (self.steps <= self.step or impatient)
+
+    def plan(self) -> None:
+        """Find the steps that a new budget allows; for minutes, steps are timed. ``run`` does it too."""
+        if not self.planned:
+            self.state = begin_stage(self.state, self.config, *plan_steps(self.learner))
+            self.planned = True
 
     def run(self) -> Iterator[Event]:
         """Train until the run is done or ``stop`` is set.
@@ -142,8 +156,8 @@ class Training:
         CheckpointError when the files cannot be written at the start or at the end.
         """
         with self.files.lock(self.step):
-            if not self.steps:
-                self.state.steps, self.state.report_every = plan_steps(self.learner)
+            self.plan()
+            if self.step == self.state.stage_start:
                 self._save()  # a run killed from here on can be resumed
             yield from self._loop()
             if self.done:
@@ -160,7 +174,7 @@ class Training:
         next_progress = time.perf_counter() + PROGRESS_SECONDS
         next_save = time.perf_counter() + self.config.save_minutes * 60
         while not self.done:
-            factor = self.state.lr_scale * lr_factor(self.step, self.steps, self.config)
+            factor = self.state.lr_scale * lr_factor(self.step, self.state, self.config)
             loss, norm = self.learner.train_step(self.step, factor)
             losses.append(loss)
             self.state.step += 1
@@ -226,7 +240,7 @@ class Training:
             epoch=round(self.epoch, 4),
             characters=round(self.step * self.characters_per_step),
             seconds=round(now - self.started, 2),
-            lr=self.config.lr * self.state.lr_scale * lr_factor(self.step - 1, self.steps, self.config),
+            lr=self.config.lr * self.state.lr_scale * lr_factor(self.step - 1, self.state, self.config),
             gradient_norm=gradient_norm,
             train_nats=train_nats,
             validation_nats=validation,
