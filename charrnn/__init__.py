@@ -1,3 +1,44 @@
-"""charrnn: a character-level recurrent text generator for the shell."""
+"""charrnn: a character-level recurrent text generator, for the shell and for Python (docs/python.md).
 
-__version__ = "0.1.0"
+The names in ``__all__`` are imported when they are first used, so that ``import charrnn`` is cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from charrnn.version import __version__
+
+if TYPE_CHECKING:
+    from charrnn.api import Model, load, models, train
+    from charrnn.errors import (
+        CharrnnError,
+        CheckpointError,
+        ConfigError,
+        CorpusError,
+        DownloadError,
+        UnknownCharacterError,
+    )
+
+__all__ = [
+    "CharrnnError",
+    "CheckpointError",
+    "ConfigError",
+    "CorpusError",
+    "DownloadError",
+    "Model",
+    "UnknownCharacterError",
+    "__version__",
+    "load",
+    "models",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("charrnn.errors" if name.endswith("Error") else "charrnn.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

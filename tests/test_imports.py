@@ -14,8 +14,9 @@ import typer
 from charrnn.cli import app
 
 PACKAGE = Path(__file__).parent.parent / "charrnn"
-FLOORS = ("", "cells text", "runs", "inference", "training", "cli")
-"""The rooms (folders of the package), lowest floor first; "" holds the modules outside every folder."""
+FLOORS = ("", "cells text", "runs", "inference", "training", "cli api")
+"""The rooms, lowest floor first: the folders of the package, the module api, which the package itself
+exports, and "" for the other modules outside every folder."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split() or [""]}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
@@ -29,7 +30,9 @@ NAMES = {module_of(path) for path in MODULES}
 
 
 def room_of(module: str) -> str:
-    """The folder that a module of the package is in, "" where it is in none."""
+    """The room that a module of the package is in."""
+    if module == "charrnn":
+        return "api"
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in FLOOR else ""
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-import charrnn
 from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
 from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
 from charrnn.errors import CharrnnError, ConfigError
+from charrnn.version import __version__
 
 app = App(
     name="charrnn",
@@ -37,7 +37,7 @@ app.add_typer(corpus.app, name="corpus")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"charrnn {charrnn.__version__}")
+        typer.echo(f"charrnn {__version__}")
         raise typer.Exit
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -22,16 +22,14 @@ from charrnn.cli.options import (
 from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.errors import ConfigError, UnknownCharacterError
 
 if TYPE_CHECKING:
     from charrnn.inference.beam import Search
     from charrnn.inference.choice import Choice
-    from charrnn.inference.constraints import Constraints, Stop
-    from charrnn.inference.network import Mask, Predictor
+    from charrnn.inference.constraints import Constraints
+    from charrnn.inference.network import Predictor
     from charrnn.inference.sample import Chunk
     from charrnn.runs.checkpoint import Checkpoint
-    from charrnn.text.vocabulary import Vocabulary
 
 
 def sample(
@@ -97,6 +95,7 @@ def sample(
         one_thread()
     from charrnn.inference import states
     from charrnn.inference.choice import Choice
+    from charrnn.inference.constraints import Constraints
     from charrnn.inference.sample import choose_seed
     from charrnn.runs.checkpoint import load
 
@@ -119,16 +118,18 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    constraints = _constraints(
+    constraints = Constraints.from_strings(
         vocabulary,
-        allowed=_allowed_mask(out, vocabulary, allow, ban),
+        allow=None if allow is None else "".join(allow),
+        ban=None if ban is None else "".join(ban),
+        stops=(stop or []) + (["\n"] if stop_at_newline else []),
+        match=match,
+        note=out.note,
         length=length,
         min_length=min_length,
-        stops=(stop or []) + (["\n"] if stop_at_newline else []),
         keep_stop=keep_stop,
         no_repeat=no_repeat,
         window=repeat_window if repeat_penalty != 1 else 0,
-        match=match,
     )
     predictor = _predictor(loaded, weights)
     identity = _identity(loaded) if save_state or load_state else {}
@@ -180,52 +181,6 @@ def _generate(
     if search:
         return beam.beam(predictor, cursors[0], choice, constraints, search, len(samples), generators[0])
     return sample.sample(predictor, cursors, choice, constraints, generators, scored)
-
-
-def _constraints(
-    vocabulary: Vocabulary, allowed: Mask | None, stops: Sequence[str], match: str | None, **settings: Any
-) -> Constraints:
-    """The constraints of every sample, from strings. ``settings`` are fields of ``Constraints``.
-
-    Raises ConfigError.
-    """
-    from charrnn.inference.constraints import Constraints
-
-    pattern = None
-    if match is not None:
-        from charrnn.inference.pattern import Pattern
-
-        pattern = Pattern(match, vocabulary, allowed, settings["min_length"], settings["length"])
-    stop_ids = tuple(_stop_ids(vocabulary, string) for string in stops)
-    return Constraints(len(vocabulary), allowed=allowed, stops=stop_ids, pattern=pattern, **settings)
-
-
-def _allowed_mask(
-    out: Terminal, vocabulary: Vocabulary, allow: list[str] | None, ban: list[str] | None
-) -> Mask | None:
-    """(V,) the characters that --allow and --ban leave; None where they leave all. Raises ConfigError."""
-    import numpy as np
-
-    allowed = np.ones(len(vocabulary), bool)
-    for name, strings in (("--allow", allow), ("--ban", ban)):
-        if strings is None:
-            continue
-        characters = "".join(strings)
-        if vocabulary.byte_level and not characters.isascii():
-            raise ConfigError(f"{name} {characters}: a byte-level model accepts only ASCII characters here")
-        if unknown := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
-            out.note(f"{name}: {unknown!r} has no effect: not in the model's vocabulary")
-        listed = np.array([symbol in characters for symbol in vocabulary.symbols])
-        allowed &= listed if name == "--allow" else ~listed
-    return None if allowed.all() else allowed
-
-
-def _stop_ids(vocabulary: Vocabulary, string: str) -> Stop:
-    """A stop string as ids. Raises ConfigError."""
-    try:
-        return tuple(vocabulary.encode(string).tolist())
-    except UnknownCharacterError as error:
-        raise ConfigError(f"--stop {string!r} can never be generated: {error}") from error
 
 
 def _predictor(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:

@@ -16,7 +16,7 @@ from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption,
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
-from charrnn.cli.train_progress import announce, follow, new_run_folder, stop_on_signals, stopped
+from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
 
@@ -103,6 +103,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     from charrnn.runs import history
     from charrnn.runs.checkpoint import BEST
     from charrnn.training import devices
+    from charrnn.training.run_folder import new_run_folder
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Training
 
@@ -111,7 +112,10 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
         with ExitStack() as stack:
             run = plan.runs / (plan.name or "")  # other processes than the main one write nothing there
             if plan.last is None and group.is_main:
-                run = stack.enter_context(new_run_folder(out, plan.runs, plan.name, plan.origin.run_name))
+                default = plan.origin.run_name
+                run = stack.enter_context(new_run_folder(plan.runs, plan.name, default))
+                if run.name != (plan.name or default):
+                    out.note(f"run {default} exists: this run is called {run.name}")
             training = Training(
                 corpus,
                 plan.model,

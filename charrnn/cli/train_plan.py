@@ -10,7 +10,6 @@ import typer
 
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
-from charrnn.cli.train_progress import run_exists
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
 
@@ -61,6 +60,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         return _resumed(options)
     runs, name = options["checkpoints"], options["name"]
     if name is not None and (runs / name).exists():
+        from charrnn.training.run_folder import run_exists
+
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(options)
     model = start.header.model if start else _config(ModelConfig, options)

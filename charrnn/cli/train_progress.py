@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import chain, count
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING
 from charrnn.cli.options import CORPORA
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.cli.text_source import resume_command
-from charrnn.errors import CheckpointError
 from charrnn.files import user_folder
 
 if TYPE_CHECKING:
@@ -85,40 +82,6 @@ def _print_report(out: Terminal, report: Report) -> None:
     )
     for line in report.sample.strip().splitlines():
         out.note(f"    | {line}")
-
-
-@contextmanager
-def new_run_folder(out: Terminal, runs: Path, name: str | None, default: str) -> Iterator[Path]:
-    """Make the folder of a new run, and remove it at the end if it holds no checkpoint.
-
-    Making the folder reserves it: no other process can get the same one. A ``name`` that is taken is
-    an error; without a name the run is called ``default``, or ``default-2`` and so on.
-
-    Raises CheckpointError.
-    """
-    from charrnn.files import write_errors
-
-    for candidate in [name] if name else chain([default], (f"{default}-{number}" for number in count(2))):
-        folder = runs / candidate
-        with write_errors(folder, CheckpointError), suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            break
-    else:
-        raise run_exists(folder)
-    if folder.name != (name or default):
-        out.note(f"run {default} exists: this run is called {folder.name}")
-    try:
-        yield folder
-    finally:
-        if folder.exists() and not any(path.suffix == ".safetensors" for path in folder.iterdir()):
-            shutil.rmtree(folder)
-
-
-def run_exists(folder: Path) -> CheckpointError:
-    """The error for a --name that is taken."""
-    return CheckpointError(
-        f"run {folder} exists: give another --name, or resume it: {resume_command([], folder)}"
-    )
 
 
 @contextmanager

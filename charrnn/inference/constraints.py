@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, UnknownCharacterError
 from charrnn.inference.network import Mask
+from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.inference.pattern import Match, Pattern
@@ -59,6 +60,32 @@ class Constraints:
             raise ConfigError(f"--min-length {self.min_length}: it is above --length {self.length}")
         if self.no_repeat and not self.length:
             raise ConfigError("--no-repeat keeps the whole text in memory: give a --length")
+
+    @classmethod
+    def from_strings(
+        cls,
+        vocabulary: Vocabulary,
+        allow: str | None,
+        ban: str | None,
+        stops: Sequence[str],
+        match: str | None,
+        note: Callable[[str], object],
+        **settings: Any,
+    ) -> Self:
+        """The constraints in strings: characters, stop strings, an expression. ``settings`` are other fields.
+
+        ``note`` gets a line for characters without effect. Raises ConfigError.
+        """
+        allowed = _allowed_characters(vocabulary, allow, ban, note)
+        pattern = None
+        if match is not None:
+            from charrnn.inference.pattern import Pattern
+
+            pattern = Pattern(
+                match, vocabulary, allowed, settings.get("min_length", 0), settings.get("length", 0)
+            )
+        stop_ids = tuple(_stop_ids(vocabulary, string) for string in stops)
+        return cls(len(vocabulary), allowed=allowed, stops=stop_ids, pattern=pattern, **settings)
 
     @property
     def ends(self) -> bool:
@@ -192,6 +219,31 @@ def recent_masks(texts: Sequence[ConstrainedText]) -> Mask | None:
     if not texts[0].constraints.window:
         return None
     return np.stack([text.recent_mask() for text in texts])
+
+
+def _allowed_characters(
+    vocabulary: Vocabulary, allow: str | None, ban: str | None, note: Callable[[str], object]
+) -> Mask | None:
+    """(V,) the characters that --allow and --ban leave; None where they leave all. Raises ConfigError."""
+    allowed = np.ones(len(vocabulary), bool)
+    for name, characters in (("--allow", allow), ("--ban", ban)):
+        if characters is None:
+            continue
+        if vocabulary.byte_level and not characters.isascii():
+            raise ConfigError(f"{name} {characters}: a byte-level model accepts only ASCII characters here")
+        if unknown := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
+            note(f"{name}: {unknown!r} has no effect: not in the model's vocabulary")
+        listed = np.array([symbol in characters for symbol in vocabulary.symbols])
+        allowed &= listed if name == "--allow" else ~listed
+    return None if allowed.all() else allowed
+
+
+def _stop_ids(vocabulary: Vocabulary, string: str) -> Stop:
+    """A stop string as ids. Raises ConfigError."""
+    try:
+        return tuple(vocabulary.encode(string).tolist())
+    except UnknownCharacterError as error:
+        raise ConfigError(f"--stop {string!r} can never be generated: {error}") from error
 
 
 def _ends_with(text: Stop, end: Stop) -> bool:

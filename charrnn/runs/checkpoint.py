@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import charrnn
 from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import parameters
 from charrnn.runs.tensor_file import TensorFormat
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.version import __version__
 
 FORMAT = TensorFormat("checkpoint", "charrnn", version=1)
 BEST, LAST = "model.safetensors", "last.safetensors"
@@ -73,7 +73,7 @@ class Checkpoint:
 def versions(**more: str) -> dict[str, str]:
     """The versions that a checkpoint records."""
     numpy = np.__version__
-    return {"charrnn": charrnn.__version__, "python": platform.python_version(), "numpy": numpy, **more}
+    return {"charrnn": __version__, "python": platform.python_version(), "numpy": numpy, **more}
 
 
 def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:

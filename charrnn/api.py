@@ -1,0 +1,265 @@
+"""charrnn from Python: what the package exports (docs/python.md).
+
+N: characters of a text; at byte level its bytes
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
+from charrnn.errors import ConfigError
+from charrnn.files import user_folder
+from charrnn.inference import score
+from charrnn.inference.choice import Choice
+from charrnn.inference.constraints import Constraints
+from charrnn.inference.inspect_cell import unit_values
+from charrnn.inference.network import Inference
+from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
+from charrnn.inference.states import Cursor
+from charrnn.runs import checkpoint
+from charrnn.runs.find import find, model_name, pretrained, run_names
+from charrnn.runs.history import Report
+from charrnn.runs.info import describe
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.sources import Reading, Source, sources
+from charrnn.text.vocabulary import Vocabulary
+
+StrPath = str | os.PathLike[str]
+
+
+class Sampling(TypedDict, total=False):
+    """The options of ``Model.generate`` and ``Model.stream``: those of ``charrnn sample`` of the same names.
+
+    length             most characters; 0: no limit (only ``stream``, or with ``stop`` or ``match``)
+    min_length         fewest characters before a stop string
+    temperature        below 1: safer, more repetitive; above 1: more varied; 0: the most probable character
+    final_temperature  the temperature of the last character, reached in equal steps
+    seed               a number that gives the same text again; None: random
+    stop               one or several strings: the text ends before the first one
+    keep_stop          include the stop string
+    match              an expression that the whole text must match
+    allow, ban         characters: generate only these; never generate these
+    no_repeat          never generate the same sequence of so many characters twice; 0: off
+    top_k, top_p, min_p, typical, repeat_penalty, repeat_window
+                       filters (docs/sampling.md)
+    """
+
+    length: int
+    min_length: int
+    temperature: float
+    final_temperature: float | None
+    seed: int | None
+    stop: str | Sequence[str]
+    keep_stop: bool
+    match: str | None
+    allow: str | None
+    ban: str | None
+    no_repeat: int
+    top_k: int
+    top_p: float
+    min_p: float
+    typical: float
+    repeat_penalty: float
+    repeat_window: int
+
+
+class Model:
+    """A trained model: generates text, and reads text to measure it or to look inside.
+
+    path     the file of its checkpoint
+    name     the name of its run
+    symbols  the characters that it knows, sorted; at byte level the bytes as characters 0 to 255
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises CheckpointError."""
+        loaded = checkpoint.load(path)
+        self.path, self.name = path, loaded.header.name or model_name(path)
+        self._vocabulary = loaded.header.vocabulary
+        self._network = Inference(loaded.header.model, loaded.weights)
+
+    def __repr__(self) -> str:
+        config = self._network.config
+        return f"<charrnn.Model {self.name}: {config.cell} {config.layers} x {config.hidden}>"
+
+    @property
+    def symbols(self) -> str:
+        """The characters that the model knows."""
+        return self._vocabulary.symbols
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``charrnn info --json`` prints: architecture, text, losses and settings of the training."""
+        return describe(self.path)
+
+    def generate(self, prompt: str = "", **options: Unpack[Sampling]) -> str:
+        """A text that continues ``prompt``, which is not included. ``options``: see ``Sampling``.
+
+        Equal options and seed give the text of ``charrnn sample``. Raises ConfigError, UnknownCharacterError.
+        """
+        return "".join(self._stream(prompt, endless=False, **options))
+
+    def stream(self, prompt: str = "", **options: Unpack[Sampling]) -> Iterator[str]:
+        """As ``generate``, but yields pieces of the text as they are generated."""
+        return self._stream(prompt, endless=True, **options)
+
+    def log_probabilities(self, text: str) -> NDArray[np.float64]:
+        """(N,) natural logarithm of each character's probability, given the characters before it.
+
+        Raises UnknownCharacterError.
+        """
+        return score.log_probabilities(self._network, self._vocabulary, self._vocabulary.encode(text))
+
+    def bits_per_character(self, text: str) -> float:
+        """The loss on a text that is not empty. Raises UnknownCharacterError."""
+        return float(-self.log_probabilities(text).mean() / np.log(2))
+
+    def unit(self, text: str, unit: int, layer: int = 0, signal: str | None = None) -> NDArray[np.float64]:
+        """(N,) values of one unit after each character; ``signal`` as ``charrnn inspect-cell --of``.
+
+        Raises ConfigError, UnknownCharacterError.
+        """
+        pieces = unit_values(self._network, [self._vocabulary.encode(text)], layer, unit, signal)
+        return np.concatenate([np.zeros(0), *(values for _, values in pieces)])
+
+    def _stream(
+        self,
+        prompt: str,
+        endless: bool,
+        length: int = 1000,
+        min_length: int = 0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        keep_stop: bool = False,
+        match: str | None = None,
+        allow: str | None = None,
+        ban: str | None = None,
+        no_repeat: int = 0,
+        repeat_window: int = 64,
+        **filters: Any,
+    ) -> Iterator[str]:
+        choice = Choice(**filters)
+        constraints = Constraints.from_strings(
+            self._vocabulary,
+            allow=allow,
+            ban=ban,
+            stops=[stop] if isinstance(stop, str) else stop,
+            match=match,
+            note=warnings.warn,
+            length=length,
+            min_length=min_length,
+            keep_stop=keep_stop,
+            no_repeat=no_repeat,
+            window=repeat_window if choice.repeat_penalty != 1 else 0,
+        )
+        if not endless and not constraints.ends:
+            raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
+        ids = self._vocabulary.encode(prompt) if prompt else opening_ids(self._vocabulary)
+        cursor = Cursor(ids, self._network.start(1))
+        generator = sample_generator(choose_seed(seed))
+        chunks = sample(self._network, [cursor], choice, constraints, [generator])
+        return _decoded(self._vocabulary, chunks)
+
+
+def _decoded(vocabulary: Vocabulary, chunks: Iterator[Chunk]) -> Iterator[str]:
+    """The texts of chunks; at byte level in whole characters, U+FFFD where the bytes are not UTF-8."""
+    errors = "replace" if vocabulary.byte_level else "surrogatepass"
+    decoder = codecs.getincrementaldecoder("utf-8")(errors)
+    for chunk in chunks:
+        if text := decoder.decode(vocabulary.decode_bytes(chunk.ids), final=chunk.ended is not None):
+            yield text
+
+
+def load(name: StrPath, checkpoints: StrPath | None = None) -> Model:
+    """The model of a run, by its name; a pretrained model, by its name; or that of a checkpoint file.
+
+    ``checkpoints`` is the folder of the runs, by default that of the command line. Raises CheckpointError.
+    """
+    return Model(find(os.fspath(name), _runs_folder(checkpoints)))
+
+
+def models(checkpoints: StrPath | None = None) -> list[str]:
+    """The names that ``load`` accepts: the runs, then the models that come with charrnn."""
+    runs = run_names(_runs_folder(checkpoints))
+    return runs + [name for name in pretrained() if name not in runs]
+
+
+def train(
+    text: str | os.PathLike[str] | Sequence[os.PathLike[str]],
+    name: str | None = None,
+    *,
+    checkpoints: StrPath | None = None,
+    byte_level: bool = False,
+    device: str = "auto",
+    on_report: Callable[[Report], object] | None = None,
+    **settings: Any,
+) -> Model:
+    """Train a model as ``charrnn train`` does, and return the best one. Imports torch.
+
+    text         a string is the text itself, a ``Path`` is a file or a folder
+    name         of the run; by default that of the file, or "text"
+    checkpoints  the folder of the runs, by default that of the command line
+    on_report    called with each report: its losses, its speed, a sample
+    settings     budget (minutes, epochs, steps), architecture (cell, layers, hidden, embedding) and all
+                 others of the options of ``charrnn train``; width and dropout are chosen if not given
+
+    Raises ConfigError, CorpusError, CheckpointError; CharrnnError when the loss diverges.
+    """
+    from charrnn.training import budget, devices, sizing
+    from charrnn.training.run_folder import new_run_folder
+    from charrnn.training.train import Notice, Training
+
+    if name is not None and (Path(name).name != name or name[0] in ".-"):
+        raise ConfigError(f"name {name!r}: must be a plain folder name")
+    corpus, origin, default_name = _read(text, byte_level)
+    architecture = {field.name for field in fields(ModelConfig)} & settings.keys()
+    model = ModelConfig(**{key: settings[key] for key in architecture})
+    config = TrainConfig.from_dict({key: value for key, value in settings.items() if key not in architecture})
+    if config.epochs is config.steps is config.minutes is None:
+        config = TrainConfig.from_dict(
+            {**config.to_dict(), "minutes": DEFAULT_MINUTES, "epochs": DEFAULT_EPOCHS}
+        )
+    group = devices.join(device)
+    length, left_open = len(corpus.splits(config.split)[0]), set(sizing.CHOSEN) - settings.keys()
+    characters = budget.characters(config, length, group)
+    model, config, _ = sizing.choose(model, config, left_open, length, characters)
+    with new_run_folder(_runs_folder(checkpoints), name, default_name) as folder:
+        training = Training(corpus, model, config, folder, group, origin=origin)
+        for event in training.run():
+            if isinstance(event, Notice):
+                warnings.warn(event.text, stacklevel=2)
+            elif isinstance(event, Report) and on_report is not None:
+                on_report(event)
+    return Model(folder / checkpoint.BEST)
+
+
+def _runs_folder(given: StrPath | None) -> Path:
+    """The folder of the runs: the one given, $CHARRNN_CHECKPOINTS, ./checkpoints, or that of the user."""
+    folder = given or os.environ.get("CHARRNN_CHECKPOINTS")
+    return Path(folder) if folder else user_folder("checkpoints")
+
+
+def _read(
+    text: str | os.PathLike[str] | Sequence[os.PathLike[str]], byte_level: bool
+) -> tuple[Corpus, dict[str, Any], str]:
+    """A text as ids, its origin for resuming, and the default name of its run. Raises CorpusError."""
+    reading = Reading(byte_level=byte_level, newlines="keep" if byte_level else "lf")
+    if isinstance(text, str):
+        data = text.encode("utf-8", "surrogatepass")
+        return open_corpus([Source("text", lambda: io.BytesIO(data))], "text", reading), {}, "text"
+    paths = [Path(path) for path in ([text] if isinstance(text, os.PathLike) else text)]
+    if not paths:
+        raise ConfigError("no text: give a string, a Path or several")
+    origin = {"texts": [str(path.absolute()) for path in paths], "byte_level": byte_level}
+    return open_corpus(sources(paths), paths[0].name, reading), origin, paths[0].stem or "text"
