@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from charrnn.version import __version__
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, load, models, train
+    from charrnn.api import Model, Sampling, load, models, train
     from charrnn.errors import (
         CharrnnError,
         CheckpointError,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         DownloadError,
         UnknownCharacterError,
     )
+    from charrnn.runs.history import Report
 
 __all__ = [
     "CharrnnError",
@@ -26,6 +27,8 @@ __all__ = [
     "CorpusError",
     "DownloadError",
     "Model",
+    "Report",
+    "Sampling",
     "UnknownCharacterError",
     "__version__",
     "load",
@@ -37,7 +40,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("charrnn.errors" if name.endswith("Error") else "charrnn.api"), name)
+    module = "charrnn.errors" if name.endswith("Error") else "charrnn.api"
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

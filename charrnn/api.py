@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -85,7 +86,7 @@ class Model:
     def __init__(self, path: Path) -> None:
         """Raises CheckpointError."""
         loaded = checkpoint.load(path)
-        self.path, self.name = path, loaded.header.name or model_name(path)
+        self.path, self.name = path.absolute(), loaded.header.name or model_name(path)
         self._vocabulary = loaded.header.vocabulary
         self._network = Inference(loaded.header.model, loaded.weights)
 
@@ -156,7 +157,7 @@ class Model:
             ban=ban,
             stops=[stop] if isinstance(stop, str) else stop,
             match=match,
-            note=warnings.warn,
+            note=partial(warnings.warn, stacklevel=5),  # at the caller of generate
             length=length,
             min_length=min_length,
             keep_stop=keep_stop,
