@@ -1,14 +1,15 @@
-# make demo: train for a minute, then sample and inspect.   make test: what CI runs.   make quick: under a minute.
+# make demo: the pretrained models, then a minute of training.   make test: what CI runs.   make quick: under a minute.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test quick lint types unit bench clean
+.PHONY: demo pretrained test quick lint types unit bench clean
 
 demo: .venv/installed
-	$(BIN)/charrnn train --name demo-$$(date +%Y%m%d-%H%M%S) --minutes 1
-	@echo; echo "--- charrnn sample"; $(BIN)/charrnn sample --length 600 --temperature 0.8
-	@echo; echo "--- charrnn inspect-cell --unit 7"; $(BIN)/charrnn inspect-cell --unit 7 --sample 600 --colour always
+	$(BIN)/python benchmarks/demo.py
+
+pretrained: .venv/installed
+	$(BIN)/python benchmarks/pretrained.py
 
 test: lint types unit
 
