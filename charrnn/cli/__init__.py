@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
+from charrnn.cli.completion import VARIABLE, answer
 from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
 from charrnn.errors import CharrnnError, ConfigError
@@ -17,7 +18,10 @@ app = App(
     name="charrnn",
     help=(
         "Train a model that imitates your text, character by character; sample from it, and look inside it."
-        "\n\nTo begin: charrnn train notes.txt, then charrnn sample"
+        "\n\nExamples:"
+        "\n  charrnn train notes.txt --minutes 5"
+        "\n  charrnn sample --prompt 'The '"
+        "\n  charrnn inspect-cell --unit 17"
     ),
     epilog=(
         "Exit status: 0 success; 1 failure; 2 a wrong command line: an unknown option, a bad value, or"
@@ -53,6 +57,8 @@ def _root(
 
 def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -> int:
     """Run one command and return its exit status; an error becomes one line on stderr."""
+    if VARIABLE in os.environ:
+        return answer(app)
     terminal = terminal or Terminal.of_process()
     try:
         status = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)

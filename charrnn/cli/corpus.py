@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli import completion
 from charrnn.cli.help import App
-from charrnn.cli.options import CORPORA, CorporaOption
+from charrnn.cli.options import CORPORA, CorporaOption, QuietOption
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import fetch_corpus
 
 app = App(help="List the texts of the catalogue, or download one.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name from `charrnn corpus list`.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name from `charrnn corpus list`.", autocompletion=completion.corpora
+    ),
+]
 
 
 @app.command("list")
@@ -34,7 +40,9 @@ def list_(context: typer.Context, corpora: CorporaOption = CORPORA) -> None:
 
 
 @app.command("get")
-def get(context: typer.Context, name: NameArgument, corpora: CorporaOption = CORPORA) -> None:
+def get(
+    context: typer.Context, name: NameArgument, quiet: QuietOption = False, corpora: CorporaOption = CORPORA
+) -> None:
     """Download a text, check its hash, and print its path."""
     from charrnn.text import catalog
 

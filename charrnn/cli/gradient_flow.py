@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli import curves
+from charrnn.cli import completion, curves
 from charrnn.cli.options import (
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
+    QuietOption,
     TextArgument,
     find_checkpoint,
     option,
@@ -40,16 +41,29 @@ def gradient_flow(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
     text: TextArgument = None,
-    cells: Annotated[str | None, option("Compare these cells, untrained.", metavar="A,B,...")] = None,
-    beside: Annotated[str | None, option("Checkpoints to compare with, on TEXT.", metavar="A,B,...")] = None,
+    cells: Annotated[
+        str | None,
+        option("Compare these cells, untrained.", metavar="A,B,...", complete=completion.cell_list),
+    ] = None,
+    beside: Annotated[
+        str | None,
+        option(
+            "Checkpoints to compare with, on TEXT.", metavar="A,B,...", complete=completion.checkpoint_list
+        ),
+    ] = None,
     layers: Annotated[int, option("Number of layers, with --cells.")] = ModelConfig.layers,
     hidden: Annotated[int, option("Units per layer, with --cells.")] = 128,
     length: Annotated[int, option("Longest distance, in characters.")] = 100,
-    clip: Annotated[float, option("Clip the global gradient norm to this value first; 0: off.")] = 0.0,
-    seed: Annotated[int, option("Seed of untrained networks, random texts and samples.", min=0)] = 1,
+    clip: Annotated[
+        float, option("Clip the global gradient norm to this value first.", default="0 (off)")
+    ] = 0.0,
+    seed: Annotated[
+        int, option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0)
+    ] = 1,
     as_json: Annotated[bool, option("Print a JSON line for each norm.", "--json")] = False,
     png: Annotated[Path | None, option("Save the curves as PNG; needs matplotlib.", metavar="FILE")] = None,
     svg: Annotated[Path | None, option("Save the curves as SVG; needs matplotlib.", metavar="FILE")] = None,
+    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Show how far back the learning signal reaches: gradient norms through time.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-COMMON = "Options"
+COMMON, FOLDERS = "Options", "Folders"
 NARROWEST, WIDEST = 50, 110
 """Columns of the help; between them, those of the terminal. A pipe gets 80."""
-LONGEST_NAME = 28
+LONGEST_NAME = 25
 """Columns of the names of options; the description of a longer name begins on the next line."""
 
 Row = tuple[str, str]
@@ -98,6 +98,7 @@ def panels(parameters: Iterable[Any]) -> dict[str, list[Any]]:
         if not parameter.hidden:
             usual = "Arguments" if parameter.param_type_name == "argument" else COMMON
             result.setdefault(parameter.rich_help_panel or usual, []).append(parameter)
+    result[FOLDERS] = result.pop(FOLDERS, [])
     return {title: members for title, members in result.items() if members}
 
 
@@ -105,7 +106,9 @@ def _tables(command: Any, context: Any, short: bool) -> dict[str, list[Row]]:
     """The tables of a command's help by title."""
     tables: dict[str, list[Row]] = {}
     if isinstance(command, TyperGroup):
-        tables["Commands"] = [(name, about(inner).summary) for name, inner in command.commands.items()]
+        tables["Commands"] = [
+            (name, first_sentence(about(inner).summary)) for name, inner in command.commands.items()
+        ]
     for title, members in panels(command.get_params(context)).items():
         if short and title not in ("Arguments", COMMON):
             continue
@@ -133,8 +136,8 @@ def help_text(command: Any, context: Any, short: bool, width: int) -> str:
         lines += ["", _heading(title)]
         for name, text in rows:
             lines += _row_lines(name, text, min(longest, LONGEST_NAME), width)
-    if short:
-        lines += ["", f"Everything: {context.command_path} --help"]
+    if short and (parts.details or command.epilog or tables != _tables(command, context, short=False)):
+        lines += ["", f"All options: {context.command_path} --help"]
     elif command.epilog:
         lines += ["", *textwrap.wrap(command.epilog, width)]
     return "\n".join(lines)
@@ -169,7 +172,7 @@ class _Help(_Base):
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
         if option is not None:
-            option.help = "Print the common options (-h) or all options (--help)."
+            option.help = "Print the help: -h in short, --help in full."
         return option
 
     def get_help(self, ctx: Any) -> str:
@@ -185,6 +188,7 @@ class Group(_Help, TyperGroup):
     """A group of commands with a short and a full help; without arguments it prints the short one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, as if -h was given."""
         return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["-h"]))
 
 
@@ -195,4 +199,5 @@ class App(typer.Typer):
         super().__init__(cls=Group, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        """Register a function as a ``Command``."""
         return super().command(name, cls=Command, **settings)

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import RUNS, CheckpointArgument, CheckpointsOption, find_checkpoint, option
+from charrnn.cli.options import (
+    RUNS,
+    CheckpointArgument,
+    CheckpointsOption,
+    QuietOption,
+    find_checkpoint,
+    option,
+)
 from charrnn.cli.terminal import Terminal, printable
 
 
@@ -18,6 +25,7 @@ def info(
     checkpoint: CheckpointArgument = None,
     checkpoints: CheckpointsOption = RUNS,
     as_json: Annotated[bool, option("Print one JSON object.", "--json")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Describe a checkpoint; in a terminal, also draw its loss curve.
 

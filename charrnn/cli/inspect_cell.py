@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli import shades
+from charrnn.cli import completion, shades
 from charrnn.cli.options import (
     RUNS,
     CheckpointArgument,
@@ -38,16 +38,18 @@ def inspect_cell(
     of: Annotated[
         str | None,
         option(
-            "Show the hidden state (hidden), the cell state (cell or memory) or a gate (input, forget, ...)."
-            " Default: the cell state, or the hidden state where the cell has no cell state.",
+            "Show the hidden state (hidden), the cell state (cell or memory) or a gate (input, forget, ...).",
+            default="the cell state, or the hidden state where the cell has no cell state",
             metavar="SIGNAL",
+            complete=completion.signals,
         ),
     ] = None,
     as_json: Annotated[bool, option('Print JSON lines: {"char": ..., "value": ...}.', "--json")] = False,
     colour: ColourOption = Colour.auto,
     sample: Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")] = None,
     seed: Annotated[
-        int | None, option("Seed of the sample. Default: random; printed on stderr.", min=0)
+        int | None,
+        option("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0),
     ] = None,
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
@@ -61,7 +63,7 @@ def inspect_cell(
     Examples:
       charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
       charrnn inspect-cell shakespeare out.txt --unit 17 --colour always | less -R
-      charrnn inspect-cell --of forget --json < out.txt | jq -r 'select(.value > 0.9).char'
+      charrnn inspect-cell --of forget --json < out.txt | jq 'select(.value > 0.9)'
     """
     one_thread()
     from charrnn.files import json_line

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli import completion
+from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import CorpusError
 from charrnn.files import user_folder
@@ -19,11 +21,33 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 
-def panel(title: str = "Options") -> Callable[..., Any]:
-    """A function that makes options; the help lists them under ``title``."""
+def panel(title: str = COMMON) -> Callable[..., Any]:
+    """A function that makes options; the help lists them under ``title``, the short help only the common."""
 
-    def option(description: str, *names: str, **settings: Any) -> Any:
-        return typer.Option(*names, help=description, rich_help_panel=title, **settings)
+    def option(
+        description: str,
+        *names: str,
+        default: str | bool = True,
+        values: Sequence[str] = (),
+        complete: Callable[..., Any] | None = None,
+        **settings: Any,
+    ) -> Any:
+        """An option.
+
+        default   what the help shows as its default, or whether it shows the default
+        values    the values that help and completion show
+        complete  a function of ``charrnn.cli.completion``
+        """
+        if values:
+            settings["metavar"], complete = "|".join(values), lambda: list(values)
+        return typer.Option(
+            *names,
+            help=description,
+            rich_help_panel=title,
+            show_default=default,
+            autocompletion=complete,
+            **settings,
+        )
 
     return option
 
@@ -40,13 +64,12 @@ def _existing_or_users(context: typer.Context, parameter: Any, value: Path) -> P
 def _folder(description: str, variable: str) -> Any:
     """An option for a folder that an environment variable can set too."""
     name = variable.removeprefix("CHARRNN_").lower()
-    return option(
-        f"{description}; ${variable} sets it too. Default: ./{name} if it exists, else {name} in the user's"
-        " data folder.",
+    return panel(FOLDERS)(
+        f"{description}. ${variable} sets it too.",
+        default=f"./{name} if it exists, else {name} in your data folder",
         metavar="DIR",
         envvar=variable,
         show_envvar=False,
-        show_default=False,
         callback=_existing_or_users,
     )
 
@@ -73,7 +96,10 @@ def parse_text(argument: str) -> str:
 CheckpointArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="CHECKPOINT", help="A checkpoint file, a run's folder or its name. Default: the newest run."
+        metavar="CHECKPOINT",
+        help="A checkpoint file, a run's folder or its name.",
+        show_default="the newest run",
+        autocompletion=completion.checkpoints,
     ),
 ]
 TextArgument = Annotated[
@@ -84,7 +110,7 @@ CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "CHAR
 RUNS, CORPORA = Path("checkpoints"), Path("corpora")
 """The defaults of --checkpoints and --corpora, before the user's data folder is considered."""
 ColourOption = Annotated[
-    Colour, option("Colours: auto (in a terminal), always or never.", "--colour", "--color")
+    Colour, option("When to colour the output; auto: in a terminal.", "--colour", "--color")
 ]
 QuietOption = Annotated[bool, option("Print only errors on stderr.", "--quiet", "-q", callback=_be_quiet)]
 

@@ -78,15 +78,15 @@ def sample(
     corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    r"""Generate text, and write each character as soon as it is generated.
+    r"""Generate text. Each character is written as soon as it is generated.
 
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
       charrnn sample --temperature 0.7 --length 0 | head -n 20
       echo -n 'def main(' | charrnn sample code --prompt-file - --no-echo
       charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
-      charrnn sample shakespeare --prompt 'KING' --beam 16 --count 4 --json | jq -r .text
-      jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json > out.jsonl
+      charrnn sample shakespeare -p KING --beam 16 --count 4 --json | jq -r .text
+      jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json
     """
     option.check_combinations(context)
     out: Terminal = context.obj

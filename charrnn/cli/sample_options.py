@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from charrnn.cli import terminal
-from charrnn.cli.options import panel, parse_text, utf8
+from charrnn.cli import completion, terminal
+from charrnn.cli.options import option, panel, parse_text, utf8
 from charrnn.errors import ConfigError
 
 
@@ -55,22 +55,24 @@ Checkpoints = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A checkpoint file, a run's folder or its name; several are mixed. Default: the newest run.",
-        show_default=False,
+        help="A checkpoint file, a run's folder or its name; several are mixed.",
+        show_default="the newest run",
+        autocompletion=completion.checkpoints,
     ),
 ]
 Weights = Annotated[
     Sequence[float] | None,
-    typer.Option(
-        metavar="0.7,0.3",
+    _choice(
+        "Weight of each checkpoint's probabilities.",
+        default="equal weights",
+        metavar="A,B,...",
         parser=parse_weights,
-        help="Weight of each checkpoint's probabilities. Default: equal weights.",
     ),
 ]
 
 PromptText = Annotated[
     str | None,
-    _prompt(rf"Continue this text. {ESCAPES}", "--prompt", "-p", metavar="TEXT", parser=parse_text),
+    option(rf"Continue this text. {ESCAPES}", "--prompt", "-p", metavar="TEXT", parser=parse_text),
 ]
 PromptFile = Annotated[str | None, _prompt("Continue the text of a file, or of stdin.", metavar="PATH|-")]
 PromptLines = Annotated[
@@ -99,40 +101,50 @@ Match = Annotated[
     str | None,
     _choice("Generate text that matches the whole expression, then end.", metavar="REGEX", parser=utf8),
 ]
-NoRepeat = Annotated[int, _choice("Never generate the same N characters twice; 0: off.", metavar="N", min=0)]
-RepeatPenalty = Annotated[float, _choice("Divide the probability of recent characters by this; 1: off.")]
+NoRepeat = Annotated[
+    int, _choice("Never generate the same N characters twice.", default="0 (off)", metavar="N", min=0)
+]
+RepeatPenalty = Annotated[
+    float, _choice("Divide the probability of recent characters by N.", default="1 (off)")
+]
 RepeatWindow = Annotated[int, _choice("Length of the recent text, prompt included.", min=1, max=1_000_000)]
 Temperature = Annotated[
     Ramp | None,
-    _choice(
-        "Below 1: safer, more repetitive; above 1: more varied; 0: always the most probable character."
-        " A:B changes from A at the first character to B at the last. Default: 1.",
+    option(
+        "Below 1: more repetitive; above 1: more varied. 0: always the most probable character."
+        " A:B changes from A at the first character to B at the last.",
         "--temperature",
         "-t",
-        metavar="T|A:B",
+        default="1",
+        metavar="N|A:B",
         parser=parse_ramp,
     ),
 ]
-TopK = Annotated[int, _choice("Choose among the K most probable characters; 0: off.")]
-TopP = Annotated[float, _choice("Choose among the fewest most probable characters that sum to P; 1: off.")]
-MinP = Annotated[float, _choice("Choose among characters at least P times as probable as the best; 0: off.")]
-Typical = Annotated[float, _choice("Locally typical sampling with probability mass P; 1: off.")]
+TopK = Annotated[int, _choice("Choose among the N most probable characters.", default="0 (off)")]
+TopP = Annotated[
+    float,
+    _choice("Choose among the fewest most probable characters that sum to N.", default="1 (off)"),
+]
+MinP = Annotated[
+    float, _choice("Choose among characters at least N times as probable as the best.", default="0 (off)")
+]
+Typical = Annotated[float, _choice("Locally typical sampling with probability mass N.", default="1 (off)")]
 
 Length = Annotated[
     int,
-    _amount("Maximum number of characters, without the prompt; 0: no limit.", "--length", "-n", min=0),
+    option("Maximum number of characters, without the prompt; 0: no limit.", "--length", "-n", min=0),
 ]
 MinLength = Annotated[int, _amount("Minimum number of characters; --stop and --match end no sooner.", min=0)]
 Stop = Annotated[
     list[str] | None,
-    _amount("Stop before this string; can be repeated.", metavar="STRING", parser=parse_text),
+    option("Stop before this string; can be repeated.", metavar="STRING", parser=parse_text),
 ]
 StopAtNewline = Annotated[bool, _amount("Stop at the end of the line.", "--stop-at-newline")]
 KeepStop = Annotated[bool, _amount("Include the stop string.", "--keep-stop")]
-Count = Annotated[int, _amount("Number of samples for each prompt.", min=1)]
+Count = Annotated[int, option("Number of samples for each prompt.", min=1)]
 Seed = Annotated[
     int | None,
-    _amount("Same seed, same samples. Default: random; printed on stderr.", "--seed", "-s", min=0),
+    option("Same seed, same samples.", "--seed", "-s", default="random; printed on stderr", min=0),
 ]
 Index = Annotated[
     int,
@@ -152,11 +164,11 @@ Batch = Annotated[
     ),
 ]
 
-Beam = Annotated[int | None, _beam("Search for the --count most probable texts.", metavar="WIDTH")]
+Beam = Annotated[int | None, _beam("Search for the --count most probable texts, with N beams.")]
 LengthPenalty = Annotated[
-    float, _beam("Rank texts by log-probability / ((5 + characters) / 6) ** this; higher: longer texts.")
+    float, _beam("Rank texts by log-probability / ((5 + characters) / 6) ** N; higher: longer texts.")
 ]
-Diverse = Annotated[int, _beam("Groups of beams that avoid each other's choices.", metavar="GROUPS")]
+Diverse = Annotated[int, _beam("Form N groups of beams that avoid each other's choices.")]
 Diversity = Annotated[float, _beam("Penalty, in nats, for repeating another group's choice.")]
 Stochastic = Annotated[bool, _beam("Draw without replacement: no text occurs twice.", "--stochastic")]
 
@@ -165,19 +177,19 @@ LoadState = Annotated[Path | None, _state("Continue from a saved state.", metava
 
 NoEcho = Annotated[bool, _output("Leave the prompt out of the output.", "--no-echo")]
 Output = Annotated[
-    Path | None, _output("Write to this file instead of stdout.", "--output", "-o", metavar="FILE")
+    Path | None, option("Write to this file instead of stdout.", "--output", "-o", metavar="FILE")
 ]
 Delimiter = Annotated[
     str | None,
     _output(
-        r"Write this text after each of several samples. Default: \n.", metavar="TEXT", parser=parse_text
+        "Write this text after each of several samples.", default=r"\n", metavar="TEXT", parser=parse_text
     ),
 ]
 AsJson = Annotated[
     bool,
-    _output(
-        'Write a JSON line for each sample: {"index", "prompt", "text", "seed", "log_probability",'
-        ' "ended"}, in nats under the unmodified model; with --beam also "score".',
+    option(
+        'Write a JSON line for each sample. Its fields: "index", "prompt", "text", "seed", "log_probability",'
+        ' "ended", in nats under the unmodified model; with --beam also "score".',
         "--json",
     ),
 ]
@@ -186,11 +198,15 @@ Scores = Annotated[
 ]
 Colour = Annotated[
     terminal.Colour,
-    _output("Shade characters by surprise: auto (in a terminal), always or never.", "--colour", "--color"),
+    option("Shade characters by surprise; auto: in a terminal.", "--colour", "--color"),
 ]
 Novel = Annotated[
     str | None,
-    _output("Report the longest run copied from a file, folder or catalogue entry.", metavar="TEXT"),
+    _output(
+        "Report the longest run copied from a file, folder or catalogue entry.",
+        metavar="TEXT",
+        complete=completion.texts,
+    ),
 ]
 
 
@@ -222,21 +238,21 @@ def check_combinations(context: typer.Context) -> None:
     """Raises ConfigError for options that exclude or lack each other. A default value counts as not given."""
     values = context.params
     given = {
-        option.opts[0]
-        for option in context.command.params
-        if option.name in values and values[option.name] not in (option.default, ())
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in values and values[parameter.name] not in (parameter.default, ())
     }
     if "--scores" in given:
         given.add("--json")
-    for option, needed in NEEDS.items():
-        if option in given and given.isdisjoint(needed):
-            raise ConfigError(f"{option} has no effect without {' or '.join(needed)}")
+    for name, needed in NEEDS.items():
+        if name in given and given.isdisjoint(needed):
+            raise ConfigError(f"{name} has no effect without {' or '.join(needed)}")
     for options, reason in CONFLICTS:
-        if len(both := [option for option in options if option in given]) > 1:
+        if len(both := [name for name in options if name in given]) > 1:
             raise ConfigError(f"{' and '.join(both)}: {reason}")
     if values["length"] > 0:
         return
-    endless = [option for option in NEED_AN_END if option in given]
+    endless = [name for name in NEED_AN_END if name in given]
     if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
         raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")
     if (ramp := values["temperature"]) and ramp.end is not None:

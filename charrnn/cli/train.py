@@ -63,7 +63,7 @@ def train(
     newlines: option.Newlines = None,
     corpora: CorporaOption = CORPORA,
 ) -> None:
-    """Train a model on a text; on stdout, print only the path of its best checkpoint.
+    """Train a model on a text. On stdout, print only the path of its best checkpoint.
 
     Examples:
       charrnn train corpora/shakespeare.txt

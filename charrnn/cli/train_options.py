@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli import completion
 from charrnn.cli.options import option, panel
-from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, TrainConfig
+from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, PRECISIONS, TrainConfig
 
-_model, _budget = panel("Model"), panel("Budget (training ends at the first limit that is reached)")
-_training, _text = panel("Training"), panel("Text")
+_model, _training, _text = panel("Model"), panel("Training"), panel("Text")
 
-CHOSEN = "Default: chosen from the text and the budget."
+CHOSEN = "chosen from the text and the budget"
 SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer parses this default too
 
 
@@ -58,65 +58,93 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT",
-        help="Files, folders, - for stdin, or a name from `charrnn corpus list`; .gz, .bz2 and .xz are"
-        " unpacked. Default: python-stdlib, the standard library of Python.",
+        help="Files, folders, - for stdin, or a name from `charrnn corpus list`. Files that end in .gz, .bz2"
+        " and .xz are unpacked.",
+        show_default="python-stdlib, Python's standard library",
+        autocompletion=completion.texts,
     ),
 ]
 Name = Annotated[
     str | None,
     option(
-        "Name of the run. Default: the text's name, with a number if that run exists.",
+        "Name of the run.",
+        default="the text's name, with a number if that run exists",
         metavar="NAME",
         parser=parse_name,
     ),
 ]
-Resume = Annotated[str | None, option("Continue a stopped run exactly where it was saved.", metavar="RUN")]
+Resume = Annotated[
+    str | None,
+    option(
+        "Continue a stopped run exactly where it was saved.",
+        metavar="RUN",
+        complete=completion.resumable_runs,
+    ),
+]
 From = Annotated[
-    str | None, option("Start with the weights of a checkpoint.", "--from", metavar="CHECKPOINT")
+    str | None,
+    option(
+        "Start with the weights of a checkpoint.",
+        "--from",
+        metavar="CHECKPOINT",
+        complete=completion.checkpoints,
+    ),
 ]
 
 # The cells by name; a test compares them with the files of charrnn/cells.
 CELLS = "gru, gru-cho, lstm, lstm-coupled, lstm-peephole, mingru, minlstm, mut1, mut2, mut3, rnn"
-Cell = Annotated[str, _model(f"The recurrent cell: {CELLS}.")]
-Layers = Annotated[int, _model("Number of layers.")]
-Hidden = Annotated[int | None, _model(f"Units per layer. {CHOSEN}")]
+Cell = Annotated[
+    str, option(f"The recurrent cell. One of: {CELLS}.", metavar="CELL", complete=completion.cell_names)
+]
+Layers = Annotated[int, option("Number of layers.")]
+Hidden = Annotated[int | None, option("Units per layer.", default=CHOSEN)]
 Params = Annotated[
     int | None,
     _model("Choose --hidden to reach N parameters, e.g. 1.27M.", metavar="N", parser=parse_params),
 ]
 Embedding = Annotated[int, _model("Width of the character embedding; 0: one-hot input.")]
 
-Epochs = Annotated[float | None, _budget("Number of passes through the training part.")]
-Steps = Annotated[int | None, _budget("Number of training steps.")]
+Epochs = Annotated[float | None, option("Stop after N passes through the training part.")]
+Steps = Annotated[int | None, option("Stop after N training steps.")]
 Minutes = Annotated[
     float | None,
-    _budget(
-        "Training time, converted to steps at the start. Default, if no limit is given:"
-        f" {DEFAULT_MINUTES:g}, or {DEFAULT_EPOCHS:g} epochs if that is shorter."
+    option(
+        "Train for N minutes. They are converted to steps at the start. The first limit that is reached ends"
+        " the training: --epochs, --steps or --minutes.",
+        default=f"{DEFAULT_MINUTES:g}, or {DEFAULT_EPOCHS:g} epochs if that is shorter",
     ),
 ]
 Patience = Annotated[
-    int | None, _budget("Stop after N reports without a lower validation loss. Default: never.", metavar="N")
+    int | None, _training("Stop after N reports without a lower validation loss.", default="never")
 ]
 
 Streams = Annotated[int, _training("Batch size: parallel streams that the text is cut into.")]
 Bptt = Annotated[int, _training("Characters in a window; gradients flow back through one window.")]
-Dropout = Annotated[float | None, _training(f"Dropout on each layer's output (0 to 0.99). {CHOSEN}")]
-WeightDrop = Annotated[float | None, _training(f"Dropout on the recurrent weights (0 to 0.99). {CHOSEN}")]
-Precision = Annotated[str, _training("float32, bfloat16 or auto (bfloat16 on devices that compute in it).")]
+Dropout = Annotated[float | None, _training("Dropout on each layer's output, 0 to 0.99.", default=CHOSEN)]
+WeightDrop = Annotated[
+    float | None, _training("Dropout on the recurrent weights, 0 to 0.99.", default=CHOSEN)
+]
+Precision = Annotated[
+    str,
+    _training(
+        "Numbers of the recurrent products; auto: bfloat16 on devices that compute in it.",
+        values=PRECISIONS,
+    ),
+]
 LearningRate = Annotated[float, _training("Highest learning rate of AdamW.")]
 Muon = Annotated[
     float, _training("Highest learning rate of Muon, for the layers' weight matrices; 0: AdamW for all.")
 ]
 Clip = Annotated[float, _training("Clip the gradient to this global norm; 0: no clipping.")]
 Seed = Annotated[
-    int, _training("Random seed; on one machine, the same seed gives the same model.", "--seed", "-s")
+    int, option("Random seed; on one machine, the same seed gives the same model.", "--seed", "-s")
 ]
 SaveEvery = Annotated[
     dict[str, float] | None,
     _training(
         "Steps between reports, e.g. 500; each report gives the validation loss and a sample, and saves."
-        " Or the time between further saves, e.g. 90s, 5m, 1h. Default: about 20 reports per run, and 5m.",
+        " Or the time between further saves, e.g. 90s, 5m, 1h.",
+        default="about 20 reports per run, and 5m",
         metavar="N|TIME",
         parser=parse_save_every,
     ),
@@ -124,16 +152,22 @@ SaveEvery = Annotated[
 TensorBoard = Annotated[
     bool, _training("Also write TensorBoard events (needs tensorboard).", "--tensorboard")
 ]
-Device = Annotated[str, _training("Device that trains: cpu, cuda, mps or auto (a GPU if there is one).")]
+Device = Annotated[
+    str, _training("Device that trains; auto: a GPU if there is one.", values=("auto", "cpu", "cuda", "mps"))
+]
 
 Split = Annotated[
     Sequence[float],
     _text("Training, validation and test shares of the text.", metavar="A,B,C", parser=parse_split),
 ]
-Glob = Annotated[str, _text("In folders, read only the files that match, at any depth.")]
-Encoding = Annotated[str, _text("Encoding of the text.")]
+Glob = Annotated[str, _text("In folders, read only the files that match, at any depth.", metavar="PATTERN")]
+Encoding = Annotated[str, _text("Encoding of the text.", metavar="NAME")]
 Bytes = Annotated[bool, _text("Train on bytes instead of characters.", "--bytes")]
 Newlines = Annotated[
     str | None,
-    _text("Line ends: lf turns CRLF and CR into LF, keep leaves them. Default: lf; with --bytes: keep."),
+    _text(
+        "Line ends: lf turns CRLF and CR into LF, keep leaves them.",
+        default="lf; with --bytes: keep",
+        values=("lf", "keep"),
+    ),
 ]

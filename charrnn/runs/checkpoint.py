@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
+from charrnn.runs import BEST as BEST
+from charrnn.runs import LAST as LAST
 from charrnn.runs import parameters
 from charrnn.runs.tensor_file import TensorFormat
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
 FORMAT = TensorFormat("checkpoint", "charrnn", version=1)
-BEST, LAST = "model.safetensors", "last.safetensors"
 RESUME = "resume."
 LARGEST = 1e9
 """The size at which a weight is refused: arithmetic may overflow, and no training reaches it."""

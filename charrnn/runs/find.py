@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.checkpoint import BEST, LAST
+from charrnn.runs import BEST, LAST
 
 DEFAULT_MODEL = "shakespeare"
 """The pretrained model that stands in where there is no run."""
