@@ -1,0 +1,113 @@
+"""What a shell offers when Tab is pressed.
+
+Each function gets the command line before the cursor, parsed, and the word at the cursor; it returns the
+words that can stand there, or pairs of a word and a description. Where it returns nothing, the shell
+offers files. These functions run at every Tab, so they import no array library if they can answer without.
+"""
+
+from __future__ import annotations
+
+import glob
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+
+from charrnn.cli.terminal import Terminal
+from charrnn.errors import CharrnnError
+
+VARIABLE = "_CHARRNN_COMPLETE"
+"""The environment variable by which the script of a shell asks for completions."""
+
+Word = str | tuple[str, str]
+"""A word, and perhaps its description."""
+
+
+def answer(app: typer.Typer) -> int:
+    """Print what the shell asked for; the exit status. An error prints nothing: the shell offers files."""
+    try:
+        app(prog_name="charrnn", standalone_mode=False, obj=Terminal.muted())
+    except SystemExit as end:
+        return int(end.code or 0)
+    except Exception:
+        return 1
+    return 0
+
+
+def checkpoints(context: typer.Context) -> list[Word]:
+    """The names of the runs and of the pretrained models."""
+    from charrnn.runs.find import pretrained, run_names
+
+    models = [(name, "comes with charrnn") for name in pretrained()]
+    return [*run_names(context.params["checkpoints"]), *models]
+
+
+def resumable_runs(context: typer.Context) -> list[str]:
+    """The names of the runs that can be resumed."""
+    from charrnn.runs import LAST
+    from charrnn.runs.find import run_names
+
+    return run_names(context.params["checkpoints"], LAST)
+
+
+def checkpoint_list(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of runs and of pretrained models, joined by commas."""
+    return _joined(map(_text, checkpoints(context)), incomplete)
+
+
+def texts(incomplete: str) -> list[Word]:
+    """The names of the catalogue that begin with ``incomplete``, and the files that do.
+
+    The shell completes paths if no name of the catalogue fits. File names that need quotes are left out.
+    """
+    names = [word for word in corpora() if _text(word).startswith(incomplete)]
+    files = sorted(path.name + "/" * path.is_dir() for path in Path().glob(f"{glob.escape(incomplete)}*"))
+    visible = [name for name in files if name[0] != "." and shlex.quote(name) == name]
+    return [*names, *visible] if names else []
+
+
+def corpora() -> list[Word]:
+    """The names of the catalogue, with descriptions."""
+    from charrnn.text import catalog
+
+    return [(entry.name, entry.about) for entry in catalog.entries().values()]
+
+
+def cell_names() -> list[str]:
+    """The names of the cells."""
+    from charrnn import cells
+
+    return list(cells.names())
+
+
+def cell_list(incomplete: str) -> list[str]:
+    """Names of cells, joined by commas."""
+    return _joined(cell_names(), incomplete)
+
+
+def signals(context: typer.Context) -> list[str]:
+    """The signals of the checkpoint's cell; those of all cells where there is no such checkpoint."""
+    from charrnn import cells
+    from charrnn.runs.checkpoint import read_header
+    from charrnn.runs.find import find
+
+    names: Iterable[str] = cells.names()
+    try:
+        given = context.args[0] if context.args else None  # an option without its value ends the parsing
+        path = find(given, context.params["checkpoints"])
+        names = [read_header(path).model.cell]
+    except (CharrnnError, OSError):
+        pass
+    result = {signal for name in names for signal in cells.get(name).signals}
+    return sorted(result | ({"cell"} if "memory" in result else set()))
+
+
+def _joined(words: Iterable[str], incomplete: str) -> list[str]:
+    """The list at the cursor, its last member replaced by each of the words that it does not hold yet."""
+    *chosen, _ = incomplete.split(",")
+    return [",".join([*chosen, word]) for word in words if word not in chosen]
+
+
+def _text(word: Word) -> str:
+    return word if isinstance(word, str) else word[0]
