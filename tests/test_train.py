@@ -253,7 +253,9 @@ def test_after_a_divergence_the_run_returns_to_the_last_report_with_half_the_rat
         for factor in (0.5, 0.25)
     ]
     assert [report.step for report in reports(events)] == [7, 14, 20]
-    assert reports(events)[1].lr == pytest.approx(CONFIG.lr * lr_factor(13, RunState(steps=STEPS, report_every=1), CONFIG) / 4)
+    assert reports(events)[1].lr == pytest.approx(
+        CONFIG.lr * lr_factor(13, RunState(steps=STEPS, report_every=1), CONFIG) / 4
+    )
     assert math.isfinite(validation(reports(events)[-1]))
 
 
