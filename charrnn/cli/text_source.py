@@ -18,7 +18,7 @@ from charrnn.errors import CheckpointError, ConfigError, CorpusError
 if TYPE_CHECKING:
     from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
-    from charrnn.text.sources import Source
+    from charrnn.text.sources import Reading, Source
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def read_corpus(
         title += f" and {len(texts) - 1} more"
     bar = cache(lambda task: out.bar(desc=task, unit="char", unit_scale=True, delay=1))
     with ExitStack() as copies:  # the temporary copies of piped texts
-        opened = [source for text in texts for source in _open(out, text, origin.glob, folder, copies)]
+        opened = [
+            source for text in texts for source in _open(out, text, origin.glob, reading, folder, copies)
+        ]
         corpus = open_corpus(
             opened, title, reading, known=known, progress=lambda task, count: bar(task).update(count)
         )
@@ -106,10 +108,12 @@ def read_corpus(
     return corpus
 
 
-def _open(out: Terminal, text: str, glob: str, folder: Path, copies: ExitStack) -> list[Source]:
+def _open(
+    out: Terminal, text: str, glob: str, reading: Reading, folder: Path, copies: ExitStack
+) -> list[Source]:
     """The sources of one TEXT argument. Raises CorpusError, DownloadError."""
     from charrnn.text import catalog
-    from charrnn.text.sources import sources, spooled
+    from charrnn.text.sources import skipped_text, sources, spooled
 
     if text == "-":
         return [copies.enter_context(spooled(out.stdin))]
@@ -120,7 +124,9 @@ def _open(out: Terminal, text: str, glob: str, folder: Path, copies: ExitStack) 
         if entry := catalog.entries().get(text):
             return catalog.local_sources(entry, folder) or sources([fetch_corpus(out, entry, folder)])
         raise CorpusError(f"no file or folder {text}{catalog.did_you_mean(text)}")
-    return sources([text], glob)
+    return sources(
+        [text], glob, reading, lambda path, skipped: out.note(f"skipped in {path}: {skipped_text(skipped)}")
+    )
 
 
 def _is_pipe(path: str) -> bool:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,13 @@ from charrnn.errors import ConfigError, CorpusError
 
 CHUNK = 1 << 20
 """Bytes that are read at once."""
+SNIFFED = 1 << 13
+"""Bytes at the start of a file that decide whether it is binary."""
+RUN_FILES = {"model.safetensors", "last.safetensors"}
+"""A folder with one of these files is the folder of a run (BEST and LAST of ``runs.checkpoint``)."""
+
+Skipped = Counter[str]
+"""How many of each kind were skipped: "run folder", "hidden folder", "hidden file", "binary file"."""
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -51,6 +59,11 @@ class Reading:
             raise ConfigError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
         if self.newlines not in ("lf", "keep"):
             raise ConfigError(f"--newlines {self.newlines}: must be lf or keep")
+
+    @property
+    def has_nul_in_text(self) -> bool:
+        """Whether a zero byte can be part of a text, as in UTF-16."""
+        return self.byte_level or b"\0".decode(self.encoding, "replace") != "\0"
 
     def to_bytes(self, characters: str) -> bytes:
         """The bytes by which a text is hashed: UTF-8, or at byte level the bytes themselves."""
@@ -83,17 +96,25 @@ def file_source(path: Path) -> Source:
     return Source(str(path), partial(opener, path))
 
 
-def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
-    """Each file as it is given; for each folder the sorted files inside, at any depth, that match ``glob``.
+def sources(
+    paths: Sequence[str | Path],
+    glob: str = "*",
+    reading: Reading | None = None,
+    skip: Callable[[Path, Skipped], None] = lambda folder, skipped: None,
+) -> list[Source]:
+    """Each file as it is given; for each folder its ``text_files``, of which ``skip`` hears what is left out.
 
-    Raises CorpusError for a path that does not exist and for a folder without a match.
+    Raises CorpusError for a path that does not exist and for a folder without a text.
     """
     result: list[Source] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(_files_inside(path, glob))
+            files, skipped = text_files(path, glob, reading or Reading())
             if not files:
-                raise CorpusError(f"folder {path} holds no file that matches --glob {glob}")
+                left_out = f"; skipped: {skipped_text(skipped)}" if skipped else ""
+                raise CorpusError(f"folder {path} holds no file that matches --glob {glob}{left_out}")
+            if skipped:
+                skip(path, skipped)
             result += map(file_source, files)
         elif path.exists():
             result.append(file_source(path))
@@ -102,18 +123,62 @@ def sources(paths: Sequence[str | Path], glob: str = "*") -> list[Source]:
     return result
 
 
-def _files_inside(folder: Path, glob: str) -> Iterator[Path]:
-    """The matching files at any depth. Raises CorpusError for an unreadable folder or a bad pattern."""
+def skipped_text(skipped: Skipped) -> str:
+    """What was skipped, as "1 run folder, 3 hidden files"."""
+    return ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in skipped.items())
+
+
+def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], Skipped]:
+    """The sorted files at any depth that match ``glob``, and how many others were skipped.
+
+    Run folders are skipped; so are hidden files and folders, unless a part of ``glob`` begins with a dot,
+    and binary files, unless ``glob`` chooses the files or a text may hold zero bytes.
+
+    Raises CorpusError for an unreadable folder or a bad pattern.
+    """
 
     def refuse(error: OSError) -> None:
         raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
 
+    with_hidden = any(part.startswith(".") for part in Path(glob).parts)
+    with_binary = glob != "*" or reading.has_nul_in_text
+    files: list[Path] = []
+    skipped = Skipped()
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        if RUN_FILES & set(names):
+            skipped["run folder"] += 1
+            folders.clear()
+            continue
+        if not with_hidden:
+            shown = [name for name in folders if not name.startswith(".")]
+            skipped["hidden folder"] += len(folders) - len(shown)
+            folders[:] = shown
+        for path in _matching(Path(root), names, glob):
+            if path.name.startswith(".") and not with_hidden:
+                skipped["hidden file"] += 1
+            elif not with_binary and _is_binary(path):
+                skipped["binary file"] += 1
+            else:
+                files.append(path)
+    return sorted(files), +skipped  # without the kinds that were met 0 times
+
+
+def _matching(folder: Path, names: Sequence[str], glob: str) -> Iterator[Path]:
+    """The files in a folder that match. Raises CorpusError for a bad pattern."""
     try:
-        for root, _, names in os.walk(folder, onerror=refuse):
-            paths = [Path(root) / name for name in names]
-            yield from (path for path in paths if path.match(glob) and path.is_file())
+        yield from (path for name in names if (path := folder / name).match(glob) and path.is_file())
     except ValueError as error:
         raise CorpusError(f"--glob {glob!r}: must be a pattern like *.txt") from error
+
+
+def _is_binary(path: Path) -> bool:
+    """Whether a file, unpacked, has a zero byte near its start, or is a PDF, which may lack one there."""
+    try:
+        with file_source(path).open() as file:
+            start = file.read(SNIFFED)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error):
+        return False  # reading the text will say why
+    return b"\0" in start or start.startswith(b"%PDF-")
 
 
 @contextlib.contextmanager
