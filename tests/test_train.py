@@ -21,10 +21,10 @@ from charrnn.errors import CharrnnError, CheckpointError, CorpusError
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.runs.history import LOG, Report
+from charrnn.runs.lock import LOCK
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
-from charrnn.training.run_folder import LOCK
 from charrnn.training.run_state import RunState
 from charrnn.training.schedule import lr_factor
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training

@@ -1,18 +1,67 @@
-"""Curves drawn with characters, for a terminal."""
+"""Curves: drawn with characters for a terminal, or saved as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-Curve = tuple[str, Sequence[float], Sequence[float]]
-"""A label, and the x and y of each point."""
+from charrnn.errors import ConfigError
+
+
+class Curve(NamedTuple):
+    """A label, and the x and y of each point; in a picture the curves of one group have one colour."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    group: str = ""
+    dashed: bool = False
 
 
 def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: bool = False) -> str:
     """The curves in one plot of ``height`` lines, with a legend."""
     from uniplot import plot_to_string
 
-    labels, xs, ys = map(list, zip(*curves, strict=True))
     return plot_to_string(
-        ys, xs, legend_labels=labels, title=title, y_as_log=log_y, lines=True, color=colour, height=height
+        [curve.y for curve in curves],
+        [curve.x for curve in curves],
+        legend_labels=[curve.label for curve in curves],
+        title=title,
+        y_as_log=log_y,
+        lines=True,
+        color=colour,
+        height=height,
     )
+
+
+def save_picture(
+    path: Path, kind: str, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool = False
+) -> None:
+    """Save the curves in one picture, "png" or "svg". Raises ConfigError without matplotlib."""
+    from charrnn.files import atomic_write
+
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(f"--{kind} needs matplotlib: pip install matplotlib") from error
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    colours = matplotlib.colormaps["tab10" if len(groups) <= 10 else "tab20"]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for curve in curves:
+        colour = colours(groups.index(curve.group) % colours.N)
+        axes.plot(curve.x, curve.y, "--" if curve.dashed else "-", color=colour, label=curve.label)
+    if log_y:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        if highest := max(max(curve.y) for curve in curves):  # a smaller value is lost when it is added
+            axes.set_ylim(max(low, highest * 1e-16), high)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
+    # Without a date and with a fixed salt for the names inside, equal curves give equal files.
+    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
+        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

@@ -104,7 +104,9 @@ def gradient_flow(
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
     for path, kind in ((png, "png"), (svg, "svg")):
         if path is not None:
-            _save_picture(path, kind, flows)
+            curves.save_picture(
+                path, kind, _curves(flows), "characters back", "mean norm of d loss / d state", log_y=True
+            )
             out.note(f"wrote {path}")
     if out.stdout_tty and not as_json:
         out.write(f"{_plot(flows, out.colours())}\n".encode())
@@ -163,49 +165,26 @@ def _label(name: str, flow: Flow) -> str:
     return f"{name} layer {flow.layer} {flow.state}{matrix}"
 
 
+def _curves(flows: Sequence[NamedFlow]) -> list[curves.Curve]:
+    """A curve for each flow: a colour for each network, dashes for the cell state."""
+    return [
+        curves.Curve(
+            _label(name, flow),
+            range(1, len(flow.norms) + 1),
+            flow.norms.tolist(),
+            name,
+            flow.state != "hidden",
+        )
+        for name, flow in flows
+    ]
+
+
 def _plot(flows: Sequence[NamedFlow], colour: bool) -> str:
     """The curves drawn with characters; 1e-300 stands for 0, which has no logarithm."""
-    drawn: list[curves.Curve] = [
-        (_label(name, flow), range(1, len(flow.norms) + 1), flow.norms.clip(1e-300).tolist())
-        for name, flow in flows
+    drawn = [
+        curve._replace(y=flow.norms.clip(1e-300).tolist())
+        for curve, (_, flow) in zip(_curves(flows), flows, strict=True)
     ]
     return curves.draw(
         "mean norm of d loss / d state, by characters back", drawn, height=18, colour=colour, log_y=True
     )
-
-
-def _save_picture(path: Path, kind: str, flows: Sequence[NamedFlow]) -> None:
-    """Save the curves as "png" or "svg": a colour for each network, dashes for the cell state.
-
-    Raises ConfigError when matplotlib is not installed.
-    """
-    from charrnn.files import atomic_write
-
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(f"--{kind} needs matplotlib: pip install matplotlib") from error
-    names = list(dict.fromkeys(name for name, _ in flows))
-    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, flow in flows:
-        axes.semilogy(
-            range(1, len(flow.norms) + 1),
-            flow.norms,
-            "-" if flow.state == "hidden" else "--",
-            color=colours(names.index(name) % colours.N),
-            label=_label(name, flow),
-        )
-    highest = max(float(flow.norms.max()) for _, flow in flows)
-    low, high = axes.get_ylim()
-    if highest:  # a smaller norm is lost when float64 adds it to the highest
-        axes.set_ylim(max(low, highest * 1e-16), high)
-    axes.set_xlabel("characters back")
-    axes.set_ylabel("mean norm of d loss / d state")
-    axes.grid(alpha=0.3)
-    figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
-    # Without a date and with a fixed salt for the names inside, equal curves give equal files.
-    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
-        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

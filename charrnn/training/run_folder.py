@@ -11,18 +11,17 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from charrnn.errors import CharrnnError, CheckpointError
+from charrnn.errors import CheckpointError
 from charrnn.files import write_errors
 from charrnn.runs import history
 from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
+from charrnn.runs.lock import locked
 
 Arrays = dict[str, NDArray[Any]]
 Values = dict[str, Any]
-LOCK = ".lock"
 
 
 class RunFolder:
@@ -38,24 +37,17 @@ class RunFolder:
     def lock(self, step: int) -> Iterator[None]:
         """Make the folder, keep other processes from training in it, and remove the reports after ``step``.
 
-        The operating system releases the lock of a process that dies. Raises CharrnnError.
+        Raises CharrnnError.
         """
         if not self.is_main:
             yield
             return
         with write_errors(self.path, CheckpointError):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK, blocking=False)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise CharrnnError(f"another process is training {self.path}") from error
-        try:
+        with locked(self.path):
             with write_errors(self.path / history.LOG, CheckpointError):
                 history.remove_after(self.path, step)
             yield
-        finally:
-            lock.release()
 
     def add_report(self, report: Report) -> None:
         """Append a line to the log at the next ``write``."""
