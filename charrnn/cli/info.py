@@ -1,58 +1,86 @@
-"""``charrnn info``: a checkpoint's description and its run's loss curve."""
+"""``charrnn info``: descriptions of checkpoints and their runs' loss curves."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli import curves
-from charrnn.cli.options import (
-    RUNS,
-    CheckpointArgument,
-    CheckpointsOption,
-    QuietOption,
-    find_checkpoint,
-    option,
-)
+from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option
 from charrnn.cli.terminal import Terminal, printable
+from charrnn.errors import CharrnnError
+
+Named = tuple[str, Path]
+"""A checkpoint's name in the legend, and its file."""
 
 
 def info(
     context: typer.Context,
-    checkpoint: CheckpointArgument = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Checkpoint files, or runs by folder or name. Default: the newest run.",
+        ),
+    ] = None,
     checkpoints: CheckpointsOption = RUNS,
-    as_json: Annotated[bool, option("Print one JSON object.", "--json")] = False,
+    as_json: Annotated[bool, option("Print a JSON line for each checkpoint.", "--json")] = False,
+    png: Annotated[
+        Path | None, option("Save the loss curves as PNG; needs matplotlib.", metavar="FILE")
+    ] = None,
+    svg: Annotated[
+        Path | None, option("Save the loss curves as SVG; needs matplotlib.", metavar="FILE")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Describe a checkpoint; in a terminal, also draw its loss curve.
+    """Describe checkpoints; in a terminal, also draw their loss curves in one plot.
 
     Examples:
       charrnn info
+      charrnn info notes notes-2 --svg curves.svg
       charrnn info shakespeare --json | jq .validation_bpc
     """
     from charrnn.files import json_line
+    from charrnn.runs.find import model_name
     from charrnn.runs.info import describe
 
     out: Terminal = context.obj
-    path = find_checkpoint(out, checkpoint, checkpoints)
-    facts = describe(path)
+    given_or_newest: list[str | None] = [*checkpoint] if checkpoint else [None]
+    paths = [find_checkpoint(out, given, checkpoints) for given in given_or_newest]
+    all_facts = [describe(path) for path in paths]
+    named = [(model_name(path), path) for path in paths]
+    for picture, kind in ((png, "png"), (svg, "svg")):
+        if picture is not None:
+            _save_picture(picture, kind, named)
+            out.note(f"wrote {picture}")
     if as_json:
-        out.write(json_line(facts))
+        for facts in all_facts:
+            out.write(json_line(facts))
         return
-    facts["symbols"] = json.dumps(facts["symbols"], ensure_ascii=False)
-    facts["training"]["split"] = ",".join(f"{share:g}" for share in facts["training"]["split"])
+    for number, facts in enumerate(all_facts):
+        out.write(b"\n" if number else b"")
+        _describe(out, facts)
+    if out.stdout_tty:
+        out.write(_plot(named, out.colours()).encode())
+
+
+def _describe(out: Terminal, facts: dict[str, Any]) -> None:
+    """Write a line for each fact."""
+    facts = {**facts, "symbols": json.dumps(facts["symbols"], ensure_ascii=False)}
+    split = ",".join(f"{share:g}" for share in facts["training"]["split"])
+    facts["training"] = {**facts["training"], "split": split}
     width = max(map(len, facts))
     for name, value in facts.items():
-        line = f"{name.replace('_', ' '):<{width}}  {printable(_value_text(value))}\n"
+        line = f"{name.replace('_', ' '):<{width}}  {printable(value_text(name, value))}\n"
         out.write(line.encode("utf-8", "replace"))
-    if out.stdout_tty:
-        out.write(_loss_curve(path.parent, out.colours()).encode())
 
 
-def _value_text(value: object) -> str:
+def value_text(name: str, value: object) -> str:
+    """A fact as a reader says it."""
     match value:
         case None:
             return "-"
@@ -61,24 +89,54 @@ def _value_text(value: object) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:.4f}"
+            return f"{value:.4f}" if name.endswith(("_nats", "_bpc")) else f"{value:g}"
+        case {"name": parent, "weights_sha256": str(sha256)}:
+            return f"{parent} ({sha256[:12]})"
         case dict():
-            return ", ".join(f"{name} {setting}" for name, setting in value.items() if setting is not None)
+            return ", ".join(f"{key} {setting}" for key, setting in value.items() if setting is not None)
+        case list() | tuple():
+            return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
     return str(value)
 
 
-def _loss_curve(run: Path, colour: bool) -> str:
-    """A run's losses over its epochs and the diagnosis; "" when fewer than two losses are logged."""
-    from charrnn.runs import history
+def curves_of(checkpoints: Sequence[Named], plain: bool = False) -> list[curves.Curve]:
+    """The training and validation losses of runs over their epochs, where two or more are logged.
 
-    reports = history.read(run)
-    drawn: list[curves.Curve] = []
-    for label, key in (("training", "train_nats"), ("validation", "validation_nats")):
-        points = [(report["epoch"], report[key]) for report in reports if report.get(key) is not None]
-        if len(points) > 1:
-            epochs, losses = zip(*points, strict=True)
-            drawn.append((label, epochs, losses))
+    ``plain``: only one curve for each run, the validation loss where there is one, so that
+    curves drawn with characters can be told apart.
+    """
+    from charrnn.runs.info import reports
+
+    result = []
+    for name, path in checkpoints:
+        drawn = []
+        for kind, key in (("validation", "validation_nats"), ("training", "train_nats")):
+            points = [(line["epoch"], line[key]) for line in reports(path) if line.get(key) is not None]
+            if len(points) > 1:
+                epochs, losses = zip(*points, strict=True)
+                label = kind if len(checkpoints) == 1 else f"{name} {kind}"
+                drawn.append(curves.Curve(label, epochs, losses, str(path), kind == "training"))
+        result += drawn[:1] if plain else drawn
+    return result
+
+
+def _plot(checkpoints: Sequence[Named], colour: bool) -> str:
+    """The loss curves drawn with characters; for one run also the diagnosis. "" without curves."""
+    from charrnn.runs import history
+    from charrnn.runs.info import reports
+
+    drawn = curves_of(checkpoints, plain=len(checkpoints) > 1)
     if not drawn:
         return ""
     plot = curves.draw("nats per character, over epochs", drawn, height=14, colour=colour)
-    return f"\n{plot}\n{history.diagnosis(reports)}\n"
+    diagnosis = f"{history.diagnosis(reports(checkpoints[0][1]))}\n" if len(checkpoints) == 1 else ""
+    return f"\n{plot}\n{diagnosis}"
+
+
+def _save_picture(path: Path, kind: str, checkpoints: Sequence[Named]) -> None:
+    """Save the loss curves. Raises CharrnnError where no run has logged two losses."""
+    drawn = curves_of(checkpoints)
+    if not drawn:
+        shown = ", ".join(str(file.parent) for _, file in checkpoints)
+        raise CharrnnError(f"--{kind}: no loss curve to draw: the log of {shown} has fewer than two reports")
+    curves.save_picture(path, kind, drawn, "epochs", "nats per character")

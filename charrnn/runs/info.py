@@ -1,21 +1,30 @@
-"""A checkpoint's description as a flat dictionary."""
+"""A checkpoint's description as a flat dictionary, and its run's reports."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from charrnn.runs import parameters
-from charrnn.runs.checkpoint import read_header
+from charrnn.runs import history, parameters
+from charrnn.runs.checkpoint import BEST, LAST, read_header
+from charrnn.runs.find import model_name
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The facts of a checkpoint's header; None where the header has no value. Raises CheckpointError."""
+    """The facts of a checkpoint's header, its losses first; None where the header has no value.
+
+    resumable  whether the checkpoint, or the last checkpoint beside it, can be resumed
+
+    Raises CheckpointError.
+    """
     header = read_header(path)
     model, results, corpus = header.model, header.results, header.corpus
     return {
+        "name": header.name or model_name(path),
+        "validation_bpc": results.get("validation_bpc"),
+        "validation_nats": results.get("validation_nats"),
+        "train_nats": results.get("train_nats"),
         "path": str(path),
-        "name": header.name or None,
         "parent": header.parent,
         "weights_sha256": header.weights_sha256 or None,
         "cell": model.cell,
@@ -34,10 +43,12 @@ def describe(path: Path) -> dict[str, Any]:
         "epochs": results.get("epoch"),
         "characters": results.get("characters"),
         "seconds": results.get("seconds"),
-        "train_nats": results.get("train_nats"),
-        "validation_nats": results.get("validation_nats"),
-        "validation_bpc": results.get("validation_bpc"),
-        "resumable": header.resume is not None,
+        "resumable": header.resume is not None or (path.name == BEST and path.with_name(LAST).is_file()),
         "training": header.training.to_dict(),
         "versions": header.versions,
     }
+
+
+def reports(path: Path) -> list[dict[str, Any]]:
+    """The reports of the run that a checkpoint belongs to; [] for a file outside a run."""
+    return history.read(path.parent) if path.name in (BEST, LAST) else []
