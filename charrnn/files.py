@@ -15,23 +15,27 @@ from charrnn.errors import CharrnnError
 def user_folder(name: str) -> Path:
     """The folder ``name`` of the current folder if it exists, else that of the user's data folder."""
     local = Path(name)
-    if local.is_dir():
-        return local
+    return local if local.is_dir() else data_folder(name)
+
+
+def data_folder(name: str) -> Path:
+    """The folder ``name`` of the user's data folder."""
     from platformdirs import user_data_path
 
     return user_data_path("charrnn", appauthor=False) / name
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, which replaces ``path`` when the block ends and is deleted when it raises.
 
     It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
-    the whole old file or the whole new one. Raises OSError.
+    the whole old file or the whole new one. ``mode`` is its mode, less the umask. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        file = temporary.open("xb")
+        temporary.touch(mode, exist_ok=False)
+        file = temporary.open("wb")
     except OSError as error:
         error.filename = str(path)  # the user knows this name, not the temporary one
         raise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli import corpus, gradient_flow, info, inspect_cell, sample, train
+from charrnn.cli import cache, corpus, gradient_flow, info, inspect_cell, runs, sample, train
 from charrnn.cli.completion import VARIABLE, answer
 from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
@@ -37,6 +37,8 @@ app.command("inspect-cell")(inspect_cell.inspect_cell)
 app.command("gradient-flow")(gradient_flow.gradient_flow)
 app.command("info")(info.info)
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(runs.app, name="runs")
+app.add_typer(cache.app, name="cache")
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,7 +82,7 @@ def _message_and_status(error: BaseException) -> tuple[str, int]:
     match error:
         case OutputClosed() | SystemExit():  # typer exits when nobody reads a help text
             return "", 0
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | typer.Abort():
             return "", 130
         case Stopped():
             return str(error), error.status

@@ -10,6 +10,7 @@ import typer
 from charrnn.cli import completion
 from charrnn.cli.help import App
 from charrnn.cli.options import CORPORA, CorporaOption, QuietOption
+from charrnn.cli.table import aligned
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import fetch_corpus
 
@@ -28,15 +29,13 @@ def list_(context: typer.Context, corpora: CorporaOption = CORPORA) -> None:
     """List the texts: name, size, whether the text is on this machine, licence, description."""
     from charrnn.text import catalog
 
-    rows = [("NAME", f"{'BYTES':>11}", "HERE", "LICENCE", "ABOUT")]
+    rows = [("NAME", "BYTES", "HERE", "LICENCE", "ABOUT")]
     for entry in catalog.entries().values():
         here = "yes" if entry.builtin or (corpora / f"{entry.name}.txt").is_file() else "no"
         size = f"{entry.size:,}" if entry.size else "-"
-        rows.append((entry.name, f"{size:>11}", here, entry.licence, entry.about))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        context.obj.write(line.rstrip().encode() + b"\n")
+        rows.append((entry.name, size, here, entry.licence, entry.about))
+    for line in aligned(rows, right=(1,)):
+        context.obj.write(f"{line}\n".encode())
 
 
 @app.command("get")

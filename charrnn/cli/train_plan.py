@@ -24,7 +24,18 @@ Options = dict[str, Any]
 
 ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
 BUDGET = ("epochs", "steps", "minutes")
-WITH_RESUME = (*BUDGET, "patience", "text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
+_FREE = ("patience", "text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
+WITH_RESUME = (*BUDGET, *_FREE)
+    *BUDGET,
+    "patience",
+    "text",
+    "resume",
+    "checkpoints",
+    "corpora",
+    "device",
+    "tensorboard",
+    "quiet",
+)
 """What --resume may be combined with: the run keeps all its other settings."""
 
 

@@ -7,6 +7,7 @@ resuming a training reads the tensors that are called ``resume.*``.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,18 @@ def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]
     if header.resume is not None:
         values["resume"] = header.resume
     FORMAT.write(path, values, tensors)
+
+
+def rename_checkpoint(path: Path, name: str) -> None:
+    """Replace the run's name in a checkpoint's header; the tensors and the file's time stay.
+
+    Raises CheckpointError.
+    """
+    with FORMAT.open(path) as (values, file):
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no dictionary
+    modified = path.stat().st_mtime_ns
+    FORMAT.write(path, {**values, "name": name}, tensors)
+    os.utime(path, ns=(modified, modified))  # the time says which run is the newest
 
 
 def read_header(path: Path) -> Header:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 
 from charrnn.errors import CheckpointError
+from charrnn.files import data_folder
 from charrnn.runs import BEST, LAST
 
 DEFAULT_MODEL = "shakespeare"
@@ -47,16 +49,22 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    raise CheckpointError(f"no checkpoint is called {given}; {advice(given, folder, kind)}")
+
+
+def advice(given: str, folder: Path, kind: str = BEST) -> str:
+    """The end of an error message: where ``given`` is, or what is in ``folder``."""
+    for other in other_folders(folder):
+        if (other / given / kind).is_file():
+            return f"it is not in {folder} but in {other}: add --checkpoints {shlex.quote(str(other))}"
     runs = run_names(folder, kind)
     names = runs + (list(pretrained()) if kind == BEST else [])
     if similar := difflib.get_close_matches(given, names, 1):
-        advice = f"did you mean {similar[0]}?"
-    elif runs:
-        shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])
-        advice = f"runs in {folder}: {', '.join(shown)}"
-    else:
-        advice = f"{folder} holds no runs"
-    raise CheckpointError(f"no checkpoint is called {given}; {advice}")
+        return f"did you mean {similar[0]}? (looked in {folder})"
+    if not runs:
+        return f"{folder} holds no runs{_but(elsewhere(folder, kind))}"
+    shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])
+    return f"runs in {folder}: {', '.join(shown)}"
 
 
 def newest(folder: Path, kind: str = BEST) -> Path:
@@ -64,7 +72,29 @@ def newest(folder: Path, kind: str = BEST) -> Path:
     paths = [path for path in folder.glob(f"*/{kind}") if path.is_file()]
     if not paths:
         raise CheckpointError(
-            f"no runs in {folder}: train one with `charrnn train TEXT`,"
+            f"no runs in {folder}{_but(elsewhere(folder, kind))}: train one with `charrnn train TEXT`,"
             " or name another folder (--checkpoints DIR, or $CHARRNN_CHECKPOINTS)"
         )
-    return max(paths, key=lambda path: path.stat().st_mtime_ns)
+    return max(paths, key=lambda path: saved(path.parent))
+
+
+def saved(run: Path) -> float:
+    """When a run was last saved, in seconds since 1970; 0 where it has no checkpoint."""
+    paths = (run / BEST, run / LAST)
+    return max((path.stat().st_mtime for path in paths if path.is_file()), default=0.0)
+
+
+def other_folders(folder: Path) -> list[Path]:
+    """The other folders that can hold the user's runs: ./checkpoints and that of the user's data folder."""
+    usual = (Path("checkpoints"), data_folder("checkpoints"))
+    return [other for other in usual if other.is_dir() and other.resolve() != folder.resolve()]
+
+
+def elsewhere(folder: Path, kind: str = BEST) -> str:
+    """The number of runs in each of the other folders, as "3 in OTHER"; "" where they hold none."""
+    counts = {other: len(run_names(other, kind)) for other in other_folders(folder)}
+    return ", ".join(f"{count} in {other}" for other, count in counts.items() if count)
+
+
+def _but(others: str) -> str:
+    return f" (but {others})" if others else ""

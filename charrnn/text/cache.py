@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tokenize
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,48 @@ from charrnn.files import atomic_write, write_errors
 
 CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""Modes: the ids are a text that only its owner may read."""
+_NAME = re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.npy\.[0-9a-f]{8}")
+"""The names of the cache's files. Those with a leading dot are temporary; a killed process leaves them."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One file of the cache, and when it was last used."""
+
+    path: Path
+    bytes: int
+    used: datetime
 
 
 def cache_folder() -> Path:
     """The folder of encoded texts: $CHARRNN_CACHE, or the user's cache folder."""
     given = os.environ.get("CHARRNN_CACHE")
-    return Path(given) if given else user_cache_path("charrnn", appauthor=False)
+    return Path(given) if given else _users_folder()
+
+
+def _users_folder() -> Path:
+    return user_cache_path("charrnn", appauthor=False)
+
+
+def cached_files() -> list[Cached]:
+    """The files of the cache, the one used last first; other files in the folder are left out."""
+    folder, result = cache_folder(), []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # another process may delete files
+            if _NAME.fullmatch(path.name) and not path.is_symlink():
+                entry = path.stat()
+                result.append(Cached(path, entry.st_size, datetime.fromtimestamp(entry.st_mtime, UTC)))
+    return sorted(result, key=lambda file: file.used, reverse=True)
+
+
+def clear() -> tuple[int, int]:
+    """Delete the files of the cache: how many there were, and the bytes freed. Raises OSError."""
+    files = cached_files()
+    for file in files:
+        file.path.unlink(missing_ok=True)
+    return len(files), sum(file.bytes for file in files)
 
 
 def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
@@ -32,8 +71,9 @@ def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | Non
         mapped = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError):
         return None
-    with contextlib.suppress(OSError):  # a shared cache may be read-only
+    with contextlib.suppress(OSError):  # the file of another user may be read-only
         os.utime(path)  # marks it as used
+        path.chmod(PRIVATE_FILE)  # earlier versions of charrnn let others read it
     ids = np.asarray(mapped)  # still mapped, but slices without np.memmap's overhead
     return ids if ids.shape == (count,) and ids.dtype == dtype else None
 
@@ -45,8 +85,8 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
     """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
     with write_errors(path, CorpusError, advice="; set $CHARRNN_CACHE to another folder"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
+        _make_private(path.parent)
+        with atomic_write(path, PRIVATE_FILE) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for ids in pieces:
                 file.write(ids.astype(dtype).tobytes())
@@ -54,13 +94,20 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
         _delete_old(path)
 
 
-def _delete_old(newest: Path) -> None:
-    """Delete the least recently used files above CACHE_LIMIT, except ``newest``.
+def _make_private(folder: Path) -> None:
+    """Make the folder, for its owner alone; an existing folder that the user chose keeps its mode."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    if folder == _users_folder():
+        with contextlib.suppress(OSError):  # of another owner
+            folder.chmod(PRIVATE_FOLDER)
 
-    Some are temporary files that a killed process left.
-    """
+
+def _delete_old(newest: Path) -> None:
+    """Delete the least recently used files above CACHE_LIMIT, except ``newest``."""
     total = 0
-    for path in sorted(newest.parent.glob("*.npy*"), key=lambda path: -path.stat().st_mtime):
+    paths = [path for path in newest.parent.iterdir() if _NAME.fullmatch(path.name)]
+    for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
         total += path.stat().st_size
         if total > CACHE_LIMIT and path != newest:
             path.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""``charrnn cache``: the encoded texts that training keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import option
+from charrnn.cli.table import age_text, aligned, size_text
+from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError
+
+app = typer.Typer(help="Show the encoded texts that training keeps, or delete them.")
+
+
+@app.callback(invoke_without_command=True)
+def cache(
+    context: typer.Context,
+    as_json: Annotated[bool, option("Print a JSON line for each text.", "--json")] = False,
+) -> None:
+    """List the encoded texts that training keeps, so that it need not encode a text twice.
+
+    $CHARRNN_CACHE sets the folder. Only its owner can read the files. Above 8 GB, the ones that were
+    not used for the longest time are deleted. The texts of the catalogue are not among them.
+
+    Examples:
+      charrnn cache
+      charrnn cache clear
+    """
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise ConfigError(f"--json: charrnn cache {context.invoked_subcommand} takes no --json")
+        return
+    from charrnn.files import json_line
+    from charrnn.text.cache import cache_folder, cached_files
+
+    out: Terminal = context.obj
+    files, now = cached_files(), datetime.now(UTC)
+    total = size_text(sum(file.bytes for file in files))
+    out.note(f"{_texts(len(files))}, {total}, in {cache_folder()}")
+    if as_json:
+        for file in files:
+            used = file.used.isoformat(timespec="seconds")
+            out.write(json_line({"path": str(file.path), "bytes": file.bytes, "used": used}))
+    elif files:
+        rows = [("SIZE", "LAST USED", "FILE")]
+        for file in files:
+            rows.append((size_text(file.bytes), age_text((now - file.used).total_seconds()), file.path.name))
+        for line in aligned(rows, right=(0, 1)):
+            out.write(f"{line}\n".encode())
+
+
+@app.command("clear")
+def clear(context: typer.Context) -> None:
+    """Delete the encoded texts. Training encodes a text again when it needs it."""
+    from charrnn.text import cache as texts
+
+    count, freed = texts.clear()
+    context.obj.note(f"deleted {_texts(count)} in {texts.cache_folder()}: {size_text(freed)} freed")
+
+
+def _texts(count: int) -> str:
+    return f"{count:,} encoded text{'' if count == 1 else 's'}"

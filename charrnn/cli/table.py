@@ -1,0 +1,36 @@
+"""Tables with aligned columns, and sizes and ages as a reader says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+AGES = (("years", 365 * 86400), ("months", 30 * 86400), ("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
+"""Units of an age, in seconds; a unit is used from two of it on."""
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
+    """The lines of a table; the columns with the numbers ``right`` are aligned to the right."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            cells.append(space + cell if number in right else cell + space)
+        yield "  ".join(cells).rstrip()
+
+
+def size_text(size: int) -> str:
+    """A number of bytes, e.g. "14.2 MB"."""
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
+def age_text(seconds: float) -> str:
+    """A time span in one unit, e.g. "3 h"."""
+    for unit, length in AGES:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return "1 s"
