@@ -27,11 +27,12 @@ from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
 from charrnn.cli.train_options import parse_params
 from charrnn.cli.train_plan import WITH_RESUME, make_plan
-from charrnn.cli.train_progress import new_run_folder, stopped
+from charrnn.cli.train_progress import stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint
 from charrnn.runs import find as find_module
+from charrnn.training.run_folder import new_run_folder
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -705,12 +706,12 @@ def test_two_runs_that_start_together_get_two_folders(text: Path) -> None:
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
     runs = Path("checkpoints")
     with (
-        new_run_folder(terminal, runs, None, "notes") as first,
-        new_run_folder(terminal, runs, None, "notes") as second,
+        new_run_folder(runs, None, "notes") as first,
+        new_run_folder(runs, None, "notes") as second,
     ):
         assert (first.name, second.name) == ("notes", "notes-2")
         with pytest.raises(CheckpointError, match="run checkpoints/notes exists"):
-            new_run_folder(terminal, runs, "notes", "notes").__enter__()
+            new_run_folder(runs, "notes", "notes").__enter__()
         (second / "model.safetensors").touch()
     assert not first.exists()  # nothing was saved in it
     assert second.exists()

@@ -26,16 +26,6 @@ ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
 BUDGET = ("epochs", "steps", "minutes")
 _FREE = ("patience", "text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
 WITH_RESUME = (*BUDGET, *_FREE)
-    *BUDGET,
-    "patience",
-    "text",
-    "resume",
-    "checkpoints",
-    "corpora",
-    "device",
-    "tensorboard",
-    "quiet",
-)
 """What --resume may be combined with: the run keeps all its other settings."""
 
 
