@@ -77,7 +77,7 @@ def test_train_prints_only_the_path_of_the_checkpoint_which_other_commands_take(
     sampled = charrnn("sample", done.text.strip(), "--prompt", "the", "--length", "40", "--seed", "1")
     assert len(sampled.text) == 43
     assert sampled.text.startswith("the")
-    values = charrnn("inspect-cell", "notes", "--unit", "3", stdin=sampled.out)
+    values = charrnn("inspect-cell", "notes", "--unit", "3", "--json", stdin=sampled.out)
     lines = [json.loads(line) for line in values.text.splitlines()]
     assert "".join(line["char"] for line in lines) == sampled.text
     assert all(-1 <= line["value"] <= 1 for line in lines)
@@ -137,7 +137,7 @@ def test_a_model_of_bytes_writes_bytes() -> None:
     done = charrnn("sample", "raw", "--length", "200", "--seed", "1", "--temperature", "5")
     assert len(done.out) == 200
     assert max(done.out) > 127
-    line = json.loads(charrnn("inspect-cell", "raw", stdin=b"\xff\x00").text.splitlines()[0])
+    line = json.loads(charrnn("inspect-cell", "raw", "--json", stdin=b"\xff\x00").text.splitlines()[0])
     assert (line["byte"], line["char"]) == (255, "\ufffd")
 
 
@@ -472,16 +472,6 @@ def test_output_reaches_a_pipe_while_it_is_generated(run: Path) -> None:
 # --- inspecting ---
 
 
-def test_a_terminal_gets_colour_and_a_pipe_gets_json_lines(run: Path) -> None:
-    pipe = charrnn("inspect-cell", "tiny", "-", stdin=b"the cat\n")
-    assert [json.loads(line)["char"] for line in pipe.text.splitlines()] == list("the cat\n")
-    painted = charrnn("inspect-cell", "tiny", "-", "--colour", "always", stdin=b"the cat\n").text
-    assert "tiny layer 0 unit 0 memory: -1" in painted
-    assert "\x1b[" in painted
-    plain = "".join(part.partition("m")[2] for part in painted.split("\n", 1)[1].split("\x1b["))
-    assert plain == "the cat⏎\n"
-
-
 def test_a_text_cannot_steer_the_terminal() -> None:
     Path("esc.txt").write_bytes(b"\x1b[2J\x07\x9b" * 40)
     train("esc.txt", "--encoding", "latin-1")
@@ -491,12 +481,6 @@ def test_a_text_cannot_steer_the_terminal() -> None:
     assert "\x1b[2J" not in painted.text
     assert "\x07" not in painted.text
     assert "␛" in painted.text
-
-
-def test_json_and_no_color_turn_the_colours_of_a_terminal_off(run: Path, monkeypatch) -> None:
-    assert json.loads(charrnn("inspect-cell", "--json", "--sample", "1", tty=True).text)
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert json.loads(charrnn("inspect-cell", "--sample", "1", tty=True).text)
 
 
 def test_inspect_cell_reads_a_new_sample_where_nothing_is_piped_in(run: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_default_is_the_cell_state_else_the_hidden_state() -> None:
 def test_cell_is_another_name_of_the_cell_state(run: Path) -> None:
     Path("text.txt").write_text(TEXT)
     lines = {
-        signal: charrnn("inspect-cell", "tiny", "text.txt", "--of", signal).text
+        signal: charrnn("inspect-cell", "tiny", "text.txt", "--json", "--of", signal).text
         for signal in ("cell", "memory", "hidden")
     }
     assert lines["cell"] == lines["memory"] != lines["hidden"]

@@ -1,7 +1,8 @@
-"""``charrnn inspect-cell``: a text coloured by the values of one unit."""
+"""``charrnn inspect-cell``: a text with the value of one unit at each character."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
@@ -23,10 +24,14 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
     from charrnn.text.vocabulary import Vocabulary
+
+PIPE_WIDTH = 80
+"""Columns of a line of text where stdout is no terminal."""
 
 
 def inspect_cell(
@@ -54,8 +59,10 @@ def inspect_cell(
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """Show the value of one unit after every character of a text: red below 0, blue above.
+    """Show the value of one unit after every character of a text.
 
+    With colours, the background is red below 0 and blue above. Without colours, a line of marks
+    follows each line of the text: ▁▂▃▄ from -1 up to 0, none near 0, ▅▆▇█ from 0 up to 1.
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
     Without TEXT and --sample, the text is stdin or, in a terminal, a sample of 500 characters.
@@ -66,7 +73,6 @@ def inspect_cell(
       charrnn inspect-cell --of forget --json < out.txt | jq 'select(.value > 0.9)'
     """
     one_thread()
-    from charrnn.files import json_line
     from charrnn.inference.inspect_cell import default_signal, unit_values
     from charrnn.inference.network import Inference
     from charrnn.runs.checkpoint import load
@@ -83,7 +89,7 @@ def inspect_cell(
         pieces = _fresh_sample(out, inference, vocabulary, sample or 500, seed)
     else:
         pieces = read_ids(out, vocabulary, text or "-")
-    values = (
+    values: Iterator[tuple[str, float]] = (
         (vocabulary.symbols[symbol_id], float(value))
         for ids, piece_values in unit_values(inference, pieces, layer, unit, signal)
         for symbol_id, value in zip(ids, piece_values, strict=True)
@@ -91,17 +97,35 @@ def inspect_cell(
     first = next(values, None)  # computed before anything is written, so that an error comes alone
     if first is None:
         raise CorpusError("the text is empty: give another, or --sample 500")
-    if not as_json and out.colours(colour):
-        title = f"{model_name(loaded.path)} layer {layer} unit {unit} {signal}"
-        out.write(f"{title}: -1 {shades.scale()} 1\n".encode())
-        for symbol, value in chain([first], values):
-            out.write(shades.shaded(symbol, value).encode("utf-8", "replace"))
+    values = chain([first], values)
+    if as_json:
+        _write_json(out, values, vocabulary.byte_level)
         return
-    for symbol, value in chain([first], values):
-        line: dict[str, object] = {"char": symbol}
-        if vocabulary.byte_level:
-            byte = ord(symbol)
-            line = {"char": symbol if byte < 128 else "\ufffd", "byte": byte}
+    title = f"{model_name(loaded.path)} layer {layer} unit {unit} {signal}"
+    _write_text(out, title, values, out.colours(colour))
+
+
+def _write_text(out: Terminal, title: str, values: Iterable[tuple[str, float]], coloured: bool) -> None:
+    """Write a legend, and the text with the values as colours or as marks."""
+    if coloured:
+        legend = f"-1 {shades.scale()} 1"
+        lines: Iterable[str] = (shades.shaded(character, value) for character, value in values)
+    else:
+        legend = f"-1 {shades.MARKS} 1, marks under each line"
+        width = shutil.get_terminal_size().columns if out.stdout_tty else PIPE_WIDTH
+        lines = shades.marked(values, width)
+    out.write(f"{title}: {legend}\n".encode())
+    for line in lines:
+        out.write(line.encode("utf-8", "replace"))
+
+
+def _write_json(out: Terminal, values: Iterable[tuple[str, float]], byte_level: bool) -> None:
+    """Write a JSON line for each character; at byte level with the byte."""
+    for character, value in values:
+        line: dict[str, object] = {"char": character}
+        if byte_level:
+            byte = ord(character)
+            line = {"char": character if byte < 128 else "\ufffd", "byte": byte}
         out.write(json_line(line | {"value": round(value, 6)}))
 
 

@@ -1,11 +1,19 @@
-"""Characters on a coloured background: red for -1, white for 0, blue for 1."""
+"""Characters with values from -1 to 1: on a coloured background, or with a mark under each of them.
+
+The colours are red for -1, white for 0, blue for 1.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 LEVELS = 12
 """Shades on each side of 0."""
+MARKS = "▁▂▃▄ ▅▆▇█"
+"""Marks of values from -1 to 1; those near 0 have none."""
+NEWLINE = "\u23ce"
+"""The sign of a newline."""
 
 
 def shaded(character: str, value: float) -> str:
@@ -16,16 +24,47 @@ def shaded(character: str, value: float) -> str:
     """
     before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))))
     if character == "\n":
-        return f"{before}\u23ce{after}\n"
-    return f"{before}{_visible(character)}{after}"
+        return f"{before}{NEWLINE}{after}\n"
+    return f"{before}{visible(character)}{after}"
 
 
-def scale() -> str:
-    """All shades from -1 to 1, as a legend."""
-    return "".join(shaded(" ", level / LEVELS) for level in range(-LEVELS, LEVELS + 1))
+def scale(first: int = -LEVELS, last: int = LEVELS) -> str:
+    """The shades from one level to another, for a legend; by default all, from -1 to 1."""
+    step = 1 if first < last else -1
+    return "".join(shaded(" ", level / LEVELS) for level in range(first, last + step, step))
 
 
-def _visible(character: str) -> str:
+def marked(values: Iterable[tuple[str, float]], width: int) -> Iterator[str]:
+    """Yields characters in lines of at most ``width`` columns, each followed by a line of their marks.
+
+    Columns are a terminal's: a Chinese character takes two, and an accent that is a character of its own
+    takes none and has no mark.
+    """
+    from rich.cells import get_character_cell_size
+
+    line, marks = "", ""
+    for character, value in values:
+        shown = NEWLINE if character == "\n" else visible(character)
+        columns = get_character_cell_size(shown)
+        if len(marks) + columns > width:
+            yield f"{line}\n{marks.rstrip()}\n"
+            line, marks = "", ""
+        line += shown
+        marks += mark(value) * columns
+        if character == "\n":
+            yield f"{line}\n{marks.rstrip()}\n"
+            line, marks = "", ""
+    if line:
+        yield f"{line}\n{marks.rstrip()}\n"
+
+
+def mark(value: float) -> str:
+    """The mark of a value."""
+    middle = len(MARKS) // 2
+    return MARKS[max(0, min(2 * middle, round((value + 1) * middle)))]
+
+
+def visible(character: str) -> str:
     """The character; a control character as a picture, so that a text cannot send terminal commands."""
     code = ord(character)
     if code < 32:
@@ -37,10 +76,11 @@ def _visible(character: str) -> str:
 def _escape(level: int) -> tuple[str, str]:
     """The escape sequences before and after a character of this level, -LEVELS (red) to LEVELS (blue).
 
-    They have 256 colours where rich cannot detect how many the terminal has.
+    They have 256 colours, more where the terminal is known to have more. Names such as TERM=xterm promise
+    only 8, in which no scale can be seen, but the terminals behind them have 256.
     """
-    from rich.color import Color
-    from rich.console import COLOR_SYSTEMS, Console
+    from rich.color import Color, ColorSystem
+    from rich.console import Console
     from rich.style import Style
 
     share = abs(level) / LEVELS
@@ -48,6 +88,7 @@ def _escape(level: int) -> tuple[str, str]:
     background = (round(255 + (part - 255) * share) for part in full_colour)
     ink = 255 if share > 0.6 else 0  # as RGB, because a theme's own black is often grey
     style = Style(color=Color.from_rgb(ink, ink, ink), bgcolor=Color.from_rgb(*background))
-    system = COLOR_SYSTEMS[Console(force_terminal=True).color_system or "256"]
+    many = Console(force_terminal=True).color_system == "truecolor"
+    system = ColorSystem.TRUECOLOR if many else ColorSystem.EIGHT_BIT
     before, _, after = style.render("\0", color_system=system).partition("\0")
     return before, after
