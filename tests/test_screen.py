@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shlex
+import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 from charrnn.cli import shades
+from charrnn.cli import train as train_command
 from charrnn.cli.sample_output import FIRST_SHADE, FULL_SHADE, _shaded
-from tests.conftest import charrnn
+from charrnn.cli.terminal import Stopped, Terminal
+from charrnn.cli.train_progress import budget, sample_command, stop_on_signals
+from charrnn.cli.train_screen import MARGIN, screen
+from charrnn.config import TrainConfig
+from charrnn.runs.history import Report
+from tests.conftest import TEXT, charrnn
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
 
@@ -19,6 +30,7 @@ STYLE = re.compile(r"\x1b\[[\d;]*m")
 # --- the values of a unit ---
 
 
+@pytest.mark.slow
 def test_colour_never_changes_the_format_of_inspect_cell(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"the cat\nsat\n"
     coloured = charrnn("inspect-cell", "tiny", "-", "--colour", "always", stdin=text).text
@@ -83,3 +95,216 @@ def test_a_legend_of_surprise_comes_once_and_only_with_colour(run: Path) -> None
     assert STYLE.sub("", coloured).startswith("bits of surprise: 3 ")
     assert coloured.count("surprise") == 1
     assert "surprise" not in charrnn("sample", "tiny", "--colour", "auto", "--length", "9").text
+
+
+# --- a training ---
+
+
+def report(**values: Any) -> Report:
+    """A report with these values."""
+    figures: dict[str, Any] = {
+        "step": 100,
+        "steps": 4000,
+        "epoch": 1.0,
+        "characters": 0,
+        "seconds": 7.0,
+        "lr": 0.0,
+    }
+    figures |= {"gradient_norm": 0.0, "train_nats": 2.5, "validation_nats": 2.25, "validation_bpc": 3.246}
+    figures |= {"characters_per_second": 40_000.0, "best": False, "sample": "the cat\n"}
+    return Report(**(figures | values))
+
+
+def shown(*reports: Report, tty: bool = True, quiet: bool = False) -> str:
+    """What a training prints on stderr for these reports, between its first fact and its end."""
+    err = io.StringIO()
+    out = Terminal(io.BytesIO(), io.BytesIO(), err, stderr_tty=tty, quiet=quiet)
+    display = screen(out)
+    display.facts({"model": "lstm 1 x 8"})
+    for item in reports:
+        display.report(item)
+    display.end("underfitted", "charrnn sample notes")
+    return err.getvalue()
+
+
+@pytest.fixture
+def columns(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("LINES", "40")
+    monkeypatch.setenv("COLUMNS", "80")
+    return 80
+
+
+def test_the_columns_of_the_reports_keep_their_places(columns: int) -> None:
+    text = shown(
+        report(),
+        report(
+            step=3_999_999, epoch=1234.5, train_nats=11.5, validation_nats=10.25, seconds=36_000.0, best=True
+        ),
+        report(validation_nats=None, validation_bpc=None, characters_per_second=12_345_678.0),
+    )
+    lines = [line for line in STYLE.sub("", text).splitlines() if not line.startswith(MARGIN.rstrip())]
+    rows = [line.removesuffix("  best") for line in lines[2:6]]
+    ends = [[match.end() for match in re.finditer(r"\S+", row)] for row in rows]
+    assert rows[0].split() == ["step", "epoch", "train", "validation", "bpc", "char/s", "time"]
+    assert ends == [ends[0]] * 4
+    assert rows[2].split()[-1] == "10:00:00"
+    assert max(map(len, lines)) <= columns
+
+
+def test_the_best_loss_is_bold_and_nothing_has_a_colour_of_its_own(columns: int) -> None:
+    first, second = report(best=True), report(validation_nats=2.75)
+    text = shown(first, second)
+    assert re.search(r"\x1b\[1m +2\.2500\x1b\[0m", text)
+    assert not re.search(r"\x1b\[1m +2\.7500", text)
+    trained = shown(report(best=True, validation_nats=None, validation_bpc=None))
+    assert re.search(r"\x1b\[1m +2\.5000\x1b\[0m", trained), "without validation, the training loss"
+    assert set(STYLE.findall(text)) == {"\x1b[0m", "\x1b[1m", "\x1b[2m"}, "readable on light and on dark"
+
+
+def test_a_terminal_without_colours_gets_the_same_layout(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coloured = shown(report(best=True), report())
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            assert shown(report(best=True), report()) == STYLE.sub("", coloured)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_samples_are_wrapped_behind_a_margin_with_pictures_of_controls(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    sample = "\tif x:\x1b[2J\n\n" + "漢字 and words " * 20
+    lines = STYLE.sub("", shown(report(sample=sample))).splitlines()
+    inside = [line for line in lines if line.startswith(MARGIN.rstrip())]
+    assert inside[0] == f"{MARGIN}␉if x:␛[2J"
+    assert len(inside) > 3
+    assert all(cell_len(line) <= width for line in inside)
+    words = " ".join(line.removeprefix(MARGIN.rstrip()) for line in inside[2:]).split()
+    assert words == sample.split("\n")[2].split(), "no word is lost or cut"
+
+
+def test_the_heading_of_the_table_returns_when_it_has_left_the_screen(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINES", "20")
+    assert shown(*[report()] * 3).count("validation") == 1
+    assert shown(*[report()] * 30).count("validation") > 3
+
+
+def test_a_pipe_gets_plain_unwrapped_lines_and_quiet_nothing(columns: int) -> None:
+    plain = shown(report(best=True, sample="a b " * 30), tty=False)
+    assert plain.splitlines() == [
+        "model  lstm 1 x 8",
+        "step 100/4000  epoch 1.00  train 2.5000  validation 2.2500 (3.246 bpc) best  40,000 char/s  7 s",
+        f"    | {'a b ' * 29}a b",
+        "underfitted",
+        "to sample: charrnn sample notes",
+    ]
+    assert shown(report(), quiet=True) == ""
+
+
+TINY = (
+    "--hidden",
+    "4",
+    "--embedding",
+    "4",
+    "--streams",
+    "2",
+    "--bptt",
+    "4",
+    "--steps",
+    "4",
+    "--save-every",
+    "2",
+)
+
+
+@pytest.mark.slow
+def test_a_training_says_what_it_does_and_ends_with_a_command_that_samples(columns: int) -> None:
+    Path("notes.txt").write_text(TEXT)
+    done = charrnn("train", "notes.txt", *TINY, tty=True)
+    assert done.text == "checkpoints/notes/model.safetensors\n", "stdout has the path alone"
+    lines = STYLE.sub("", done.err).splitlines()
+    labels = [line.split()[0] for line in lines if re.match(r"[a-z]+ +\S", line)]
+    assert [label for label in labels if label in ("text", "model", "budget", "device", "run")] == [
+        "text", "model", "budget", "device", "run"
+    ]  # fmt: skip
+    command = lines[-1].removeprefix("to sample: ")
+    assert command == "charrnn sample notes"
+    assert charrnn(*shlex.split(command)[1:], "--length", "3").status == 0
+
+
+@pytest.mark.parametrize("name", ["notes", "my notes"])
+def test_the_command_that_samples_finds_the_run_from_any_folder(run: Path, name: str) -> None:
+    best = run.rename(run.with_name(name)) / "model.safetensors"
+    assert shlex.split(sample_command(best)) == ["charrnn", "sample", name]
+    other = Path("other runs") / name
+    other.parent.mkdir()
+    best.parent.rename(other)
+    command = shlex.split(sample_command(other / best.name))
+    assert command == ["charrnn", "sample", str(other)]
+    assert charrnn(*command[1:], "--length", "3").status == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"steps": 4000}, "4,000 steps"),
+        ({"minutes": 1.0}, "1 minute"),
+        ({"minutes": 0.5, "epochs": 10.0}, "0.5 minutes or 10 epochs, whichever comes first"),
+        ({"epochs": 1.0, "patience": 3}, "1 epoch or 3 reports without progress, whichever comes first"),
+    ],
+)
+def test_the_budget_is_said_in_words(limits: dict[str, Any], words: str) -> None:
+    assert budget(TrainConfig(**limits)) == words
+
+
+# --- stopping before anything is saved ---
+
+
+def training(folder: Path, planned: bool) -> Any:
+    """A training as the handler of signals sees it."""
+    return SimpleNamespace(planned=planned, stop=False, folder=folder, origin={"texts": ["notes.txt"]})
+
+
+def message_after(running: Any, number: int) -> Stopped:
+    """The error after a signal is sent twice."""
+    try:
+        with stop_on_signals(running):
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+    except Stopped as stopped:
+        return stopped
+    raise AssertionError("the signals stopped nothing")
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "status"), [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)]
+)
+def test_a_signal_before_the_first_step_ends_the_run_and_says_that_nothing_is_kept(
+    number: int, name: str, status: int
+) -> None:
+    stopped = message_after(training(Path("runs/a"), planned=False), number)
+    assert str(stopped) == f"{name}: stopped before the first save, nothing is kept"
+    assert stopped.status == status
+
+
+def test_a_signal_to_a_resumed_run_never_says_that_nothing_is_kept(run: Path) -> None:
+    (run / "last.safetensors").touch()
+    for planned in (False, True):  # False: a new budget is being timed; True: a second Ctrl-C
+        stopped = message_after(training(run, planned), signal.SIGINT)
+        command = f"charrnn train --resume {run}"
+        assert str(stopped) == f"Ctrl-C: stopped without saving; to continue from the last save: {command}"
+
+
+def test_ctrl_c_while_the_text_is_read_says_that_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "read_corpus", interrupt)
+    done = charrnn("train", "notes.txt")
+    assert (done.status, done.out) == (130, b"")
+    assert done.err.splitlines()[-1] == "Ctrl-C: stopped before the first save, nothing is kept"

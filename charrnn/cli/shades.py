@@ -5,6 +5,7 @@ The colours are red for -1, white for 0, blue for 1.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -69,7 +70,11 @@ def visible(character: str) -> str:
     code = ord(character)
     if code < 32:
         return chr(0x2400 + code)
-    return "\u2421" if code == 127 else character if character.isprintable() else "\ufffd"
+    if code == 127:
+        return "\u2421"
+    if unicodedata.category(character) == "Zs":  # spaces such as those of French, which do not break lines
+        return " "
+    return character if character.isprintable() else "\ufffd"
 
 
 @cache

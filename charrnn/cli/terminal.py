@@ -191,7 +191,14 @@ class Terminal:
 
     def error(self, line: str) -> None:
         """Print a line to stderr, above any progress bar, with unprintable characters escaped."""
-        line = printable(line)
+        self._print(printable(line))
+
+    def show(self, line: str) -> None:
+        """Print a line to stderr, unless quiet, with the escape sequences it holds."""
+        if not self.quiet:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
         try:
             if self._bars:
                 self._bars[-1].write(line, file=self.stderr)

@@ -16,7 +16,15 @@ from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption,
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
-from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped
+from charrnn.cli.train_progress import (
+    announce,
+    follow,
+    sample_command,
+    stop_on_signals,
+    stopped,
+    unsaved,
+)
+from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
 
@@ -72,8 +80,11 @@ def train(
     """
     out: Terminal = context.obj if is_main_process() else Terminal.muted()
     plan = make_plan(out, context)
-    corpus = _read(out, plan)
-    best = _run(out, plan, corpus)
+    try:
+        corpus = _read(out, plan)
+        best = _run(out, plan, corpus)
+    except KeyboardInterrupt:  # before the run handles signals itself
+        raise unsaved(signal.SIGINT) from None
     out.write(os.fsencode(best) + b"\n")
 
 
@@ -90,7 +101,8 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     corpus.splits(plan.config.split)  # raises CorpusError if the training part is too short
     if plan.start:
         new = " ".join(map(repr, sorted(set(corpus.vocabulary.symbols) - set(known))))
-        out.note(f"from   {plan.start.path}: knows {len(known)} symbols; new in this text: {new or 'none'}")
+        fact = f"{plan.start.path}: knows {len(known)} symbols; new in this text: {new or 'none'}"
+        screen(out).facts({"from": fact})
     return corpus
 
 
@@ -139,7 +151,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
-    out.note(history.diagnosis(history.read(run)))
+    screen(out).end(history.diagnosis(history.read(run)), sample_command(best))
     return best
 
 

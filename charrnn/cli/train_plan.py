@@ -10,6 +10,7 @@ import typer
 
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
+from charrnn.cli.train_screen import screen
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
 
@@ -72,7 +73,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     if start and not _given(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
-        out.note("rates  a quarter of the default learning rates, for trained weights (--lr, --muon)")
+        rates = "a quarter of the default learning rates, for trained weights (--lr, --muon)"
+        screen(out).facts({"rates": rates})
     as_bytes = options["as_bytes"]
     newlines = options["newlines"] or ("keep" if as_bytes else "lf")
     origin = Origin(options["text"] or [], options["glob"], options["encoding"], as_bytes, newlines)
@@ -162,5 +164,5 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
         length = len(corpus.splits(config.split)[0])
         budget = characters(config, length, group)
         model, config, why = sizing.choose(model, config, left_open, length, budget)
-        out.note(f"chosen {why}")
+        screen(out).facts({"chosen": why})
     return replace(plan, model=model, config=config)

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from charrnn.cli.options import CORPORA
+from charrnn.cli.options import CORPORA, RUNS
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.cli.text_source import resume_command
+from charrnn.cli.train_screen import screen
+from charrnn.errors import CheckpointError
 from charrnn.files import user_folder
 
 if TYPE_CHECKING:
+    from charrnn.config import TrainConfig
     from charrnn.runs.history import Report
     from charrnn.training.train import Training
 
-BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
+BAR = "{percentage:3.0f}% {bar} {remaining} left, {rate_fmt}{postfix}"
+TIMING = "timing a few steps ..."
 
 
 def announce(out: Terminal, training: Training, device: str) -> None:
-    """Print what is trained: text, model, device, folder."""
+    """Print what is trained: text, model, budget, device, run."""
     from charrnn.runs import parameters
 
     learner, corpus, config = training.learner, training.corpus, training.config
     model, batches = learner.model.config, learner.batches
     size = len(corpus.vocabulary)
-    out.note(
-        f"text   {corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
-        f" {len(learner.train_part):,} train, {len(learner.validation_part):,} validate"
-    )
-    out.note(
-        f"model  {model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
-        f" {parameters.count(model, size):,} parameters; {device}"
-    )
-    out.note(f"run    {training.folder}")
+    facts = {
+        "text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
+        f" {len(learner.train_part):,} train, {len(learner.validation_part):,} validate",
+        "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
+        f" {parameters.count(model, size):,} parameters",
+        "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),
+        "device": device,
+        "run": str(training.folder),
+    }
+    screen(out).facts(facts)
     if (batches.streams, batches.bptt) != (config.streams, config.bptt):
         out.note(
             f"short text: {batches.streams} streams and windows of {batches.bptt} characters,"
@@ -49,50 +55,50 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         out.note(f"this run ended at step {training.step}: nothing is left to train")
 
 
+def budget(config: TrainConfig) -> str:
+    """The limits of a training, in words."""
+    limits = {"minute": config.minutes, "epoch": config.epochs, "step": config.steps}
+    words = [f"{count:,g} {unit}{'' if count == 1 else 's'}" for unit, count in limits.items() if count]
+    if config.patience is not None:
+        words.append(f"{config.patience} reports without progress")
+    return " or ".join(words) + (", whichever comes first" if len(words) > 1 else "")
+
+
 def follow(out: Terminal, training: Training, write_events: Callable[[Report], None] | None) -> None:
     """Run the training and show its progress, notices and reports; ``write_events`` gets each report."""
-    from charrnn.training.train import Notice, Progress, bits
+    from charrnn.training.train import Notice, Progress
 
-    bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=BAR)
+    shown = screen(out)
+    bar = out.bar(unit="char", unit_scale=True, smoothing=0.05, bar_format=TIMING)
     for event in training.run():
         if isinstance(event, Progress):
+            bar.bar_format = BAR
             bar.total = round(event.steps * training.characters_per_step)
-            bar.set_description(f"epoch {event.epoch:.2f}", refresh=False)
-            bar.set_postfix_str(f"loss {event.nats:.3f}, {bits(event.nats):.3f} bpc", refresh=False)
+            bar.set_postfix_str(f"epoch {event.epoch:.2f}, loss {event.nats:.3f}", refresh=False)
             bar.update(round(event.step * training.characters_per_step) - bar.n)
         elif isinstance(event, Notice):
             out.note(event.text)
         else:
-            _print_report(out, event)
+            shown.report(event)
             if write_events is not None:
                 write_events(event)
     out.end_bars()
 
 
-def _print_report(out: Terminal, report: Report) -> None:
-    """Print a report: one line of figures, then the sample."""
-    validation = ""
-    if report.validation_nats is not None:
-        validation = f"  validation {report.validation_nats:.4f} ({report.validation_bpc:.3f} bpc)"
-        validation += " best" if report.best else ""
-    out.note(
-        f"step {report.step}/{report.steps}  epoch {report.epoch:.2f}"
-        f"  train {report.train_nats:.4f}{validation}"
-        f"  {report.characters_per_second:,.0f} char/s  {report.seconds:,.0f} s"
-    )
-    for line in report.sample.strip().splitlines():
-        out.note(f"    | {line}")
-
-
 @contextmanager
 def stop_on_signals(training: Training) -> Iterator[list[int]]:
-    """Context manager: the signals received. The first ends the run after its step, a second the process."""
+    """Context manager: the signals received. The first ends the run after its step, a second the process.
+
+    Before the first step there is nothing to save, and the first signal ends the run at once.
+    """
     received: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if not training.planned:
+            raise unsaved(number, training)
         training.stop = True
         for other in signals:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
@@ -100,6 +106,8 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
     before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield received
+    except KeyboardInterrupt:  # the second
+        raise unsaved(signal.SIGINT, training) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -111,9 +119,35 @@ def stopped(training: Training, number: int, corpora: Path) -> Stopped:
     command = resume_command(texts, training.folder)
     if corpora != user_folder(str(CORPORA)):
         command += f" --corpora {shlex.quote(str(corpora))}"
-    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     piped = ", pipe the text in again" if "-" in texts else ""
     return Stopped(
-        f"{name}: saved at step {training.step} of {training.steps}; to continue{piped}: {command}",
+        f"{_signal_name(number)}: saved at step {training.step} of {training.steps};"
+        f" to continue{piped}: {command}",
         128 + number,
     )
+
+
+def unsaved(number: int, training: Training | None = None) -> Stopped:
+    """The message and exit status of a run that a signal stopped before it could save."""
+    from charrnn.runs.checkpoint import LAST
+
+    message = f"{_signal_name(number)}: stopped before the first save, nothing is kept"
+    if training and (training.folder / LAST).exists():
+        command = resume_command(training.origin["texts"], training.folder)
+        message = f"{_signal_name(number)}: stopped without saving; to continue from the last save: {command}"
+    return Stopped(message, 128 + number)
+
+
+def _signal_name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def sample_command(best: Path) -> str:
+    """The command that samples from a run; it has the run's name if that is enough to find it."""
+    from charrnn.runs.find import find
+
+    name, runs = best.parent.name, Path(os.environ.get("CHARRNN_CHECKPOINTS") or user_folder(str(RUNS)))
+    with suppress(CheckpointError, OSError):
+        if find(name, runs).samefile(best):
+            return shlex.join(["charrnn", "sample", name])
+    return shlex.join(["charrnn", "sample", str(best.parent)])

@@ -154,5 +154,6 @@ def describe(group: ProcessGroup) -> str:
     if device.type == "cuda":
         shown = f"{torch.cuda.get_device_name(device)} ({device})"
     elif device.type == "cpu":
-        shown = f"cpu, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        shown = f"cpu, {threads} thread{'' if threads == 1 else 's'}"
     return shown if group.world_size == 1 else f"{group.world_size} processes, each {shown}"
