@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from charrnn.cli import shades
+from charrnn.cli import curves, shades
 from charrnn.cli import train as train_command
 from charrnn.cli.sample_output import FIRST_SHADE, FULL_SHADE, _shaded
 from charrnn.cli.terminal import Stopped, Terminal
@@ -95,6 +95,29 @@ def test_a_legend_of_surprise_comes_once_and_only_with_colour(run: Path) -> None
     assert STYLE.sub("", coloured).startswith("bits of surprise: 3 ")
     assert coloured.count("surprise") == 1
     assert "surprise" not in charrnn("sample", "tiny", "--colour", "auto", "--length", "9").text
+
+
+# --- curves ---
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_plot_fits_the_terminal_and_its_curves_differ_without_colours(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    points = [float(number) for number in range(9)]
+    pair = [
+        curves.Curve("training", points, points),
+        curves.Curve("validation", points, [2000.0 + 100 * point for point in points]),
+    ]
+    coloured, plain = (curves.draw("losses", pair, 10, colour) for colour in (True, False))
+    for plot in (coloured, plain):
+        longest = max(len(STYLE.sub("", line)) for line in plot.splitlines())
+        assert width - 20 < longest <= width or longest > curves.WIDEST
+    assert "\x1b" not in plain
+    marks = [re.search(rf"(\S+) {label}", plain).group(1) for label in ("training", "validation")]  # type: ignore[union-attr]
+    assert marks[0] != marks[1]
+    assert not {"\x1b[30m", "\x1b[37m"} & set(STYLE.findall(curves.draw("losses", pair * 5, 10, True)))
 
 
 # --- a training ---

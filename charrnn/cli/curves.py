@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +21,16 @@ class Curve(NamedTuple):
     dashed: bool = False
 
 
+COLOURS = ("cyan", "magenta", "green", "red", "blue", "yellow")
+"""Those that read on light and on dark; black and white are left out."""
+WIDEST = 100
+
+
 def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: bool = False) -> str:
-    """The curves in one plot of ``height`` lines, with a legend."""
+    """The curves in one plot of ``height`` lines, as wide as the terminal, with a legend.
+
+    Without colours each curve has a character of its own.
+    """
     from uniplot import plot_to_string
 
     return plot_to_string(
@@ -30,8 +40,11 @@ def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: 
         title=title,
         y_as_log=log_y,
         lines=True,
-        color=colour,
+        color=list(islice(cycle(COLOURS), len(curves))) if colour else False,
+        character_set="block" if colour else "ascii",
         height=height,
+        width=WIDEST,
+        line_length_hard_cap=shutil.get_terminal_size().columns,
     )
 
 
