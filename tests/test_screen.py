@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import runpy
 import shlex
 import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.cells import cell_len
@@ -24,6 +26,7 @@ from charrnn.config import TrainConfig
 from charrnn.runs.history import Report
 from tests.conftest import TEXT, charrnn
 
+DOCS = Path(__file__).parent.parent / "docs"
 STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -331,3 +334,31 @@ def test_ctrl_c_while_the_text_is_read_says_that_nothing_is_kept(monkeypatch: py
     done = charrnn("train", "notes.txt")
     assert (done.status, done.out) == (130, b"")
     assert done.err.splitlines()[-1] == "Ctrl-C: stopped before the first save, nothing is kept"
+
+
+# --- the pictures of the documentation ---
+
+
+def test_a_picture_shows_what_the_terminal_showed_last_and_needs_no_network() -> None:
+    pictures = runpy.run_path(str(DOCS / "pictures.py"))
+    output = (
+        b"text  a\r\n  1% \xe2\x96\x88 \r 62% \xe2\x96\x88\xe2\x96\x88 left\r        \r\x1b[1mbest\x1b[0m\r\n"
+    )
+    assert pictures["BAR"].search(output).group().decode().strip() == "62% ██ left"
+    assert pictures["screen"](output) == "text  a\n\x1b[1mbest\x1b[0m"
+    picture = pictures["svg"]("charrnn train a&b", pictures["screen"](output), 40, "training")
+    ElementTree.fromstring(picture)
+    assert "a&amp;b" in picture
+    assert "font-face" not in picture
+    assert not re.search(r"(url\(|href=)[\"']?(http|//)", picture)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("inspect-cell", "inspect-cell shakespeare --unit "), ("training", "train ")]
+)
+def test_the_pictures_are_of_commands_and_show_no_path_of_the_machine(name: str, command: str) -> None:
+    picture = (DOCS / f"{name}.svg").read_text(encoding="utf-8")
+    words = " ".join(ElementTree.fromstring(picture).itertext()).replace("\xa0", " ")
+    assert f"charrnn {command}" in words
+    assert not re.search(r"/(root|home|tmp|Users|work)\b", words)
+    assert not re.search(r"(url\(|href=)[\"']?(http|//)", picture)

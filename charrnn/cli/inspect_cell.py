@@ -63,13 +63,15 @@ def inspect_cell(
 
     With colours, the background is red below 0 and blue above. Without colours, a line of marks
     follows each line of the text: ▁▂▃▄ from -1 up to 0, none near 0, ▅▆▇█ from 0 up to 1.
+
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
+
     Without TEXT and --sample, the text is stdin or, in a terminal, a sample of 500 characters.
 
     Examples:
-      charrnn inspect-cell shakespeare --layer 0 --unit 17 < out.txt
-      charrnn inspect-cell shakespeare out.txt --unit 17 --colour always | less -R
+      charrnn inspect-cell shakespeare --unit 117 < out.txt
+      charrnn inspect-cell shakespeare out.txt --unit 117 --colour always | less -R
       charrnn inspect-cell --of forget --json < out.txt | jq 'select(.value > 0.9)'
     """
     one_thread()

@@ -1,0 +1,116 @@
+"""Writes docs/inspect-cell.svg and docs/training.svg from the output of real commands.
+
+python docs/pictures.py downloads a text, tinyshakespeare, and trains on it for three minutes. Arguments, if
+any, are those of another training: python docs/pictures.py notes.txt --minutes 1
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import termios
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from charrnn.cells import LayerState
+from charrnn.inference import sample
+from charrnn.inference.network import Inference, read
+from charrnn.runs.checkpoint import load
+from charrnn.runs.find import pretrained
+
+DOCS = Path(__file__).parent
+MODEL, SEED, LENGTH = "shakespeare", "3", "560"
+TRAINING = ("tinyshakespeare", "--minutes", "3")
+LINES = 40
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+BAR = re.compile(rb"\r *[6-9]\d% [^\r]*")
+"""The progress bar at 60 % or more: the training is shown at this moment."""
+
+
+def unit_of_line_position() -> int:
+    """The unit of MODEL's lowest layer whose cell state follows the position in the line most closely."""
+    checkpoint = load(pretrained()[MODEL])
+    inference, vocabulary = (
+        Inference(checkpoint.header.model, checkpoint.weights),
+        checkpoint.header.vocabulary,
+    )
+    ids = sample.sample_ids(inference, vocabulary, 5000, sample.sample_generator(0), 0.8)
+    positions = [len(vocabulary.decode(ids[:end]).rpartition("\n")[2]) for end in range(1, len(ids) + 1)]
+    states: list[np.ndarray] = []
+
+    def trace(layer: int, state: LayerState, gates: LayerState) -> None:
+        if layer == 0:
+            states.append(np.tanh(state[1][0]))
+
+    for _ in read(inference, np.array(ids), inference.start(1), trace):
+        pass
+    correlations = np.corrcoef(np.array(states).T, positions)[-1, :-1]
+    return int(np.argmax(correlations))
+
+
+def recorded(arguments: list[str], columns: int, folder: str) -> bytes:
+    """What a terminal with these columns gets from ``charrnn`` with these arguments, run in ``folder``."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (LINES, columns))
+    variables = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(DOCS.parent)}
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
+    command = [sys.executable, "-m", "charrnn", *arguments]
+    output = b""
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment):
+        os.close(theirs)
+        try:
+            while data := os.read(ours, 65536):
+                output += data
+        except OSError:  # the end of a pseudo-terminal
+            pass
+    os.close(ours)
+    return output
+
+
+def screen(output: bytes) -> str:
+    """The lines that a terminal shows: of each line, what stands after its last carriage return."""
+    lines = output.decode().split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines).rstrip()
+
+
+def svg(command: str, lines: str, columns: int, name: str) -> str:
+    """A terminal with a command and the coloured lines that it wrote; all fonts are the reader's own."""
+    console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print(Text.assemble(("$ ", "dim"), (command, "bold")))
+    for line in lines.splitlines():
+        console.print(Text.from_ansi(line), soft_wrap=True)
+    template = re.sub(r"@font-face {{.*?}}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    template = template.replace("Fira Code, monospace", FONTS)
+    title = escape(" ".join(command.split()[:2]))
+    return console.export_svg(title=title, code_format=template, unique_id=name)
+
+
+def main() -> None:
+    unit = str(unit_of_line_position())
+    pictures = {
+        "inspect-cell": (72, ["inspect-cell", MODEL, "--unit", unit, "--sample", LENGTH, "--seed", SEED]),
+        "training": (80, ["train", *(sys.argv[1:] or TRAINING)]),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "checkpoints").mkdir()  # the picture shows this name, and not that of the folder
+        for name, (columns, arguments) in pictures.items():
+            output = recorded(arguments, columns, folder)
+            if name == "training" and (bar := BAR.search(output)):
+                output = output[: bar.end()]
+            picture = svg(shlex.join(["charrnn", *arguments]), screen(output), columns, name)
+            (DOCS / f"{name}.svg").write_text(picture, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
