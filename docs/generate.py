@@ -1,76 +1,172 @@
 """Write the generated docs; run ``python docs/generate.py``.
 
-docs/commands.md comes from the commands' help, the tables of tensors in docs/checkpoint-format.md
-from the cells. tests/test_docs.py compares both pages with these functions.
+docs/commands.md and the manual page docs/charrnn.1 come from the commands' help, the tables of tensors in
+docs/checkpoint-format.md from the cells. tests/test_docs.py and tests/test_help.py compare them.
 """
 
 from __future__ import annotations
 
-import inspect
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+import charrnn
 from charrnn import cells
 from charrnn.cli import app
+from charrnn.cli.help import about, default_text, description, labels, panels, usage
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
 
 COMMANDS = Path(__file__).parent / "commands.md"
+MANUAL = Path(__file__).parent / "charrnn.1"
 FORMAT = Path(__file__).parent / "checkpoint-format.md"
 TABLES_BEGIN, TABLES_END = "<!-- begin: tables of tensors -->\n", "<!-- end: tables of tensors -->\n"
 
 H, D, E, V = 1_000_000, 10_000, 100, 1
 """Sizes whose sums are read back as letters: 3_010_000 is 3 H + D."""
 
+ENVIRONMENT = {
+    "CHARRNN_CHECKPOINTS": "Folder of the runs, as --checkpoints.",
+    "CHARRNN_CORPORA": "Folder of the catalogue's texts, as --corpora.",
+    "CHARRNN_CACHE": "Folder of the encoded texts.",
+    "NO_COLOR": "If set, --colour auto means never.",
+    "FORCE_COLOR": "If set, --colour auto means always.",
+    "OMP_NUM_THREADS": "Threads of NumPy and torch.",
+}
+FILES = {
+    "checkpoints/NAME/model.safetensors": "The best checkpoint of a run.",
+    "checkpoints/NAME/last.safetensors": "The last checkpoint of a run, from which --resume goes on.",
+    "checkpoints/NAME/log.jsonl": "The reports of a run, one JSON object for each.",
+    "corpora/NAME.txt": "A text that was downloaded from the catalogue.",
+}
+FOLDERS = (
+    "Where the current folder has no folder checkpoints, or corpora, the folder of that name in the user's"
+    " data folder is used: ~/.local/share/charrnn on Linux."
+)
+
+
+def commands() -> Iterator[tuple[str, Any, Any]]:
+    """Yields the name, the command and its context of every command that is no group."""
+    return _commands("charrnn", typer.main.get_command(app))
+
+
+def _commands(name: str, command: Any) -> Iterator[tuple[str, Any, Any]]:
+    for key, inner in getattr(command, "commands", {}).items():
+        yield from _commands(f"{name} {key}", inner)
+    if not hasattr(command, "commands"):
+        yield name, command, typer.Context(command, info_name=name)
+
+
+def _panels(command: Any, context: Any) -> dict[str, list[Any]]:
+    """The parameters of a command by panel, without --help."""
+    parameters = [parameter for parameter in command.get_params(context) if parameter.name != "help"]
+    return panels(parameters)
+
+
+# --- docs/commands.md ---
+
 
 def commands_page() -> str:
     """All of docs/commands.md."""
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     parts = [
         "# The commands\n",
-        "Written by `docs/generate.py` from the commands' own help.\n",
+        "Written by `docs/generate.py` from the commands' own help. `charrnn COMMAND -h` prints the common"
+        " options, `charrnn COMMAND --help` all.\n",
         f"{root.epilog}\n",
-        "CHECKPOINT is a checkpoint's file, a run's folder or its name; left out, it is the newest run.\n",
     ]
-    for name, command in _commands("charrnn", root):
-        parts += _section(name, command)
+    for name, command, context in commands():
+        parts += _section(name, command, context)
     return "\n".join(parts)
 
 
-def _commands(name: str, command: Any) -> list[tuple[str, Any]]:
-    subcommands = getattr(command, "commands", None)
-    if subcommands is None:
-        return [(name, command)]
-    return [pair for key, inner in subcommands.items() for pair in _commands(f"{name} {key}", inner)]
-
-
-def _section(name: str, command: Any) -> list[str]:
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option"]
-    usage = " ".join(
-        (f"[{p.metavar or p.name.upper()}]" if not p.required else p.name.upper())
-        + ("..." if p.nargs == -1 else "")
-        for p in arguments
-    )
-    about, _, examples = inspect.cleandoc(command.help).partition("Examples:")
-    parts = [f"## {name}\n", f"`{' '.join(f'{name} {usage}'.split())} [OPTIONS]`\n", about.strip() + "\n"]
-    lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    if lines:
-        parts += ["```sh", *lines, "```\n"]
-    rows = [(f"`{p.metavar or p.name.upper()}`", "", p.help or "") for p in arguments]
-    for option in options:
-        names = ", ".join(f"`{name}`" for name in option.opts)
-        default = "" if option.default is None or option.default is False else f"`{option.default}`"
-        rows.append((names, default, option.help or ""))
-    if rows:
-        parts += ["| | default | |", "|---|---|---|"]
-        parts += [
-            f"| {names.replace('|', chr(92) + '|')} | {default} | {text} |" for names, default, text in rows
-        ]
+def _section(name: str, command: Any, context: Any) -> list[str]:
+    text = about(command)
+    parts = [f"## {name}\n", f"`{usage(command, context)}`\n", f"{text.summary}\n"]
+    if text.details:
+        parts.append(f"{text.details}\n")
+    if text.examples:
+        parts += ["```sh", *text.examples, "```\n"]
+    for title, members in _panels(command, context).items():
+        parts += [f"| {title} | default | |", "|---|---|---|"]
+        for parameter in members:
+            names = ", ".join(f"`{label}`" for label in labels(parameter)).replace("|", r"\|")
+            default = default_text(parameter)
+            if default and not isinstance(parameter.show_default, str):
+                default = f"`{default}`"
+            parts.append(f"| {names} | {default} | {parameter.help or ''} |")
         parts.append("")
     return parts
+
+
+# --- docs/charrnn.1 ---
+
+
+def man_page() -> str:
+    """All of docs/charrnn.1, in the macros of man(7)."""
+    root: Any = typer.main.get_command(app)
+    text = about(root)
+    lines = [
+        ".\\\" Written by docs/generate.py from the commands' own help.",
+        f'.TH CHARRNN 1 "" "charrnn {charrnn.__version__}" "User Commands"',
+        *(".nh", ".ad l"),
+        *(".SH NAME", rf"charrnn \- {_roff(_lower(text.summary.rstrip('.')))}"),
+        *(".SH SYNOPSIS", *(f"{_bold(usage(*command[1:]))}\n.br" for command in commands())),
+        *(".SH DESCRIPTION", _roff(f"{text.summary} {text.details}".strip())),
+        *(".PP", _roff("charrnn COMMAND -h prints the common options of a command, --help all.")),
+        ".SH COMMANDS",
+    ]
+    for command in commands():
+        lines += _man_command(*command)
+    lines += [".SH EXIT STATUS", _roff(root.epilog.partition(": ")[2])]
+    lines += [".SH ENVIRONMENT", *_terms(ENVIRONMENT)]
+    lines += [".SH FILES", *_terms(FILES), ".PP", _roff(FOLDERS)]
+    lines += [".SH EXAMPLES", *_examples(text.examples)]
+    return "\n".join(lines) + "\n"
+
+
+def _man_command(name: str, command: Any, context: Any) -> list[str]:
+    text = about(command)
+    lines = [f".SS {_roff(usage(command, context))}", _roff(text.summary)]
+    for paragraph in filter(None, text.details.split("\n\n")):
+        lines += [".PP", _roff(" ".join(paragraph.split()))]
+    if text.examples:
+        lines += [".PP", *_examples(text.examples)]
+    for title, members in _panels(command, context).items():
+        lines += [".PP", _bold(f"{title}:")]
+        terms = {", ".join(labels(parameter)): description(parameter) for parameter in members}
+        lines += _terms(terms)
+    return lines
+
+
+def _terms(terms: dict[str, str]) -> list[str]:
+    return [line for term, text in terms.items() for line in (".TP", _bold(term), _roff(text))]
+
+
+def _examples(lines: list[str]) -> list[str]:
+    return [".EX", *map(_roff, lines), ".EE"]
+
+
+def _bold(text: str) -> str:
+    return f".B {_roff(text)}" if " " not in text else f'.B "{_roff(text)}"'
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+def _roff(text: str) -> str:
+    """Text as roff prints it: no control characters, hyphens that can be copied, only ASCII."""
+    text = text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq").replace("'", r"\(aq")
+    text = text.replace("`", r"\(ga").replace("^", r"\(ha").replace("~", r"\(ti")
+    text = re.sub(r"[^\x00-\x7f]", lambda match: rf"\[u{ord(match[0]):04X}]", text)
+    return rf"\&{text}" if text.startswith(".") else text
+
+
+# --- docs/checkpoint-format.md ---
 
 
 def format_page(page: str) -> str:
@@ -115,4 +211,5 @@ def _letters(shape: tuple[int, ...]) -> str:
 
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page(), encoding="utf-8")
+    MANUAL.write_text(man_page(), encoding="utf-8")
     FORMAT.write_text(format_page(FORMAT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -76,7 +76,7 @@ def gradient_flow(
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
       charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
       charrnn gradient-flow rnn notes.txt --beside lstm,gru --svg trained.svg
-      charrnn gradient-flow --cells rnn,lstm --json | jq -r 'select(.distance == 100)'
+      charrnn gradient-flow --cells rnn,lstm --json | jq 'select(.distance == 100)'
     """
     import numpy as np
 

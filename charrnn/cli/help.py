@@ -6,6 +6,7 @@ An option in the panel "Options" is a common one; every other panel is left out 
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable
@@ -58,11 +59,12 @@ def value_name(parameter: Any) -> str:
     return "N" if kind.annotation in (int, float) else str(parameter.name).upper()
 
 
-def option_names(option: Any) -> str:
-    """The names of an option, the short one first; long names are aligned. An alias is left out."""
-    long = [name for name in option.opts if name.startswith("--")]
-    short = [name for name in option.opts if name not in long]
-    return f"{short[0]}, {long[0]}" if short else f"    {long[0]}"
+def labels(parameter: Any) -> list[str]:
+    """An argument's name, or an option's names, the short one first, the last one with its value."""
+    if parameter.param_type_name == "argument":
+        return [str(parameter.display_name_raw)]
+    names = sorted(parameter.opts, key=lambda name: name.startswith("--"))
+    return [*names[:-1], f"{names[-1]} {value_name(parameter)}".rstrip()]
 
 
 def default_text(parameter: Any) -> str:
@@ -88,7 +90,7 @@ def description(parameter: Any, short: bool = False) -> str:
 
 def first_sentence(text: str) -> str:
     """The text up to its first full stop that ends a sentence."""
-    return text.partition(". ")[0].rstrip(".") + "."
+    return re.split(r"\. (?=[A-Z])", text)[0].rstrip(".") + "."
 
 
 def panels(parameters: Iterable[Any]) -> dict[str, list[Any]]:
@@ -112,20 +114,32 @@ def _tables(command: Any, context: Any, short: bool) -> dict[str, list[Row]]:
     for title, members in panels(command.get_params(context)).items():
         if short and title not in ("Arguments", COMMON):
             continue
-        tables[title] = []
-        for parameter in members:
-            is_argument = parameter.param_type_name == "argument"
-            name = parameter.display_name_raw if is_argument else option_names(parameter)
-            value = "" if is_argument else value_name(parameter)
-            tables[title].append((f"{name} {value}".rstrip(), description(parameter, short)))
+        tables[title] = [(_aligned(parameter), description(parameter, short)) for parameter in members]
     return tables
+
+
+def _aligned(parameter: Any) -> str:
+    """An argument's name, or an option's short and first long name with its value, the long names aligned."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.display_name_raw)
+    long = next(name for name in parameter.opts if name.startswith("--"))
+    short = [name for name in parameter.opts if not name.startswith("--")]
+    return f"{short[0] + ',' if short else '':<4}{long} {value_name(parameter)}".rstrip()
+
+
+def usage(command: Any, context: Any) -> str:
+    """The order of a command's words, as "charrnn sample [CHECKPOINT]... [OPTIONS]"."""
+    options, *others = command.collect_usage_pieces(context)
+    if isinstance(command, TyperGroup):
+        return f"{context.command_path} {options} COMMAND"
+    words = [word.strip("{}") for word in others]  # of an argument that is required
+    return " ".join([context.command_path, *words, options])
 
 
 def help_text(command: Any, context: Any, short: bool, width: int) -> str:
     """The help of a command, with ANSI colours, in lines of at most ``width`` columns."""
     parts, tables = about(command), _tables(command, context, short)
-    usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
-    lines = [f"{_heading('Usage')} {usage}", "", *textwrap.wrap(parts.summary, width)]
+    lines = [f"{_heading('Usage')} {usage(command, context)}", "", *textwrap.wrap(parts.summary, width)]
     if not short:
         for paragraph in filter(None, parts.details.split("\n\n")):
             lines += ["", *textwrap.wrap(paragraph, width)]

@@ -111,7 +111,7 @@ RepeatWindow = Annotated[int, _choice("Length of the recent text, prompt include
 Temperature = Annotated[
     Ramp | None,
     option(
-        "Below 1: more repetitive; above 1: more varied. 0: always the most probable character."
+        "Below 1: more repetitive; above 1: more varied. At 0: always the most probable character."
         " A:B changes from A at the first character to B at the last.",
         "--temperature",
         "-t",
