@@ -19,9 +19,9 @@ app = App(
     help=(
         "Train a model that imitates your text, character by character; sample from it, and look inside it."
         "\n\nExamples:"
+        "\n  charrnn sample shakespeare --prompt 'ROMEO:'"
         "\n  charrnn train notes.txt --minutes 5"
-        "\n  charrnn sample --prompt 'The '"
-        "\n  charrnn inspect-cell --unit 17"
+        "\n  charrnn sample --length 500"
     ),
     epilog=(
         "Exit status: 0 success; 1 failure; 2 a wrong command line: an unknown option, a bad value, or"

@@ -139,10 +139,10 @@ def usage(command: Any, context: Any) -> str:
 def help_text(command: Any, context: Any, short: bool, width: int) -> str:
     """The help of a command, with ANSI colours, in lines of at most ``width`` columns."""
     parts, tables = about(command), _tables(command, context, short)
-    lines = [f"{_heading('Usage')} {usage(command, context)}", "", *textwrap.wrap(parts.summary, width)]
+    lines = [f"{_heading('Usage')} {usage(command, context)}", "", *_wrapped(parts.summary, width)]
     if not short:
         for paragraph in filter(None, parts.details.split("\n\n")):
-            lines += ["", *textwrap.wrap(paragraph, width)]
+            lines += ["", *_wrapped(paragraph, width)]
     if parts.examples:
         lines += ["", _heading("Examples"), *(f"  {line}" for line in parts.examples)]
     longest = max((len(name) for rows in tables.values() for name, _ in rows), default=0)
@@ -153,8 +153,12 @@ def help_text(command: Any, context: Any, short: bool, width: int) -> str:
     if short and (parts.details or command.epilog or tables != _tables(command, context, short=False)):
         lines += ["", f"All options: {context.command_path} --help"]
     elif command.epilog:
-        lines += ["", *textwrap.wrap(command.epilog, width)]
+        lines += ["", *_wrapped(command.epilog, width)]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _heading(text: str) -> str:
@@ -163,7 +167,7 @@ def _heading(text: str) -> str:
 
 def _row_lines(name: str, text: str, column: int, width: int) -> list[str]:
     """The lines of one row: the name in a column of ``column`` characters, the wrapped text beside it."""
-    lines = textwrap.wrap(text, width - column - 4) or [""]
+    lines = _wrapped(text, width - column - 4) or [""]
     shown = "  " + typer.style(name, fg="cyan", bold=True)
     margin = " " * (column + 4)
     if len(name) > column:

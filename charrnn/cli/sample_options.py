@@ -46,7 +46,7 @@ def parse_weights(value: str) -> Sequence[float]:
         raise typer.BadParameter(f"{value!r} is not a list of numbers such as 0.7,0.3.") from error
 
 
-ESCAPES = r"\n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
+ESCAPES = r"The escapes \n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
 _prompt, _choice = panel("Prompt"), panel("Choosing the next character, in this order")
 _amount, _beam = panel("Length and number"), panel("Beam search")
 _state, _output = panel("Saved state"), panel("Output")
