@@ -49,15 +49,15 @@ FOLDERS = (
 
 
 def commands() -> Iterator[tuple[str, Any, Any]]:
-    """Yields the name, the command and its context of every command that is no group."""
+    """Yields the name, the command and its context of every command that does something by itself."""
     return _commands("charrnn", typer.main.get_command(app))
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any, Any]]:
+    if getattr(command, "invoke_without_command", True):
+        yield name, command, typer.Context(command, info_name=name)
     for key, inner in getattr(command, "commands", {}).items():
         yield from _commands(f"{name} {key}", inner)
-    if not hasattr(command, "commands"):
-        yield name, command, typer.Context(command, info_name=name)
 
 
 def _panels(command: Any, context: Any) -> dict[str, list[Any]]:

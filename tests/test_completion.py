@@ -48,6 +48,8 @@ def test_runs_and_pretrained_models_are_offered_as_checkpoints(run: Path, comple
     assert complete("sample", "") == names
     assert complete("sample", "tiny", "") == names  # of a mixture
     assert complete("info", "ti") == ["tiny"]
+    assert complete("runs", "diff", "other", "") == names
+    assert complete("runs", "rm", "") == ["tiny"]
     assert complete("inspect-cell", "") == names
     assert complete("train", "--from", "") == names
     assert complete("gradient-flow", "tiny", "x.txt", "--beside", "other,") == [f"other,{n}" for n in names]

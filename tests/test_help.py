@@ -17,12 +17,19 @@ from charrnn.cli import app
 from tests.conftest import charrnn
 
 ROOT = Path(__file__).parent.parent
-COMMANDS: dict[str, Any] = {
-    **{name: command for name, command in typer.main.get_group(app).commands.items() if name != "corpus"},
-    "corpus list": None,
-    "corpus get": None,
+
+
+def _all_commands(name: str, command: Any) -> dict[str, Any]:
+    result = {name: command}
+    for key, inner in getattr(command, "commands", {}).items():
+        result |= _all_commands(f"{name} {key}".strip(), inner)
+    return result
+
+
+ALL: dict[str, Any] = _all_commands("", typer.main.get_group(app))
+COMMANDS = {
+    name: command for name, command in ALL.items() if getattr(command, "invoke_without_command", True)
 }
-ALL = ["", "corpus", *COMMANDS]
 ESCAPES = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -61,9 +68,8 @@ def test_the_full_help_shows_every_option_and_the_common_ones_first(command: str
     names = re.findall(r"^  (?:-\w, |    )(--[\w-]+)", full, re.MULTILINE)
     common = re.findall(r"^  (?:-\w, |    )(--[\w-]+)", short, re.MULTILINE)
     assert names[: len(common)] == common
-    if COMMANDS[command]:
-        parameters = [p for p in COMMANDS[command].params if p.param_type_name == "option" and not p.hidden]
-        assert sorted(names) == sorted([*(option.opts[0] for option in parameters), "--help"])
+    parameters = [p for p in COMMANDS[command].params if p.param_type_name == "option" and not p.hidden]
+    assert sorted(names) == sorted([*(option.opts[0] for option in parameters), "--help"])
 
 
 def test_the_short_help_names_the_command_that_shows_everything(show: Any) -> None:
@@ -124,14 +130,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_short_options_mean_the_same_in_every_command() -> None:
     meanings: dict[str, set[str]] = {}
-    for command in typer.main.get_group(app).commands.values():
+    for command in COMMANDS.values():
         for option in command.params:
             for name in option.opts:
                 if re.fullmatch(r"-\w", name):
                     meanings.setdefault(name, set()).add(option.opts[0])
     assert all(len(names) == 1 for names in meanings.values()), meanings
-    with_seed = [c.name for c in COMMANDS.values() if c and any("--seed" in p.opts for p in c.params)]
-    short = [c.name for c in COMMANDS.values() if c and any("-s" in p.opts for p in c.params)]
+    with_seed = [c.name for c in COMMANDS.values() if any("--seed" in p.opts for p in c.params)]
+    short = [c.name for c in COMMANDS.values() if any("-s" in p.opts for p in c.params)]
     assert with_seed == short
 
 
@@ -156,11 +162,10 @@ def test_the_manual_page_describes_every_command_option_and_exit_status() -> Non
     ]
     for name, command in COMMANDS.items():
         assert f".SS charrnn {name} " in page
-        if command:
-            part = page.partition(f".SS charrnn {name} ")[2].partition("\n.S")[0]
-            shown = [option for option in command.params if not option.hidden]
-            options = {name for option in shown for name in option.opts if name.startswith("-")}
-            assert options <= set(re.findall(r"--?[\w-]+", part))
+        part = page.partition(f".SS charrnn {name} ")[2].partition("\n.S")[0]
+        shown = [option for option in command.params if not option.hidden]
+        options = {name for option in shown for name in option.opts if name.startswith("-")}
+        assert options <= set(re.findall(r"--?[\w-]+", part))
     for status in ("0 success", "1 failure", "2 a wrong command line", "130 Ctrl-C"):
         assert status in page
 

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import option
+from charrnn.cli.help import App
+from charrnn.cli.options import QuietOption, option
 from charrnn.cli.table import age_text, aligned, size_text
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError
 
-app = typer.Typer(help="Show the encoded texts that training keeps, or delete them.")
+app = App(help="Show the encoded texts that training keeps, or delete them.")
 
 
 @app.callback(invoke_without_command=True)
 def cache(
     context: typer.Context,
     as_json: Annotated[bool, option("Print a JSON line for each text.", "--json")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the encoded texts that training keeps, so that it need not encode a text twice.
 
@@ -53,7 +55,7 @@ def cache(
 
 
 @app.command("clear")
-def clear(context: typer.Context) -> None:
+def clear(context: typer.Context, quiet: QuietOption = False) -> None:
     """Delete the encoded texts. Training encodes a text again when it needs it."""
     from charrnn.text import cache as texts
 

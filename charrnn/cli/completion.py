@@ -43,6 +43,13 @@ def checkpoints(context: typer.Context) -> list[Word]:
     return [*run_names(context.params["checkpoints"]), *models]
 
 
+def runs(context: typer.Context) -> list[str]:
+    """The names of the runs."""
+    from charrnn.runs.find import run_names
+
+    return run_names(context.params["checkpoints"])
+
+
 def resumable_runs(context: typer.Context) -> list[str]:
     """The names of the runs that can be resumed."""
     from charrnn.runs import LAST

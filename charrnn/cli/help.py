@@ -131,7 +131,8 @@ def usage(command: Any, context: Any) -> str:
     """The order of a command's words, as "charrnn sample [CHECKPOINT]... [OPTIONS]"."""
     options, *others = command.collect_usage_pieces(context)
     if isinstance(command, TyperGroup):
-        return f"{context.command_path} {options} COMMAND"
+        name = "[COMMAND]" if command.invoke_without_command else "COMMAND"
+        return f"{context.command_path} {options} {name}"
     words = [word.strip("{}") for word in others]  # of an argument that is required
     return " ".join([context.command_path, *words, options])
 
@@ -207,7 +208,8 @@ class Group(_Help, TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; without any, as if -h was given."""
-        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["-h"]))
+        needs_command = not self.invoke_without_command and not ctx.resilient_parsing
+        return super().parse_args(ctx, args or (["-h"] if needs_command else []))
 
 
 class App(typer.Typer):

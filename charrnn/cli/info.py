@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli import curves
+from charrnn.cli import completion, curves
 from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.errors import CharrnnError
@@ -24,7 +24,9 @@ def info(
         list[str] | None,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Checkpoint files, or runs by folder or name. Default: the newest run.",
+            help="Checkpoint files, or runs by folder or name.",
+            show_default="the newest run",
+            autocompletion=completion.checkpoints,
         ),
     ] = None,
     checkpoints: CheckpointsOption = RUNS,

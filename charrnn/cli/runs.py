@@ -8,27 +8,44 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli import curves
+from charrnn.cli import completion, curves
+from charrnn.cli.help import App
 from charrnn.cli.info import curves_of, value_text
-from charrnn.cli.options import RUNS, CheckpointsOption, find_checkpoint, option
+from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option
 from charrnn.cli.table import age_text, aligned, size_text
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
 from charrnn.errors import CharrnnError, ConfigError
 
-app = typer.Typer(help="List the runs; remove, rename or compare them.")
+app = App(help="List the runs; remove, rename or compare them.")
 
 JsonOption = Annotated[bool, option("Print a JSON line for each run, with all facts.", "--json")]
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of runs.")]
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="Names of runs.", autocompletion=completion.runs)
+]
 YesOption = Annotated[bool, option("Delete without a question.", "--yes", "-y")]
-OldArgument = Annotated[str, typer.Argument(metavar="OLD", help="The name of a run.")]
+OldArgument = Annotated[
+    str, typer.Argument(metavar="OLD", help="The name of a run.", autocompletion=completion.runs)
+]
 NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", parser=parse_name)]
-FirstArgument = Annotated[str, typer.Argument(metavar="A", help="A checkpoint, as in `charrnn info`.")]
-SecondArgument = Annotated[str, typer.Argument(metavar="B", help="Another checkpoint.")]
+FirstArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="A", help="A checkpoint, as in `charrnn info`.", autocompletion=completion.checkpoints
+    ),
+]
+SecondArgument = Annotated[
+    str, typer.Argument(metavar="B", help="Another checkpoint.", autocompletion=completion.checkpoints)
+]
 
 
 @app.callback(invoke_without_command=True)
-def runs(context: typer.Context, as_json: JsonOption = False, checkpoints: CheckpointsOption = RUNS) -> None:
+def runs(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    checkpoints: CheckpointsOption = RUNS,
+) -> None:
     """List the runs, the one saved last first: text, model, validation loss, age, size.
 
     BPC is the best validation loss in bits per character. A run is resumable when `charrnn train
@@ -109,6 +126,7 @@ def remove(
     context: typer.Context,
     names: NamesArgument,
     yes: YesOption = False,
+    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Delete runs, after a question.
@@ -137,7 +155,11 @@ def remove(
 
 @app.command("mv")
 def rename(
-    context: typer.Context, old: OldArgument, new: NewArgument, checkpoints: CheckpointsOption = RUNS
+    context: typer.Context,
+    old: OldArgument,
+    new: NewArgument,
+    quiet: QuietOption = False,
+    checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Rename a run: its folder, and the name in its checkpoints.
 
