@@ -13,7 +13,7 @@ from charrnn.cli.table import age_text, aligned, size_text
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError
 
-app = App(help="Show the encoded texts that training keeps, or delete them.")
+app = App()
 
 
 @app.callback(invoke_without_command=True)
@@ -22,10 +22,11 @@ def cache(
     as_json: Annotated[bool, option("Print a JSON line for each text.", "--json")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """List the encoded texts that training keeps, so that it need not encode a text twice.
+    """List the encoded texts that training keeps, or delete them.
 
-    $CHARRNN_CACHE sets the folder. Only its owner can read the files. Above 8 GB, the ones that were
-    not used for the longest time are deleted. The texts of the catalogue are not among them.
+    A text that is trained on again is not encoded again. $CHARRNN_CACHE sets the folder. Only its owner
+    can read the files. Above 8 GB, the ones that were not used for the longest time are deleted. The texts
+    of the catalogue are not among them.
 
     Examples:
       charrnn cache

@@ -133,7 +133,7 @@ def usage(command: Any, context: Any) -> str:
     if isinstance(command, TyperGroup):
         name = "[COMMAND]" if command.invoke_without_command else "COMMAND"
         return f"{context.command_path} {options} {name}"
-    words = [word.strip("{}") for word in others]  # of an argument that is required
+    words = [re.sub("[{}]", "", word) for word in others]  # of an argument that is required
     return " ".join([context.command_path, *words, options])
 
 

@@ -17,7 +17,7 @@ from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
 from charrnn.errors import CharrnnError, ConfigError
 
-app = App(help="List the runs; remove, rename or compare them.")
+app = App()
 
 JsonOption = Annotated[bool, option("Print a JSON line for each run, with all facts.", "--json")]
 NamesArgument = Annotated[
@@ -46,10 +46,11 @@ def runs(
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """List the runs, the one saved last first: text, model, validation loss, age, size.
+    """List the runs; remove, rename or compare them.
 
-    BPC is the best validation loss in bits per character. A run is resumable when `charrnn train
-    --resume NAME` can continue it. The models that come with charrnn are listed last.
+    The list gives text, model, validation loss, age and size; the run saved last comes first. BPC is the
+    best validation loss in bits per character. A run is resumable when `charrnn train --resume NAME` can
+    continue it. The models that come with charrnn are listed last.
 
     Examples:
       charrnn runs
