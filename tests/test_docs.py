@@ -52,7 +52,9 @@ def commands() -> Any:
 
 
 def options_of(command: Any) -> set[str]:
-    return {option for parameter in command.params for option in parameter.opts}
+    """The names of all options of a command and of its subcommands."""
+    inner = (options_of(subcommand) for subcommand in getattr(command, "commands", {}).values())
+    return {option for parameter in command.params for option in parameter.opts}.union(*inner)
 
 
 def generator() -> dict[str, Any]:
