@@ -573,7 +573,8 @@ def test_an_option_that_cannot_be_read_is_one_line_and_exit_2(arguments: list[st
     assert message in one_line(charrnn(*arguments), 2)
 
 
-def test_without_any_checkpoint_the_message_says_how_to_train_one() -> None:
+def test_without_any_checkpoint_the_message_says_how_to_train_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.runs.find.pretrained", dict)
     assert "charrnn train TEXT" in one_line(charrnn("sample"))
 
 
@@ -687,7 +688,6 @@ def test_a_folder_that_cannot_be_read_completely_is_not_read(text: Path, monkeyp
 
 
 def test_two_runs_that_start_together_get_two_folders(text: Path) -> None:
-    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
     runs = Path("checkpoints")
     with (
         new_run_folder(runs, None, "notes") as first,
