@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import machine
+from common import machine, table
 
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin, read_corpus
@@ -40,6 +40,7 @@ LARGEST_FILE = 2_000_000
 LARGEST_COST = 0.002
 """Nats per character that half precision may cost on the validation part."""
 REPOSITORY = Path(__file__).parents[1]
+FIGURES = ["characters read", "minutes", "training", "validation, float32", "float16", "bytes"]
 PRETRAINED = REPOSITORY / "charrnn" / "pretrained"
 
 
@@ -65,15 +66,17 @@ def loss(checkpoint: Checkpoint, corpus: Corpus, dtype: type[np.floating]) -> fl
 
 
 def store(name: str, runs: Path, corpora: Path) -> None:
-    """Write a run's best checkpoint in half precision and print its losses. SystemExit if it does not fit."""
+    """Write a run's best checkpoint in half precision, and print its row of RESULTS.md.
+
+    SystemExit if the text is another one, or if the file is too large or its loss too high.
+    """
     checkpoint = load(runs / name / BEST)
     text = MODELS[name].split()[0]
     corpus = read_corpus(Terminal.muted(), Origin([text]), corpora, checkpoint.header.vocabulary.symbols)
     if corpus.sha256 != checkpoint.header.corpus["sha256"]:
         raise SystemExit(f"{name}: {text} is not the text that this run was trained on")
     single, half = loss(checkpoint, corpus, np.float32), loss(checkpoint, corpus, np.float16)
-    part = len(corpus.splits(checkpoint.header.training.split)[1])
-    print(f"{name}: {part:,} characters, one stream: float32 {single:.5f}, float16 {half:.5f} nats each")
+    print(f"{name}: validation {single:.5f} nats per character in float32, {half:.5f} in float16")
     if not half - single < LARGEST_COST:
         raise SystemExit(f"{name}: half precision costs {half - single:.5f} nats, {LARGEST_COST} are allowed")
     weights = {key: weight.astype(np.float16) for key, weight in checkpoint.weights.items()}
@@ -83,7 +86,20 @@ def store(name: str, runs: Path, corpora: Path) -> None:
     if size > LARGEST_FILE:
         raise SystemExit(f"{name}: {size:,} bytes, {LARGEST_FILE:,} are allowed: try a smaller --hidden")
     shutil.copyfile(stored, PRETRAINED / f"{name}.safetensors")
-    print(f"{name}.safetensors: {size:,} bytes")
+    header = checkpoint.header
+    model, results = header.model, header.results
+    row = [
+        name,
+        f"`{MODELS[name]}`",
+        f"{model.cell} {model.layers} x {model.hidden}",
+        f"{results['characters'] / 1e6:.2f}M",
+        f"{results['seconds'] / 60:.1f}",
+        f"{results['train_nats']:.4f}",
+        f"{results['validation_nats']:.4f} ({results['validation_bpc']:.3f} bpc)",
+        f"{half:.4f}",
+        f"{size:,}",
+    ]
+    table(["name", "command", "model", *FIGURES], [row])
 
 
 def main() -> None:
