@@ -5,6 +5,7 @@ python benchmarks/demo.py [MINUTES]
 
 from __future__ import annotations
 
+import math
 import shlex
 import subprocess
 import sys
@@ -33,18 +34,18 @@ def heading(text: str) -> None:
 
 def compare(trained: dict[str, Any], pretrained: dict[str, Any]) -> None:
     """Say what the training read and reached, beside the pretrained model."""
-    row = "{:<24}{:>16}{:>19}{:>10}{:>20}"
-    print(row.format("", "characters read", "times the text", "minutes", "bits per character"))
+    row = "{:<22}{:>8}{:>17}{:>16}{:>9}{:>20}"
+    print(row.format("", "units", "characters read", "of the text", "minutes", "bits per character"))
     for name, info in (("this run", trained), ("the pretrained model", pretrained)):
-        figures = (f"{info['characters']:,}", f"{info['epochs']:.2f}", f"{info['seconds'] / 60:.1f}")
-        print(row.format(name, *figures, f"{info['validation_bpc']:.2f}"))
-    minutes = pretrained["characters"] / trained["characters"] * trained["seconds"] / 60
+        share, minutes = f"{info['epochs']:.0%}", f"{info['seconds'] / 60:.1f}"
+        figures = (info["hidden"], f"{info['characters']:,}", share, minutes, f"{info['validation_bpc']:.2f}")
+        print(row.format(name, *figures))
     print(
-        f"\nThis machine read {trained['characters'] / trained['seconds']:,.0f} characters per second, with"
-        f" {trained['hidden']} units. At this speed it needs {minutes:.0f} minutes to read as\nmuch as the"
-        " pretrained model did. Bits per character are the loss on the part of the text that is kept for"
-        " validation:\nlower is better. A minute is enough for the look of code and its frequent words;"
-        " names that fit together need longer."
+        f"\nThis machine read {trained['characters'] / trained['seconds']:,.0f} characters per second: in a minute"
+        f" it can read {60 * trained['characters'] / trained['seconds']:,.0f},\nless for a larger network. Bits per"
+        " character are the loss on a part of the text that was not read; lower is better,\nand"
+        f" {math.log2(trained['vocabulary']):.1f} is a blind guess among {trained['vocabulary']} symbols. A minute"
+        " gives the look of code and its frequent words. Names that\nfit together need more text and more time."
     )
 
 
@@ -56,12 +57,12 @@ def main() -> None:
     run("sample python --prompt 'def ' --temperature 0.7 --length 400 --seed 2 --quiet")
     heading("One of the units of shakespeare measures how long a line is (red: below 0, blue: above 0):")
     run(f"inspect-cell shakespeare --unit {LINE_POSITION} --sample 400 --seed 3 --colour always --quiet")
-    heading(f"Now this machine trains on the standard library, for {minutes} minute(s):")
+    heading("Now this machine trains on the Python standard library:")
     path = run(f"train python-stdlib --minutes {minutes}", stdout=subprocess.PIPE).strip()
     heading("What this training gave:")
     model = charrnn.load(path)
     compare(model.info, charrnn.load("python").info)
-    run(f"sample {model.name} --temperature 0.7 --length 400 --seed 2 --quiet")
+    run(f"sample {model.name} --prompt 'def ' --temperature 0.7 --length 400 --seed 2 --quiet")
     print(f"More: charrnn sample {model.name}, charrnn info {model.name}, charrnn train --help")
 
 
