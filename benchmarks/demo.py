@@ -9,6 +9,7 @@ import math
 import shlex
 import subprocess
 import sys
+import textwrap
 from typing import Any
 
 import charrnn
@@ -40,13 +41,14 @@ def compare(trained: dict[str, Any], pretrained: dict[str, Any]) -> None:
         share, minutes = f"{info['epochs']:.0%}", f"{info['seconds'] / 60:.1f}"
         figures = (info["hidden"], f"{info['characters']:,}", share, minutes, f"{info['validation_bpc']:.2f}")
         print(row.format(name, *figures))
-    print(
-        f"\nThis machine read {trained['characters'] / trained['seconds']:,.0f} characters per second: in a minute"
-        f" it can read {60 * trained['characters'] / trained['seconds']:,.0f},\nless for a larger network. Bits per"
-        " character are the loss on a part of the text that was not read; lower is better,\nand"
-        f" {math.log2(trained['vocabulary']):.1f} is a blind guess among {trained['vocabulary']} symbols. A minute"
-        " gives the look of code and its frequent words. Names that\nfit together need more text and more time."
+    speed, size = trained["characters"] / trained["seconds"], trained["vocabulary"]
+    summary = (
+        f"This machine read {speed:,.0f} characters per second. In a minute that is {60 * speed:,.0f}; a larger"
+        " network reads fewer. Bits per character are the loss on a part of the text that was not learnt; lower"
+        f" is better, and {math.log2(size):.1f} is a blind guess among {size} symbols. A minute gives the look of"
+        " code and its frequent words. Names that fit together need more text and more time."
     )
+    print("", *textwrap.wrap(summary, 100), sep="\n")
 
 
 def main() -> None:
