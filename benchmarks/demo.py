@@ -43,10 +43,10 @@ def compare(trained: dict[str, Any], pretrained: dict[str, Any]) -> None:
         print(row.format(name, *figures))
     speed, size = trained["characters"] / trained["seconds"], trained["vocabulary"]
     summary = (
-        f"This machine read {speed:,.0f} characters per second. In a minute that is {60 * speed:,.0f}; a larger"
-        " network reads fewer. Bits per character are the loss on a part of the text that was not learnt; lower"
-        f" is better, and {math.log2(size):.1f} is a blind guess among {size} symbols. A minute gives the look of"
-        " code and its frequent words. Names that fit together need more text and more time."
+        f"This machine read {speed:,.0f} characters per second. In a minute that is {60 * speed:,.0f};"
+        " a larger network reads fewer. Bits per character are the loss on a part of the text that was not"
+        f" learnt; lower is better, and {math.log2(size):.1f} is a blind guess among {size} symbols. A minute"
+        " gives the look of code and its frequent words. Names that fit together need more text and time."
     )
     print("", *textwrap.wrap(summary, 100), sep="\n")
 

@@ -71,6 +71,33 @@ def test_its_file_holds_no_path_of_the_machine_that_trained_it(name: str) -> Non
     assert "/" not in json.dumps(metadata)
 
 
+@pytest.mark.slow
+def test_the_script_stores_a_run_unless_it_costs_too_much_or_is_too_large(
+    script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("text.txt").write_text(TEXT)
+    Path("stored").mkdir()
+    names = script["store"].__globals__
+    monkeypatch.setitem(names, "MODELS", {"tiny": "text.txt --hidden 8 --steps 4"})
+    monkeypatch.setitem(names, "PRETRAINED", Path("stored"))
+    script["train"]("tiny", Path("runs"), Path("corpora"))
+    for limit, message in {"LARGEST_FILE": "are allowed: try", "LARGEST_COST": "half precision"}.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(names, limit, -1)
+            with pytest.raises(SystemExit, match=message):
+                script["store"]("tiny", Path("runs"), Path("corpora"))
+    assert not list(Path("stored").iterdir())
+    log = Path("runs/tiny/log.jsonl").read_bytes()
+    script["train"]("tiny", Path("runs"), Path("corpora"))
+    assert Path("runs/tiny/log.jsonl").read_bytes() == log, "the run had ended: it is not trained again"
+    script["store"]("tiny", Path("runs"), Path("corpora"))
+    single, half = load(Path("runs/tiny/model.safetensors")), load(Path("stored/tiny.safetensors"))
+    for name, weight in single.weights.items():
+        assert np.array_equal(half.weights[name], weight.astype(np.float16).astype(np.float32))
+    assert half.header.results == single.header.results
+    assert "| tiny |" in capsys.readouterr().out
+
+
 def test_the_results_page_has_the_losses_of_the_headers() -> None:
     page = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     for name in NAMES:
