@@ -27,7 +27,9 @@ INSTALLERS = ("pip", "pipx", "uvx", "make")
 """Commands that are not run, because they need a network: only the names in them are checked."""
 OPTIONAL_TOOLS = ("jq", "less", "torchrun", "zcat")
 """A line with one of these is left out where the tool is missing."""
-SECONDS = 300
+ENDED_WELL = (0, 128 + signal.SIGPIPE)
+"""Exit statuses: success, and that of another program whose reader has gone, as ``head`` does."""
+SECONDS = 1200
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def failure_of(line: Line, results: Path) -> Iterator[str]:
         yield f"line {line.number}: {line.command}\nthe shell ended in this line or before it"
         return
     errors = (results / f"{line.number}.err").read_text(errors="replace")
-    if status.read_text() != "0\n" or re.search(r"^(charrnn: |Traceback)", errors, re.MULTILINE):
+    if int(status.read_text()) not in ENDED_WELL or re.search(
+        r"^(charrnn: |Traceback)", errors, re.MULTILINE
+    ):
         yield f"line {line.number}: {line.command}\nstatus {status.read_text()}{errors}"
     elif line.output is not None:
         output = (results / f"{line.number}.out").read_text()
