@@ -24,9 +24,9 @@ def cache(
 ) -> None:
     """List the encoded texts that training keeps, or delete them.
 
-    A text that is trained on again is not encoded again. $CHARRNN_CACHE sets the folder. Only its owner
-    can read the files. Above 8 GB, the ones that were not used for the longest time are deleted. The texts
-    of the catalogue are not among them.
+    Training encodes a text once, and finds it here the next time. $CHARRNN_CACHE sets the folder. Only
+    you can read the files. Above 8 GiB, those that were not used for the longest time are deleted. The
+    downloaded texts of the catalogue are not here but in the folder of --corpora.
 
     Examples:
       charrnn cache
@@ -57,7 +57,7 @@ def cache(
 
 @app.command("clear")
 def clear(context: typer.Context, quiet: QuietOption = False) -> None:
-    """Delete the encoded texts. Training encodes a text again when it needs it."""
+    """Delete the encoded texts; training encodes a text again when it needs it."""
     from charrnn.text import cache as texts
 
     count, freed = texts.clear()

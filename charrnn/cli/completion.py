@@ -44,10 +44,12 @@ def checkpoints(context: typer.Context) -> list[Word]:
 
 
 def runs(context: typer.Context) -> list[str]:
-    """The names of the runs."""
+    """The names of the runs that have a checkpoint."""
+    from charrnn.runs import LAST
     from charrnn.runs.find import run_names
 
-    return run_names(context.params["checkpoints"])
+    folder = context.params["checkpoints"]
+    return sorted({*run_names(folder), *run_names(folder, LAST)})
 
 
 def resumable_runs(context: typer.Context) -> list[str]:

@@ -31,7 +31,9 @@ NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.",
 FirstArgument = Annotated[
     str,
     typer.Argument(
-        metavar="A", help="A checkpoint, as in `charrnn info`.", autocompletion=completion.checkpoints
+        metavar="A",
+        help="A checkpoint file, a run's folder or its name.",
+        autocompletion=completion.checkpoints,
     ),
 ]
 SecondArgument = Annotated[
@@ -48,9 +50,8 @@ def runs(
 ) -> None:
     """List the runs; remove, rename or compare them.
 
-    The list gives text, model, validation loss, age and size; the run saved last comes first. BPC is the
-    best validation loss in bits per character. A run is resumable when `charrnn train --resume NAME` can
-    continue it. The models that come with charrnn are listed last.
+    The run saved last comes first, the models that come with charrnn come last. BPC is the lowest
+    validation loss, in bits per character. `charrnn train --resume NAME` continues a resumable run.
 
     Examples:
       charrnn runs
@@ -104,7 +105,7 @@ def _write_table(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
                 model,
                 "-" if bpc is None else f"{bpc:.3f}",
                 age,
-                size_text(facts["bytes"]),
+                size_text(facts["size_bytes"]),
                 "yes" if facts["resumable"] else "no",
                 _note(facts),
             ]
@@ -127,7 +128,6 @@ def remove(
     context: typer.Context,
     names: NamesArgument,
     yes: YesOption = False,
-    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Delete runs, after a question.
@@ -179,6 +179,7 @@ def compare(
     first: FirstArgument,
     second: SecondArgument,
     as_json: Annotated[bool, option("Print one JSON object.", "--json")] = False,
+    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Compare two runs: their results, the settings that are not equal and, in a terminal, their loss curves.

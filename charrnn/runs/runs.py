@@ -74,7 +74,7 @@ def _run_facts(run: Path) -> Facts:
         **{key: value for key, value in facts.items() if key != "name"},
         "folder": str(run),
         "saved": time,
-        "bytes": _size(run.rglob("*")),
+        "size_bytes": _size(run.rglob("*")),
         "resumable": resumable,
         "in_training": training,
         "pretrained": False,
@@ -84,7 +84,7 @@ def _run_facts(run: Path) -> Facts:
 
 def _model_facts(name: str, path: Path) -> Facts:
     """The facts of a model that comes with charrnn."""
-    extra = {"folder": None, "saved": None, "bytes": path.stat().st_size, "resumable": False}
+    extra = {"folder": None, "saved": None, "size_bytes": path.stat().st_size, "resumable": False}
     return {
         **describe(path),
         "name": name,

@@ -29,8 +29,9 @@ SNIFFED = 1 << 13
 RUN_FILES = {"model.safetensors", "last.safetensors"}
 """A folder with one of these files is the folder of a run (BEST and LAST of ``runs.checkpoint``)."""
 
+KINDS = ("run folder", "hidden folder", "hidden file", "binary file")
 Skipped = Counter[str]
-"""How many of each kind were skipped: "run folder", "hidden folder", "hidden file", "binary file"."""
+"""How many of each of the KINDS were skipped in a folder."""
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -125,7 +126,8 @@ def sources(
 
 def skipped_text(skipped: Skipped) -> str:
     """What was skipped, as "1 run folder, 3 hidden files"."""
-    return ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in skipped.items())
+    counts = ((kind, skipped[kind]) for kind in KINDS if skipped[kind])
+    return ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts)
 
 
 def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], Skipped]:
