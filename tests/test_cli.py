@@ -131,6 +131,20 @@ def test_folders_several_files_and_compressed_files_are_one_text(text: Path) -> 
     assert set(symbols) == set(TEXT) | set("abc ")
 
 
+def test_a_note_counts_what_is_skipped_in_a_folder_and_a_change_of_it_stops_a_resumed_run(text: Path) -> None:
+    for name in ("folder/a.txt", "folder/.git/b.txt", "folder/.c", "folder/run/model.safetensors"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(TEXT)
+    Path("folder/d.bin").write_bytes(b"\0")
+    done = train("folder")
+    assert done.status == 0, done.err
+    note = "skipped in folder: 1 run folder, 1 hidden folder, 1 hidden file, 1 binary file"
+    assert note in done.err.splitlines()
+    assert json.loads(charrnn("info", "--json").text)["corpus_characters"] == len(TEXT)
+    Path("folder/.c").rename("folder/c")
+    assert "folder is not the text this run was learning" in charrnn("train", "--resume", "folder").err
+
+
 def test_a_model_of_bytes_writes_bytes() -> None:
     Path("raw").write_bytes(bytes(range(256)) * 8)
     assert train("raw", "--bytes").status == 0

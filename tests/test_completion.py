@@ -61,6 +61,15 @@ def test_only_runs_that_can_be_resumed_are_offered_for_resuming(run: Path, compl
     assert complete("train", "--resume", "") == ["tiny"]
 
 
+def test_only_runs_are_offered_to_be_removed_or_renamed(run: Path, complete: Any) -> None:
+    (run.parent / "unfinished").mkdir()
+    (run.parent / "unfinished" / LAST).touch()
+    assert complete("runs", "rm", "") == ["tiny", "unfinished"]
+    assert complete("runs", "rm", "tiny", "u") == ["unfinished"]
+    assert complete("runs", "mv", "t") == ["tiny"]
+    assert complete("runs", "diff", "tiny", "") == ["tiny", *pretrained()]
+
+
 def test_runs_come_from_the_folder_that_is_given(
     run: Path, complete: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import io
 import lzma
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,10 +22,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.text import cache as reader
 from charrnn.text import sources as sources_module
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.sources import Reading, Source, characters, file_source, sources, spooled
+from charrnn.text.sources import Reading, Source, characters, file_source, sources, spooled, text_files
 from charrnn.text.vocabulary import Vocabulary
 
 pieces = st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "\0", "a", "é", "€", "😀"])
@@ -209,13 +210,110 @@ def test_standard_input_can_be_read_again_while_it_is_kept() -> None:
 # Files and folders
 
 
+def names_in(folder: Path, glob: str = "*", **reading: Any) -> tuple[list[str], dict[str, int]]:
+    """The files that are read in a folder, and what is skipped."""
+    files, skipped = text_files(folder, glob, Reading(**reading))
+    return [path.relative_to(folder).as_posix() for path in files], dict(skipped)
+
+
 def test_a_folder_is_its_matching_files_at_any_depth_sorted(tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.txt", "a/b/c.txt", "c.py", ".txt/d.txt"):
-        written(tmp_path / "texts" / name, name)
-    result = sources([tmp_path / "texts"], "*.txt")
-    names = [Path(source.name).relative_to(tmp_path / "texts").as_posix() for source in result]
-    assert names == [".txt/d.txt", "a/b/c.txt", "a/z.txt", "b.txt"]
-    assert len(sources([tmp_path / "texts"])) == 5
+    folder = tmp_path / "texts"
+    for name in ("b.txt", "a/z.txt", "a/b/c.txt", "c.py"):
+        written(folder / name, name)
+    expected = [str(folder / name) for name in ("a/b/c.txt", "a/z.txt", "b.txt")]
+    assert [source.name for source in sources([folder], "*.txt")] == expected
+    assert len(sources([folder])) == 4
+
+
+def test_hidden_files_and_folders_are_skipped_unless_the_glob_asks_for_them(tmp_path: Path) -> None:
+    folder = tmp_path / ".texts"  # its own name does not count: it is given
+    for name in ("a.txt", ".hidden.txt", ".git/b.txt", ".git/c/d.txt", "e/.venv/f.txt", "e/.g.md"):
+        written(folder / name, name)
+    assert names_in(folder) == (["a.txt"], {"hidden folder": 2, "hidden file": 2})
+    assert names_in(folder, "*.txt") == (["a.txt"], {"hidden folder": 2, "hidden file": 1})
+    assert names_in(folder, ".*.txt") == ([".hidden.txt"], {})
+    assert names_in(folder, ".git/*.txt") == ([".git/b.txt"], {})
+
+
+@pytest.mark.parametrize("file", [BEST, LAST])
+@pytest.mark.parametrize("options", [{}, {"glob": "*.jsonl"}, {"byte_level": True}])
+def test_the_folders_of_runs_are_skipped(tmp_path: Path, file: str, options: dict[str, Any]) -> None:
+    for name in ("a.jsonl", f"runs/one/{file}", "runs/one/log.jsonl", "runs/one/sub/x.jsonl", "runs/b.jsonl"):
+        written(tmp_path / name, name)
+    assert names_in(tmp_path, **options) == (["a.jsonl", "runs/b.jsonl"], {"run folder": 1})
+
+
+PACKED_ZEROS = gzip.compress(b"text\0text")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "binary"),
+    [
+        ("zero", b"text\0text", True),
+        ("paper.pdf", b"%PDF-1.7\n1 0 obj", True),
+        ("utf-16.txt", "text".encode("utf-16"), True),
+        ("packed.gz", PACKED_ZEROS, True),
+        ("packed.txt.gz", gzip.compress(b"text"), False),
+        ("damaged.gz", PACKED_ZEROS[:9], False),  # reading it says what is wrong
+        ("not packed.gz", b"text", False),
+        ("latin-1.txt", b"\xe9t\xe9", False),  # reading it names the byte and the option
+        ("empty", b"", False),
+        ("late", b"a" * 9000 + b"\0", False),
+    ],
+)
+def test_binary_files_are_skipped_by_their_content(
+    tmp_path: Path, name: str, data: bytes, binary: bool
+) -> None:
+    written(tmp_path / "a.txt", "text")
+    written(tmp_path / name, data)
+    expected = (["a.txt"], {"binary file": 1}) if binary else (sorted(["a.txt", name]), {})
+    assert names_in(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "options", [{"glob": "*.bin"}, {"byte_level": True}, {"encoding": "utf-16"}, {"encoding": "utf-32-le"}]
+)
+def test_binary_files_are_read_where_they_are_asked_for(tmp_path: Path, options: dict[str, Any]) -> None:
+    written(tmp_path / "a.bin", b"\0a")
+    assert names_in(tmp_path, **options) == (["a.bin"], {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "shift-jis"])
+def test_a_zero_byte_is_binary_in_encodings_without_it(tmp_path: Path, encoding: str) -> None:
+    written(tmp_path / "a.bin", b"\0a")
+    assert names_in(tmp_path, encoding=encoding) == ([], {"binary file": 1})
+
+
+def test_a_folder_where_all_is_skipped_says_what(tmp_path: Path) -> None:
+    written(tmp_path / "a", b"\0")
+    written(tmp_path / "b", b"\0")
+    written(tmp_path / ".c", "text")
+    with pytest.raises(CorpusError, match=r"holds no file.*; skipped: 1 hidden file, 2 binary files$"):
+        sources([tmp_path])
+
+
+def test_a_file_that_is_given_is_read_whatever_it_is(tmp_path: Path) -> None:
+    for name in (".hidden", "binary", BEST):
+        path = written(tmp_path / name, b"\0")
+        assert [source.name for source in sources([path])] == [str(path)]
+
+
+def test_what_is_read_does_not_depend_on_the_order_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("c.txt", "a.txt", "b/z.txt", "b/y.txt", ".b/x.txt", ".d", f"e/{BEST}", "f"):
+        written(tmp_path / name, b"\0" if name == "f" else name)
+    expected = names_in(tmp_path)
+    walk = os.walk
+
+    def walk_backwards(*arguments: Any, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        for root, folders, names in walk(*arguments, **options):
+            folders.reverse()
+            yield root, folders, names[::-1]
+
+    monkeypatch.setattr(os, "walk", walk_backwards)
+    assert names_in(tmp_path) == expected
+    assert expected[0] == ["a.txt", "b/y.txt", "b/z.txt", "c.txt"]
 
 
 def test_files_keep_the_order_they_are_given_in_and_need_not_match(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ sys.exit(main(sys.argv[1:]))
         ["inspect-cell", "tiny", "--unit", "1", "--sample", "5"],
         ["info", "tiny"],
         ["corpus", "list"],
+        ["runs"],
+        ["cache", "--help"],
     ],
     ids=" ".join,
 )
