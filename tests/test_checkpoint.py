@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import struct
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,7 @@ from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint, parameters
-from charrnn.runs.checkpoint import BEST, LAST, Header, load, read_header, save_checkpoint
+from charrnn.runs.checkpoint import BEST, LAST, Header, load, read_header, save_checkpoint, weights_sha256
 from charrnn.runs.find import find
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import random_weights
@@ -114,9 +115,10 @@ def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> N
     with TemporaryDirectory(dir=".") as folder:
         path = Path(folder) / BEST
         save_checkpoint(path, header, weights)
-        assert read_header(path) == header
+        expected = replace(header, weights_sha256=weights_sha256(weights))
+        assert read_header(path) == expected
         result = load(path)
-    assert (result.path, result.header) == (path, header)
+    assert (result.path, result.header) == (path, expected)
     assert result.weights.keys() == weights.keys()
     for name, weight in weights.items():
         assert result.weights[name].dtype == np.float32
@@ -515,11 +517,11 @@ def test_the_header_holds_the_hash_of_the_weights_but_not_of_the_state_for_resum
 
 
 def test_a_pretrained_model_is_found_after_the_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = {"old": Path("shipped-old"), "shipped": Path("shipped")}
+    shipped = {name: Path(f"package-{name}") for name in ("old", "shipped")}
     for path in shipped.values():
         path.write_bytes(b"")
     monkeypatch.setattr("charrnn.runs.find.pretrained", lambda: shipped)
     assert find("old", runs) == runs / "old" / BEST
-    assert find("shipped", runs) == Path("shipped")
+    assert find("shipped", runs) == shipped["shipped"]
     with pytest.raises(CheckpointError, match="no checkpoint is called shipped"):
         find("shipped", runs, LAST)

@@ -216,6 +216,13 @@ def test_runs_of_the_user_that_a_local_folder_hides_are_pointed_at(user_folder: 
     assert charrnn("runs").err == f"runs in checkpoints (1 in {user_folder}: see them with --checkpoints)\n"
 
 
+def test_a_pretrained_model_that_stands_in_for_a_hidden_run_says_so(user_folder: Path) -> None:
+    make_run("mine", folder=user_folder)
+    RUNS.mkdir()
+    note = f"no runs in checkpoints (but 1 in {user_folder}): this is shakespeare"
+    assert charrnn("info").err.startswith(note)
+
+
 def test_local_runs_that_another_folder_hides_are_pointed_at(no_models: None) -> None:
     make_run("local")
     assert failed(charrnn("info", "local", "--checkpoints", "other")).endswith(
@@ -409,7 +416,7 @@ def test_diff_shows_the_results_and_only_the_settings_that_are_not_equal() -> No
     settings = rows[rows.index(["SETTINGS", "one", "two"]) + 1 :]
     assert ["hidden", "5", "9"] in settings
     assert ["lr", "0.006", "0.001"] in settings
-    assert ["symbols not shared", "c", "x"] in settings
+    assert ["symbols not shared", '"c"', '"x"'] in settings
     assert {row[0] for row in settings} == {"hidden", "parameters", "lr", "symbols not shared"}
 
 

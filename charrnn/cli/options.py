@@ -120,10 +120,11 @@ def find_checkpoint(out: Terminal, given: str | None, folder: Path) -> Path:
 
     Raises CheckpointError.
     """
-    from charrnn.runs.find import DEFAULT_MODEL, find, pretrained, run_names
+    from charrnn.runs.find import DEFAULT_MODEL, but_elsewhere, find, pretrained, run_names
 
     if given is None and not run_names(folder) and DEFAULT_MODEL in pretrained():
-        out.note(f"no runs in {folder}: this is {DEFAULT_MODEL}, a model that comes with charrnn")
+        others = but_elsewhere(folder)
+        out.note(f"no runs in {folder}{others}: this is {DEFAULT_MODEL}, a model that comes with charrnn")
         given = DEFAULT_MODEL
     return find(given, folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -212,7 +213,14 @@ def compare(
 def _rows(values: dict[str, list[Any]]) -> list[list[str]]:
     """The rows of the values that not all checkpoints lack."""
     return [
-        [name.replace("_", " "), *(printable(value_text(name, value)) for value in row)]
+        [name.replace("_", " "), *(printable(_short_text(name, value)) for value in row)]
         for name, row in values.items()
         if any(value is not None for value in row)
     ]
+
+
+def _short_text(name: str, value: Any) -> str:
+    """As ``value_text``, with hashes cut short and symbols in quotes."""
+    if name.endswith("sha256"):
+        return str(value)[:12]
+    return json.dumps(value, ensure_ascii=False) if name.startswith("symbols") else value_text(name, value)

@@ -62,7 +62,7 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
     if similar := difflib.get_close_matches(given, names, 1):
         return f"did you mean {similar[0]}? (looked in {folder})"
     if not runs:
-        return f"{folder} holds no runs{_but(elsewhere(folder, kind))}"
+        return f"{folder} holds no runs{but_elsewhere(folder, kind)}"
     shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])
     return f"runs in {folder}: {', '.join(shown)}"
 
@@ -72,7 +72,7 @@ def newest(folder: Path, kind: str = BEST) -> Path:
     paths = [path for path in folder.glob(f"*/{kind}") if path.is_file()]
     if not paths:
         raise CheckpointError(
-            f"no runs in {folder}{_but(elsewhere(folder, kind))}: train one with `charrnn train TEXT`,"
+            f"no runs in {folder}{but_elsewhere(folder, kind)}: train one with `charrnn train TEXT`,"
             " or name another folder (--checkpoints DIR, or $CHARRNN_CHECKPOINTS)"
         )
     return max(paths, key=lambda path: saved(path.parent))
@@ -96,5 +96,7 @@ def elsewhere(folder: Path, kind: str = BEST) -> str:
     return ", ".join(f"{count} in {other}" for other, count in counts.items() if count)
 
 
-def _but(others: str) -> str:
+def but_elsewhere(folder: Path, kind: str = BEST) -> str:
+    """The end of "no runs in FOLDER": " (but 3 in OTHER)", or "" where the other folders hold none."""
+    others = elsewhere(folder, kind)
     return f" (but {others})" if others else ""
