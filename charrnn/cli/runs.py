@@ -129,6 +129,7 @@ def remove(
     context: typer.Context,
     names: NamesArgument,
     yes: YesOption = False,
+    quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Delete runs, after a question.
