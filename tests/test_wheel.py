@@ -112,3 +112,8 @@ def test_an_installed_wheel_is_imported_from_its_own_environment(installed: Path
     file, name = done.stdout.split()
     assert Path(file).is_relative_to(installed.parents[1])
     assert name == "shakespeare"
+
+
+def test_the_manual_page_is_installed(installed: Path) -> None:
+    page = installed.parent.parent / "share" / "man" / "man1" / "charrnn.1"
+    assert page.read_bytes() == (ROOT / "docs" / "charrnn.1").read_bytes()
