@@ -3,11 +3,9 @@
 The names in ``__all__`` are imported when they are first used, so that ``import charrnn`` is cheap.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from charrnn.version import __version__
 
+TYPE_CHECKING = False  # as typing's, whose import would take longer than all of this one
 if TYPE_CHECKING:
     from charrnn.api import Model, Sampling, load, models, train
     from charrnn.errors import (
@@ -40,6 +38,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module = "charrnn.errors" if name.endswith("Error") else "charrnn.api"
     return getattr(import_module(module), name)
 

@@ -118,6 +118,12 @@ def test_a_run_of_the_same_name_comes_first(run: Path) -> None:
     assert facts["hidden"] == 6
 
 
+def test_resuming_a_pretrained_model_names_the_command_that_starts_from_it() -> None:
+    done = charrnn("train", "--resume", DEFAULT_MODEL)
+    assert done.status == 1
+    assert f"charrnn train TEXT --from {DEFAULT_MODEL}" in done.err
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pretrained_model_can_be_looked_into(name: str) -> None:
     facts = json.loads(charrnn("info", name, "--json").text)

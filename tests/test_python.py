@@ -36,15 +36,10 @@ def model(run: Path) -> charrnn.Model:
 # --- what is exported ---
 
 
-def test_importing_charrnn_imports_no_library() -> None:
-    code = "import sys; before = set(sys.modules); import charrnn; print(*set(sys.modules) - before)"
+def test_importing_charrnn_imports_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import charrnn; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported = {name.split(".")[0] for name in done.stdout.split()}
-    assert not imported & {"numpy", "torch", "rich", "typer", "safetensors"}
-    assert {name for name in done.stdout.split() if name.startswith("charrnn")} == {
-        "charrnn",
-        "charrnn.version",
-    }
+    assert done.stdout == "charrnn charrnn.version\n"
 
 
 @pytest.mark.slow

@@ -57,6 +57,8 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
     for other in other_folders(folder):
         if (other / given / kind).is_file():
             return f"it is not in {folder} but in {other}: add --checkpoints {shlex.quote(str(other))}"
+    if kind == LAST and given in pretrained():
+        return f"{given} comes with charrnn; train on from it: charrnn train TEXT --from {given}"
     runs = run_names(folder, kind)
     names = runs + (list(pretrained()) if kind == BEST else [])
     if similar := difflib.get_close_matches(given, names, 1):
