@@ -126,3 +126,8 @@ class TrainConfig(_Config):
 DEFAULT_MINUTES = 5.0
 DEFAULT_EPOCHS = 30.0
 """The budget of ``charrnn train`` when none is given is both of these: more epochs overfit a short text."""
+
+BY_HEART = 1_000
+"""Characters below which ``charrnn train`` learns a text by heart: too few to learn anything general from."""
+SHORT = 10_000
+"""Characters below which ``charrnn train`` warns that a text is short."""

@@ -123,16 +123,17 @@ def curves_of(checkpoints: Sequence[Named], plain: bool = False) -> list[curves.
 
 
 def _plot(checkpoints: Sequence[Named], colour: bool) -> str:
-    """The loss curves drawn with characters; for one run also the diagnosis. "" without curves."""
-    from charrnn.runs import history
+    """The loss curves drawn with characters; for one run also the diagnosis and a command that helps."""
+    from charrnn.cli.train_command import advise
     from charrnn.runs.info import reports
 
     drawn = curves_of(checkpoints, plain=len(checkpoints) > 1)
-    if not drawn:
-        return ""
-    plot = curves.draw("nats per character, over epochs", drawn, height=14, colour=colour)
-    diagnosis = f"{history.diagnosis(reports(checkpoints[0][1]))}\n" if len(checkpoints) == 1 else ""
-    return f"\n{plot}\n{diagnosis}"
+    lines = []
+    if drawn:
+        lines.append(curves.draw("nats per character, over epochs", drawn, height=14, colour=colour))
+    if len(checkpoints) == 1 and reports(checkpoints[0][1]):
+        lines += filter(None, advise(checkpoints[0][1].parent))
+    return "".join(f"\n{line}" for line in lines) + "\n" if lines else ""
 
 
 def _save_picture(path: Path, kind: str, checkpoints: Sequence[Named]) -> None:

@@ -12,8 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.options import RUNS
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.files import user_folder
 
 if TYPE_CHECKING:
     from charrnn.text.catalog import Entry
@@ -68,9 +70,20 @@ class Origin:
         return re.sub(r"[^\w.-]+", "-", Path(stem).stem).strip(".-") or "run"
 
 
-def resume_command(texts: Sequence[str], run: Path) -> str:
+def default_runs() -> Path:
+    """The folder of the runs where --checkpoints is not given."""
+    return Path(os.environ.get("CHARRNN_CHECKPOINTS") or user_folder(str(RUNS)))
+
+
+def run_reference(run: Path) -> str:
+    """A run's name if it lies in the default folder, else its path: what --resume and sample take."""
+    return run.name if run.parent.absolute() == default_runs().absolute() else str(run)
+
+
+def resume_command(texts: Sequence[str], run: Path, *options: str) -> str:
     """The command that resumes a run; the texts are repeated only if stdin is among them."""
-    return shlex.join(["charrnn", "train", *(texts if "-" in texts else ()), "--resume", str(run)])
+    repeated = texts if "-" in texts else ()
+    return shlex.join(["charrnn", "train", *repeated, "--resume", run_reference(run), *options])
 
 
 def read_corpus(

@@ -15,6 +15,7 @@ from charrnn.cli import train_options as option
 from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, QuietOption
 from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
+from charrnn.cli.train_command import advise, longer_command, pipe_again, repeat_command
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
 from charrnn.cli.train_progress import (
     announce,
@@ -112,7 +113,6 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     # OpenMP reads this variable then. Its threads would spin while they wait for each other, which
     # makes training many times slower where another process holds a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from charrnn.runs import history
     from charrnn.runs.checkpoint import BEST
     from charrnn.training import devices
     from charrnn.training.run_folder import new_run_folder
@@ -140,6 +140,11 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
                 new_budget=plan.new_budget,
             )
             announce(out, training, devices.describe(group))
+            ended = training.done
+            if plan.last and ended:
+                texts = training.origin["texts"]
+                command = longer_command(run, plan.last.header, texts)
+                out.note(f"to train on{pipe_again(texts)}: {command}")
             write_events = None
             if plan.options["tensorboard"] and group.is_main:
                 write_events = stack.enter_context(event_writer(run))
@@ -151,7 +156,13 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
-    screen(out).end(history.diagnosis(history.read(run)), sample_command(best))
+    advice, command = advise(run)
+    screen(out).end(advice, sample_command(best))
+    if command and not ended:
+        out.note(command)
+    if plan.last is None:
+        command = repeat_command(training, plan.origin, plan.options)
+        out.note(f"to repeat exactly{pipe_again(training.origin['texts'])}: {command}")
     return best
 
 

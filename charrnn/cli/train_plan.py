@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ import typer
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
 from charrnn.cli.train_screen import screen
-from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, SHORT, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Plan:
     start       the checkpoint whose weights the run starts with
     last        the last checkpoint of the run to resume
     new_budget  whether the run to resume gets the budget of ``config``, instead of what is left of its own
+    left_open   the settings that are to be chosen for the text; "steps" stands for the whole budget
     """
 
     runs: Path
@@ -50,6 +52,7 @@ class Plan:
     start: Checkpoint | None = None
     last: Checkpoint | None = None
     new_budget: bool = False
+    left_open: frozenset[str] = frozenset()
 
 
 def make_plan(out: Terminal, context: typer.Context) -> Plan:
@@ -69,7 +72,13 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     model = start.header.model if start else _config(ModelConfig, options)
     cells.get(model.cell)  # raises ConfigError if there is no such cell
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
+    left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
+    if start or options["params"] is not None:
+        left_open.discard("hidden")
+    if not _given(context, "split"):
+        left_open.add("split")
     if config.epochs is config.steps is config.minutes is None:
+        left_open.add("steps")
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     if start and not _given(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
@@ -78,7 +87,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     as_bytes = options["as_bytes"]
     newlines = options["newlines"] or ("keep" if as_bytes else "lf")
     origin = Origin(options["text"] or [], options["glob"], options["encoding"], as_bytes, newlines)
-    return Plan(runs, name, model, config, origin, options, start)
+    return Plan(runs, name, model, config, origin, options, start, left_open=frozenset(left_open))
 
 
 def check_combinations(context: typer.Context) -> None:
@@ -147,22 +156,36 @@ def _resumed(options: Options) -> Plan:
 
 
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
-    """The plan with the width and dropout that are not given chosen for the text; a note says which."""
+    """The plan with the settings that are left open chosen for the text; a note says which."""
     from charrnn.runs import parameters
-    from charrnn.training import sizing
-    from charrnn.training.budget import characters
+    from charrnn.training import budget, sizing
 
     if plan.last:
         return plan
-    model, config, count = plan.model, plan.config, plan.options["params"]
-    left_open = {setting for setting in sizing.CHOSEN if plan.options[setting] is None}
-    if count is not None:
-        model = parameters.sized(model, len(corpus.vocabulary), count)
-    if plan.start or count is not None:
-        left_open.discard("hidden")
-    if left_open:
-        length = len(corpus.splits(config.split)[0])
-        budget = characters(config, length, group)
-        model, config, why = sizing.choose(model, config, left_open, length, budget)
+    model, config, length = plan.model, plan.config, len(corpus.ids)
+    if plan.options["params"] is not None:
+        model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
+    if length < BY_HEART:
+        model, config = sizing.learn_by_heart(model, config, plan.left_open)
+        if plan.left_open & {"split", "steps"}:
+            screen(out).facts({"short": _by_heart(config, length)})
+        return replace(plan, model=model, config=config)
+    if length < SHORT:
+        fact = f"{length:,} characters teach spelling and phrases of this text, but no language"
+        screen(out).facts({"short": f"{fact}: use {SHORT:,} or more, better 1,000,000"})
+    if choices := plan.left_open & set(sizing.CHOSEN):
+        part = len(corpus.splits(config.split)[0])
+        characters = partial(budget.characters, corpus, group=group)
+        model, config, why = sizing.choose(model, config, choices, part, characters)
         screen(out).facts({"chosen": why})
     return replace(plan, model=model, config=config)
+
+
+def _by_heart(config: TrainConfig, length: int) -> str:
+    """The note on a text that is learnt by heart."""
+    steps = "" if config.steps is None else f", {config.steps} steps"
+    part = "all of it is trained on" if config.split[0] == sum(config.split) else "with your --split"
+    return (
+        f"{length} characters are learnt by heart ({part}, dropout {config.dropout:g}{steps}):"
+        f" {BY_HEART:,} or more are needed to validate, {SHORT:,} or more to write something new"
+    )

@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from charrnn.files import atomic_write, json_line
 
 LOG = "log.jsonl"
-GAP = 0.1
-"""Nats: a validation loss that much above the training loss is a sign of overfitting."""
-FEW_EPOCHS = 8.0
-"""Epochs below which a run without overfitting needs more time rather than a larger model."""
+CLEARLY_WORSE = 0.01
+"""Nats by which the last validation loss of an overfitted run is above the best one."""
+BY_HEART_NATS = 0.1
+"""Training loss below which a text is known by heart."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +71,41 @@ def remove_after(folder: Path, step: int) -> None:
             file.writelines(map(json_line, kept))
 
 
-def diagnosis(reports: Sequence[dict[str, Any]]) -> str:
-    """One line: whether the run overfitted, underfitted or ran out of budget, and what to try next."""
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a log says about its run, in words, and the remedy.
+
+    remedy  "longer": train longer; "regularise": train again with settings that overfit less; None: nothing
+    """
+
+    says: str
+    remedy: Literal["longer", "regularise"] | None = None
+
+
+def diagnosis(reports: Sequence[dict[str, Any]]) -> Diagnosis:
+    """Whether the run still improved at its end, overfitted, or no longer changed."""
     if not reports:
-        return "no report in the log: nothing to diagnose"
+        return Diagnosis("no report in the log: nothing to diagnose")
     validated = [report for report in reports if report.get("validation_nats") is not None]
     if not validated:
-        return (
-            "no validation loss, so overfitting cannot be detected:"
-            " train on a longer text, or give --split a share for validation"
-        )
+        return _training_only([report["train_nats"] for report in reports])
     last, best = validated[-1], min(validated, key=lambda report: report["validation_nats"])
     losses = f"validation {best['validation_nats']:.3f}, training {last['train_nats']:.3f}"
-    if last["validation_nats"] > best["validation_nats"] + 0.01:
-        return (
-            f"overfitted after epoch {best['epoch']:.1f} ({losses}; the best checkpoint is from that epoch):"
-            " try more --dropout, a smaller --hidden, or --patience 3"
-        )
-    if last["validation_nats"] - last["train_nats"] > GAP:
-        return f"starting to overfit ({losses}): try more --dropout; a longer text helps more"
-    if last["epoch"] < FEW_EPOCHS:
-        return f"ran out of budget after {last['epoch']:.1f} epochs ({losses}): try more --minutes"
-    return f"underfitted ({losses}): try a larger --hidden, less --dropout, or more --minutes"
+    if last["validation_nats"] <= best["validation_nats"]:
+        return Diagnosis(f"still improving: train longer ({losses})", "longer")
+    kept = f"{losses}; the best checkpoint is from epoch {best['epoch']:.1f}"
+    if last["train_nats"] >= best["train_nats"]:
+        return Diagnosis(f"no longer improving ({kept})")
+    if last["validation_nats"] > best["validation_nats"] + CLEARLY_WORSE:
+        return Diagnosis(f"overfitted ({kept}): use a longer text", "regularise")
+    return Diagnosis(f"starting to overfit ({kept}): use a longer text", "regularise")
+
+
+def _training_only(losses: Sequence[float]) -> Diagnosis:
+    """The diagnosis of a run without a validation part, from its training losses in nats."""
+    if losses[-1] < BY_HEART_NATS:
+        return Diagnosis(f"learnt by heart (training {losses[-1]:.3f})")
+    without = "without a validation part, overfitting cannot be seen"
+    if losses[-1] <= min(losses):
+        return Diagnosis(f"still learning: train longer (training {losses[-1]:.3f}; {without})", "longer")
+    return Diagnosis(f"no longer learning (training {losses[-1]:.3f}); {without}")

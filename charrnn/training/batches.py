@@ -43,6 +43,11 @@ class Batches:
         """Windows in a stream."""
         return -(-self.length // self.bptt)
 
+    @property
+    def characters_per_step(self) -> float:
+        """Characters that a step reads from all streams together, averaged over an epoch."""
+        return self.streams * self.length / self.steps_per_epoch
+
     def starts_epoch(self, step: int) -> bool:
         """Whether the step reads the first window of each stream."""
         return step % self.steps_per_epoch == 0

@@ -5,46 +5,51 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from typing import cast
+from collections.abc import Callable
 
-import torch
-
-from charrnn.config import TrainConfig
-from charrnn.training.devices import ProcessGroup, precision
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.text.corpus import Corpus
+from charrnn.training.batches import Batches
+from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
 
+LAPS = 3  # steps that are timed to estimate a model's speed
+TRAINING_SHARE = 0.95  # typical fraction of a budget in minutes that is left beside timing and reports
 TIMING_SHARE = 0.02  # fraction of a budget in minutes that is spent on timing steps
 MOST_REPORTS = 20
 REPORTS_SHARE = 0.1  # largest fraction of a budget in minutes that reports take
 MIN_STEPS_BETWEEN_REPORTS = 100
 
 
-def characters(config: TrainConfig, length: int, group: ProcessGroup) -> float:
-    """Estimate the characters that the budget allows to read, from a text of ``length`` characters."""
+def characters(corpus: Corpus, model: ModelConfig, config: TrainConfig, group: ProcessGroup) -> float:
+    """Estimate the characters that the budget allows to read. For minutes, steps of this model are timed."""
+    part = corpus.splits(config.split)[0]
+    ids = corpus.ids[part.start : part.stop]
     limits = []
     if config.steps is not None:
-        limits.append(float(config.steps * config.streams * config.bptt))
+        batches = Batches.fitted(ids, config.streams, config.bptt, group.world_size)
+        limits.append(config.steps * batches.characters_per_step)
     if config.epochs is not None:
-        limits.append(config.epochs * length)
+        limits.append(config.epochs * len(ids))
     if config.minutes is not None:
-        limits.append(config.minutes * 60 * group.broadcast(speed(group.device)))
+        learner = Learner(corpus, model, config, group)
+        limits.append(config.minutes * 60 * TRAINING_SHARE * speed(learner))
     return min(limits)
 
 
-def speed(device: torch.device) -> float:
-    """Estimate characters per second in training, from an LSTM layer's forward and backward pass."""
-    hidden, streams, bptt = 512, 32, 64
-    dtype = precision(device) or torch.float32
-    layer = torch.nn.LSTM(64, hidden).to(device, dtype)
-    inputs = torch.zeros(bptt, streams, 64, device=device, dtype=dtype)
+def speed(learner: Learner, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Characters per second in training; ``clock`` returns seconds.
+
+    The fastest of LAPS steps counts: other processes on the machine can only make a step slower.
+    """
     times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        torch.autograd.backward(layer(inputs)[0].sum())
-        float(cast(torch.Tensor, layer.weight_hh_l0).detach()[0, 0])  # waits for the device
-        times.append(time.perf_counter() - start)
-    # Readout, dropout and the optimisers double the time.
-    return streams * bptt / min(times) / 2
+    for step in range(LAPS + 1):
+        start = clock()
+        loss, _ = learner.train_step(step, 0.0)
+        float(loss)  # waits for the device
+        times.append(clock() - start)
+    fastest = min(times[1:])  # the first step also allocates memory
+    return learner.group.broadcast(learner.batches.characters_per_step / max(fastest, 1e-9))
 
 
 def plan_steps(learner: Learner) -> tuple[int, int]:
@@ -65,7 +70,12 @@ def plan_steps(learner: Learner) -> tuple[int, int]:
     if not limits:
         raise ValueError("config: no budget; give steps, epochs or minutes")
     steps = min(limits)
-    return steps, config.save_every or max(MIN_STEPS_BETWEEN_REPORTS, math.ceil(steps / reports))
+    return steps, config.save_every or report_interval(steps, reports)
+
+
+def report_interval(steps: int, reports: int = MOST_REPORTS) -> int:
+    """The steps between reports of a run that is to have at most so many reports."""
+    return max(MIN_STEPS_BETWEEN_REPORTS, math.ceil(steps / reports))
 
 
 def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:

@@ -38,9 +38,9 @@ class RunState:
             if type(value) not in types or not 0 <= value <= limit:
                 raise ValueError(f"{field.name} is {value!r}")
         if not self.stage_start <= self.step <= self.steps or (self.steps > 0) != (self.report_every > 0):
-            stage = f", of which the budget began at {self.stage_start}" if self.stage_start else ""
             raise ValueError(
-                f"step {self.step} of {self.steps}{stage}, a report every {self.report_every} steps"
+                f"step {self.step} of {self.steps}, the budget began at {self.stage_start},"
+                f" a report every {self.report_every} steps"
             )
 
     def to_dict(self) -> dict[str, Any]:

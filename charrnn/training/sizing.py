@@ -1,4 +1,4 @@
-"""The width and dropout that suit a text and a budget.
+"""The width, the dropout and, for a very short text, the steps that suit a text and a budget.
 
 The thresholds were measured on English plays (benchmarks/RESULTS.md, "Sizing"): width was better
 than depth at every budget, and dropout should grow with the number of epochs.
@@ -6,7 +6,8 @@ than depth at every budget, and dropout should grow with the number of epochs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -30,21 +31,80 @@ DROPOUTS = (
 )
 CHOSEN = ("hidden", "dropout", "weight_drop")
 """The settings that ``choose`` can choose."""
+ROUNDS = 3
+"""Most times that the dropout is chosen again because it changed the speed."""
+
+BY_HEART_HIDDEN, BY_HEART_STEPS = 128, 300
+"""They bring the loss of 999 characters of English to 0.02 nats (docs/training.md)."""
+
+Characters = Callable[[ModelConfig, TrainConfig], float]
+"""The characters that the budget allows to read with such a model."""
+
+
+def learn_by_heart(
+    model: ModelConfig, config: TrainConfig, left_open: Collection[str]
+) -> tuple[ModelConfig, TrainConfig]:
+    """The settings that learn a text by heart, where the user left them open.
+
+    ``left_open`` is from CHOSEN, "split" and "steps"; "steps" stands for the whole budget.
+    """
+    settings: dict[str, Any] = {"dropout": 0.0, "weight_drop": 0.0, "split": (100.0, 0.0, 0.0)}
+    config = replace(config, **{name: value for name, value in settings.items() if name in left_open})
+    if "steps" in left_open:
+        config = replace(config, steps=BY_HEART_STEPS, epochs=None, minutes=None)
+    return replace(model, hidden=BY_HEART_HIDDEN if "hidden" in left_open else model.hidden), config
 
 
 def choose(
-    model: ModelConfig, config: TrainConfig, left_open: Collection[str], characters: int, budget: float
+    model: ModelConfig,
+    config: TrainConfig,
+    left_open: Collection[str],
+    length: int,
+    characters: Characters,
 ) -> tuple[ModelConfig, TrainConfig, str]:
     """Choose hidden, dropout and weight_drop where the user left them open, and say in a line which and why.
 
-    ``characters`` are those of the training part, ``budget`` those read in all its epochs.
+    The widths are tried from the narrowest up: a width is chosen if the budget suffices for it at its own
+    speed. ``length`` is that of the training part in characters.
     """
-    epochs = budget / max(1, characters)
-    hidden = max(width for text, read, width in WIDTHS if characters >= text and budget >= read)
+    rows = [row for row in WIDTHS if length >= row[0]] if "hidden" in left_open else [(0, 0, model.hidden)]
+    budget = math.inf
+    for _, enough, width in rows:
+        if budget < enough:
+            break  # a wider network is slower still
+        candidate = replace(model, hidden=width), replace(config, **dropouts(budget / length, left_open))
+        allowed = characters(*candidate)
+        if allowed < enough:
+            break
+        (model, config), budget = candidate, allowed
+    for _ in range(ROUNDS):
+        settings = dropouts(budget / length, left_open)
+        if replace(config, **settings) == config:
+            break
+        config = replace(config, **settings)
+        budget = characters(model, config)
+    settings = {"hidden": model.hidden, "dropout": config.dropout, "weight_drop": config.weight_drop}
+    shown = ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items() if name in left_open
+    )
+    return model, config, f"{shown}: about {budget:,.0f} characters to train on, {budget / length:.1f} epochs"
+
+
+def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, float]:
+    """The dropout and weight_drop for a number of epochs, without those that are not left open."""
     dropout, weight_drop = next(row[1:] for row in DROPOUTS if epochs <= row[0])
-    settings: dict[str, Any] = {"hidden": hidden, "dropout": dropout, "weight_drop": weight_drop}
-    chosen = {name: value for name, value in settings.items() if name in left_open}
-    shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items())
-    model = replace(model, hidden=chosen.pop("hidden", model.hidden))
-    config = replace(config, **chosen)
-    return model, config, f"{shown}: about {budget:,.0f} characters to train on, {epochs:.1f} epochs"
+    settings = {"dropout": dropout, "weight_drop": weight_drop}
+    return {name: value for name, value in settings.items() if name in left_open}
+
+
+def regularised(
+    model: ModelConfig, config: TrainConfig, fixed_width: bool = False
+) -> tuple[ModelConfig, TrainConfig, str]:
+    """The settings changed by one step against overfitting, and the change in words; "" if none is left."""
+    for _, dropout, weight_drop in DROPOUTS:
+        if dropout > config.dropout:
+            weight_drop = max(weight_drop, config.weight_drop)
+            return model, replace(config, dropout=dropout, weight_drop=weight_drop), "more dropout"
+    if fixed_width or model.hidden < 2 * WIDTHS[0][-1]:
+        return model, config, ""
+    return replace(model, hidden=model.hidden // 2), config, "fewer units"

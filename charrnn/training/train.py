@@ -133,8 +133,7 @@ class Training:
     @property
     def characters_per_step(self) -> float:
         """Characters read in a step by all processes together, averaged over an epoch."""
-        batches = self.learner.batches
-        return batches.streams * batches.length / batches.steps_per_epoch
+        return self.learner.batches.characters_per_step
 
     @property
     def done(self) -> bool:

@@ -1,0 +1,147 @@
+"""Command lines of ``charrnn train`` that messages suggest: they work when they are pasted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.options import CORPORA
+from charrnn.cli.text_source import Origin, default_runs, resume_command
+from charrnn.config import BY_HEART, ModelConfig, TrainConfig
+from charrnn.errors import CheckpointError
+from charrnn.files import user_folder
+
+if TYPE_CHECKING:
+    from charrnn.runs.checkpoint import Header
+    from charrnn.training.train import Training
+
+MODEL = ("cell", "layers", "embedding")
+TRAINING = ("epochs", "steps", "minutes", "patience", "streams", "bptt", "precision", "clip", "seed")
+
+
+def train_command(
+    model: ModelConfig,
+    config: TrainConfig,
+    origin: Origin,
+    length: int,
+    start: str | None = None,
+    options: Sequence[str] = (),
+) -> str:
+    """The command of a new training with exactly these settings, on a text of ``length`` characters.
+
+    ``start`` is the value of --from; ``options`` are appended.
+    """
+    words = ["charrnn", "train", *map(_short_path, origin.texts)]
+    settings: dict[str, Any] = {}
+    if start is None:
+        settings |= _changed(model, MODEL) | {"hidden": model.hidden} | _changed(config, ("lr", "muon"))
+    else:
+        settings |= {"from": start, "lr": config.lr, "muon": config.muon}
+    settings |= {"dropout": config.dropout, "weight_drop": config.weight_drop}
+    settings |= _changed(config, (*TRAINING, "save_every"))
+    if config.split != TrainConfig.split or length < BY_HEART:
+        settings["split"] = ",".join(map(_number, config.split))
+    settings |= _changed(origin, ("glob", "encoding"))
+    if origin.byte_level:
+        words.append("--bytes")
+    if origin.newlines != ("keep" if origin.byte_level else "lf"):
+        settings["newlines"] = origin.newlines
+    for name, value in settings.items():
+        words += [f"--{name.replace('_', '-')}", _number(value)]
+    return shlex.join([*words, *options])
+
+
+def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) -> str:
+    """The command that repeats a new training exactly: the same steps, reports and weights.
+
+    ``options`` are those of the command, by name.
+    """
+    from charrnn.training.budget import report_interval
+
+    steps, interval = training.steps, training.state.report_every
+    save_every = interval if interval != report_interval(steps) else None
+    config = replace(training.config, epochs=None, minutes=None, steps=steps, save_every=save_every)
+    more = [] if options["device"] == "auto" else ["--device", options["device"]]
+    for name, default in (("checkpoints", default_runs()), ("corpora", user_folder(str(CORPORA)))):
+        if options[name].absolute() != default.absolute():
+            more += [f"--{name}", str(options[name])]
+    length = len(training.corpus.ids)
+    model = training.learner.model.config
+    return train_command(model, config, Origin(**origin.record()), length, options["start"], more)
+
+
+def advise(run: Path) -> tuple[str, str]:
+    """The diagnosis of a run, and a line with the command that helps; "" where there is none."""
+    from charrnn.runs import history
+    from charrnn.runs.checkpoint import LAST, read_header
+
+    diagnosis = history.diagnosis(history.read(run))
+    if diagnosis.remedy is None or not (run / LAST).exists():
+        return diagnosis.says, ""
+    header = read_header(run / LAST)
+    record = (header.resume or {}).get("origin")
+    if not record:  # a run that was not trained by the command line
+        return diagnosis.says, ""
+    origin = Origin(**record)
+    if diagnosis.remedy == "longer":
+        command = longer_command(run, header, origin.texts)
+        return diagnosis.says, f"to train longer{pipe_again(origin.texts)}: {command}"
+    return diagnosis.says, _retrain(header, origin)
+
+
+def longer_command(run: Path, header: Header, texts: Sequence[str]) -> str:
+    """The command that trains a run on, for a budget of the same kind and size as its last one."""
+    config, state, results = header.training, header.resume or {}, header.results
+    options = ["--minutes", _number(config.minutes)]
+    if config.steps is not None:
+        options = ["--steps", str(config.steps)]
+    elif config.epochs is not None:
+        steps = state.get("steps", 0) - state.get("stage_start", 0)
+        epochs = steps * results.get("epoch", 0) / max(1, results.get("step", 0))
+        if config.minutes is None or epochs > 0.99 * config.epochs:
+            options = ["--epochs", _number(config.epochs)]
+    return resume_command(texts, run, *options)
+
+
+def _retrain(header: Header, origin: Origin) -> str:
+    """Advice to train a new run that overfits less; "" if its command is not known."""
+    from charrnn.runs.find import find
+    from charrnn.training.sizing import regularised
+
+    start = header.parent["name"] if header.parent else None
+    try:
+        if start is not None:
+            find(start, default_runs())
+    except CheckpointError:
+        return ""
+    model, config, change = regularised(header.model, header.training, fixed_width=start is not None)
+    if not change:
+        return ""
+    command = train_command(model, config, origin, header.corpus.get("characters", 0), start)
+    return f"to train again with {change}{pipe_again(origin.texts)}: {command}"
+
+
+def pipe_again(texts: Sequence[str]) -> str:
+    """What precedes a command that reads stdin."""
+    return ", pipe the text in again" if "-" in texts else ""
+
+
+def _changed(config: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The settings with these names that differ from their defaults."""
+    values = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in values.items() if value != getattr(type(config), name)}
+
+
+def _number(value: object) -> str:
+    """A value as an option takes it, without loss: 5.0 as 5."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _short_path(text: str) -> str:
+    """A path below the current folder relative to it."""
+    folder = os.getcwd() + os.sep
+    return text.removeprefix(folder) if os.path.exists(text) else text
