@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn.runs import history
 
@@ -18,26 +20,40 @@ def reports(*rows: tuple[float, float | None, float]) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "says", "option"),
+    ("rows", "says", "remedy"),
     [
-        ([(2.0, 2.0, 1), (1.2, 1.5, 5), (0.9, 1.6, 9)], "overfitted after epoch 5.0", "--dropout"),
-        ([(2.0, 2.0, 1), (1.3, 1.45, 9)], "starting to overfit", "--dropout"),
-        ([(2.0, 2.0, 1), (1.6, 1.6, 2)], "ran out of budget after 2.0 epochs", "--minutes"),
-        ([(2.0, 2.0, 5), (1.6, 1.6, 20)], "underfitted", "--hidden"),
-        ([(2.0, None, 1)], "no validation loss", "--split"),
-        ([(2.0, None, 1), (1.3, 1.45, 9), (1.2, None, 10)], "starting to overfit", "--dropout"),
-        ([], "no report", ""),
+        ([(2.0, 2.0, 1), (1.2, 1.5, 5), (0.9, 1.6, 9)], "overfitted", "regularise"),
+        ([(2.0, 2.0, 1), (1.2, 1.5, 5), (0.9, 1.505, 9)], "starting to overfit", "regularise"),
+        ([(2.0, 2.0, 1), (1.0, 1.9, 9)], "still improving: train longer", "longer"),
+        ([(2.0, 2.0, 1), (1.6, 1.6, 2)], "still improving: train longer", "longer"),
+        ([(2.0, 2.0, 5), (1.6, 1.6, 20)], "still improving: train longer", "longer"),
+        ([(2.0, 1.9, 5)], "still improving: train longer", "longer"),
+        ([(2.0, 1.9, 5), (2.0, 1.95, 6)], "no longer improving", None),
+        ([(2.0, 1.9, 5), (2.3, 2.5, 6)], "no longer improving", None),
+        ([(2.0, None, 1)], "still learning: train longer", "longer"),
+        ([(2.0, None, 1), (2.1, None, 2)], "no longer learning", None),
+        ([(2.0, None, 1), (0.01, None, 2)], "learnt by heart", None),
+        ([(2.0, None, 1), (1.3, 1.45, 9), (1.2, None, 10)], "still improving", "longer"),
+        ([], "no report", None),
     ],
 )
-def test_the_diagnosis_names_what_happened_and_what_to_try(rows: list, says: str, option: str) -> None:
-    line = history.diagnosis(reports(*rows))
-    assert line.startswith(says)
-    assert option in line
-    assert "\n" not in line
-    if "(" in line:  # the lowest validation loss, and the training loss of the last report with one
-        validated = [(training, validation) for training, validation, _ in rows if validation is not None]
+def test_the_diagnosis_says_what_happened_and_what_helps(rows: list, says: str, remedy: str | None) -> None:
+    diagnosis = history.diagnosis(reports(*rows))
+    assert diagnosis.says.startswith(says)
+    assert diagnosis.remedy == remedy
+    assert "\n" not in diagnosis.says
+    validated = [(training, validation) for training, validation, _ in rows if validation is not None]
+    if validated:  # the lowest validation loss, and the training loss of the last report with one
         lowest = min(validation for _, validation in validated)
-        assert f"validation {lowest:.3f}, training {validated[-1][0]:.3f}" in line
+        assert f"validation {lowest:.3f}, training {validated[-1][0]:.3f}" in diagnosis.says
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=1))
+def test_a_run_whose_last_report_is_its_best_is_still_improving_whatever_the_gap(losses: list) -> None:
+    rows = [(training, validation, epoch) for epoch, (training, validation) in enumerate(losses)]
+    diagnosis = history.diagnosis(reports(*rows))
+    last_is_best = losses[-1][1] == min(validation for _, validation in losses)
+    assert diagnosis.says.startswith("still improving: train longer") == last_is_best
 
 
 def test_a_report_is_appended_and_read_back(tmp_path: Path) -> None:

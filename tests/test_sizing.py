@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import ModelConfig, TrainConfig
-from charrnn.training.sizing import CHOSEN, choose
+from charrnn.config import BY_HEART, ModelConfig, TrainConfig
+from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.sources import file_source
+from charrnn.training import budget
+from charrnn.training.devices import ProcessGroup
+from charrnn.training.learner import Learner
+from charrnn.training.sizing import CHOSEN, WIDTHS, choose, dropouts, learn_by_heart, regularised
+from tests.conftest import TEXT
 
 lengths = st.integers(2, 10**9)
 budgets = st.floats(1, 1e10)
 
 
 @given(lengths, budgets, st.sets(st.sampled_from(CHOSEN)))
-def test_only_what_the_user_left_open_is_chosen(characters: int, budget: float, left_open: set[str]) -> None:
+def test_only_what_the_user_left_open_is_chosen(length: int, read: float, left_open: set[str]) -> None:
     before = ModelConfig(hidden=77), TrainConfig(dropout=0.77, weight_drop=0.66, streams=5)
-    model, config, why = choose(*before, left_open, characters, budget)
+    model, config, why = choose(*before, left_open, length, lambda *settings: read)
     for name in CHOSEN:
         old, new = (
             getattr(side[0], name, None) or getattr(side[1], name, None) for side in (before, (model, config))
@@ -30,18 +42,126 @@ def test_only_what_the_user_left_open_is_chosen(characters: int, budget: float, 
 
 @given(lengths, budgets, st.floats(1, 100))
 def test_more_text_and_more_budget_never_choose_a_smaller_width(
-    characters: int, budget: float, more: float
+    length: int, read: float, more: float
 ) -> None:
-    def width(text: float, read: float) -> int:
-        return choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), read)[0].hidden
+    def width(text: float, characters: float) -> int:
+        return choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), lambda *settings: characters)[0].hidden
 
-    assert width(characters * more, budget * more) >= width(characters, budget)
+    assert width(length * more, read * more) >= width(length, read)
 
 
 @given(lengths, budgets, st.floats(1, 100))
-def test_more_epochs_never_choose_less_dropout(characters: int, budget: float, more: float) -> None:
-    few, many = (
-        choose(ModelConfig(), TrainConfig(), CHOSEN, characters, read)[1] for read in (budget, budget * more)
-    )
-    assert many.dropout >= few.dropout
-    assert many.weight_drop >= few.weight_drop
+def test_more_epochs_never_choose_less_dropout(length: int, read: float, more: float) -> None:
+    few, many = (dropouts(characters / length, CHOSEN) for characters in (read, read * more))
+    assert many["dropout"] >= few["dropout"]
+    assert many["weight_drop"] >= few["weight_drop"]
+
+
+@given(lengths, st.floats(1e3, 1e9), st.floats(1, 3))
+def test_the_choice_and_the_timing_of_what_is_chosen_agree(length: int, read: float, slowdown: float) -> None:
+    def characters(model: ModelConfig, config: TrainConfig) -> float:
+        """A wider network is slower; so is one with weight drop."""
+        return read / model.hidden / (slowdown if config.weight_drop else 1)
+
+    model, config, why = choose(ModelConfig(), TrainConfig(), CHOSEN, length, characters)
+    allowed = characters(model, config)
+    text, enough = next(row[:2] for row in WIDTHS if row[2] == model.hidden)
+    assert length >= text
+    assert f"about {allowed:,.0f} characters" in why
+    stable = characters(model, TrainConfig(weight_drop=0.2)) >= enough
+    assert allowed >= enough or not stable
+    wanted = dropouts(allowed / length, CHOSEN)
+    other = dropouts(characters(model, TrainConfig(**wanted)) / length, CHOSEN)
+    if wanted == other:  # else each of the two choices makes the other one right
+        assert (config.dropout, config.weight_drop) == (wanted["dropout"], wanted["weight_drop"])
+
+
+def test_a_width_is_timed_only_if_the_budget_suffices_for_it_at_the_speed_of_the_width_before() -> None:
+    timed: list[int] = []
+
+    def characters(model: ModelConfig, config: TrainConfig) -> float:
+        timed.append(model.hidden)
+        return {64: 2e6, 128: 1e6, 256: 400_000}[model.hidden]
+
+    assert choose(ModelConfig(), TrainConfig(), CHOSEN, 10**6, characters)[0].hidden == 256
+    assert 512 not in timed
+    assert timed.count(64) == timed.count(128) == 1
+
+
+# --- timing ---
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    return open_corpus([file_source(Path("text.txt"))], "text")
+
+
+def learner(corpus: Corpus) -> Learner:
+    config = TrainConfig(streams=4, bptt=16, precision="float32")
+    return Learner(corpus, ModelConfig(hidden=4, embedding=2), config, ProcessGroup(torch.device("cpu")))
+
+
+def laps(*seconds: float) -> Iterator[float]:
+    """Readings of a clock between which so many seconds pass, one pair for a lap."""
+    for start, lap in zip(itertools.count(step=1000), seconds, strict=False):
+        yield from (start, start + lap)
+
+
+def test_the_speed_is_that_of_the_fastest_lap_after_the_first(corpus: Corpus) -> None:
+    for seconds in ((0.1, 2.0, 2.0, 2.0), (9.0, 2.0, 50.0, 70.0), (9.0, 8.0, 7.0, 2.0)):
+        clock = laps(*seconds)
+        speed = budget.speed(learner(corpus), lambda clock=clock: next(clock))
+        assert speed == pytest.approx(learner(corpus).batches.characters_per_step / 2.0)
+
+
+def test_the_speed_is_timed_with_the_very_model_that_is_asked_about(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[Learner] = []
+    monkeypatch.setattr(budget, "speed", lambda learner: timed.append(learner) or 1000.0)
+    model, config = ModelConfig("gru", 2, 8, 3), TrainConfig(dropout=0.25, streams=3, bptt=9, minutes=2)
+    read = budget.characters(corpus, model, config, ProcessGroup(torch.device("cpu")))
+    assert read == pytest.approx(2 * 60 * 1000 * budget.TRAINING_SHARE)
+    assert (timed[0].model.config, timed[0].config) == (model, config)
+
+
+@pytest.mark.parametrize("limits", [{"steps": 10}, {"epochs": 1.5}, {"steps": 3, "epochs": 9.0}])
+def test_the_characters_of_steps_and_epochs_are_those_that_training_reads(
+    corpus: Corpus, limits: dict
+) -> None:
+    config = TrainConfig(streams=32, bptt=64, **limits)
+    group = ProcessGroup(torch.device("cpu"))
+    read = budget.characters(corpus, ModelConfig(hidden=4), config, group)
+    trained = Learner(corpus, ModelConfig(hidden=4), config, group)
+    steps, _ = budget.plan_steps(trained)
+    assert read == pytest.approx(steps * trained.batches.characters_per_step, rel=0.5 / steps + 0.01)
+
+
+# --- learning by heart ---
+
+
+def test_learning_by_heart_changes_only_what_the_user_left_open() -> None:
+    given = ModelConfig(hidden=7), TrainConfig(dropout=0.3, weight_drop=0.2, minutes=3)
+    assert learn_by_heart(*given, ()) == given
+    model, config = learn_by_heart(*given, (*CHOSEN, "split", "steps"))
+    assert (config.dropout, config.weight_drop, config.split) == (0, 0, (100, 0, 0))
+    assert config.steps
+    assert config.minutes is config.epochs is None
+    assert model.hidden > 7
+
+
+def test_a_text_that_is_not_learnt_by_heart_has_characters_to_validate() -> None:
+    assert BY_HEART * TrainConfig.split[1] / sum(TrainConfig.split) >= 50
+
+
+def test_the_step_against_overfitting_is_more_dropout_and_then_fewer_units() -> None:
+    model, config, changes = ModelConfig(hidden=128), TrainConfig(dropout=0.0, weight_drop=0.0), []
+    while True:
+        model, config, change = regularised(model, config)
+        if not change:
+            break
+        changes.append(change)
+    assert changes == ["more dropout"] * 4 + ["fewer units"]
+    assert (config.dropout, model.hidden) == (0.5, 64)
+    assert regularised(ModelConfig(hidden=128), config, fixed_width=True)[2] == ""
