@@ -110,8 +110,7 @@ def laps(*seconds: float) -> Iterator[float]:
 
 def test_the_speed_is_that_of_the_fastest_lap_after_the_first(corpus: Corpus) -> None:
     for seconds in ((0.1, 2.0, 2.0, 2.0), (9.0, 2.0, 50.0, 70.0), (9.0, 8.0, 7.0, 2.0)):
-        clock = laps(*seconds)
-        speed = budget.speed(learner(corpus), lambda clock=clock: next(clock))
+        speed = budget.speed(learner(corpus), laps(*seconds).__next__)
         assert speed == pytest.approx(learner(corpus).batches.characters_per_step / 2.0)
 
 
@@ -119,7 +118,12 @@ def test_the_speed_is_timed_with_the_very_model_that_is_asked_about(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed: list[Learner] = []
-    monkeypatch.setattr(budget, "speed", lambda learner: timed.append(learner) or 1000.0)
+
+    def speed(learner: Learner) -> float:
+        timed.append(learner)
+        return 1000.0
+
+    monkeypatch.setattr(budget, "speed", speed)
     model, config = ModelConfig("gru", 2, 8, 3), TrainConfig(dropout=0.25, streams=3, bptt=9, minutes=2)
     read = budget.characters(corpus, model, config, ProcessGroup(torch.device("cpu")))
     assert read == pytest.approx(2 * 60 * 1000 * budget.TRAINING_SHARE)

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn import cells
 from charrnn.config import ModelConfig, TrainConfig
@@ -25,8 +28,8 @@ from charrnn.runs.lock import LOCK
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
-from charrnn.training.run_state import RunState
-from charrnn.training.schedule import lr_factor
+from charrnn.training.run_state import STAGE, RunState
+from charrnn.training.schedule import REHEAT, begin_stage, lr_factor
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
@@ -450,3 +453,132 @@ def test_the_learning_rate_warms_up_then_falls_to_its_end() -> None:
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert max(rates) == 1
     assert rates[-1] == pytest.approx(0.05, abs=0.002)
+
+
+# --- going on with a new budget ---
+
+
+def train_on(tmp_path: Path, source: str, target: str, stop_step: int = 0, **budget: Any) -> Training:
+    """Copy a run and train the copy on with a new budget; stop after ``stop_step`` if it is not 0."""
+    shutil.copytree(tmp_path / source, tmp_path / target, dirs_exist_ok=True)
+    last = checkpoint.load(tmp_path / target / LAST, resume=True)
+    config = replace(last.header.training, **({"steps": None, "epochs": None, "minutes": None} | budget))
+    folder = tmp_path / target
+    training = Training(corpus(tmp_path), MODEL, config, folder, resume=last, new_budget=bool(budget))
+    for event in training.run():
+        training.stop = isinstance(event, Progress) and event.step >= stop_step > 0
+    return training
+
+
+def test_a_new_budget_trains_on_after_the_end_and_the_log_continues(tmp_path: Path) -> None:
+    trained(tmp_path)
+    training = train_on(tmp_path, "run", "more", steps=15)
+    assert (training.step, training.steps, training.done) == (STEPS + 15, STEPS + 15, True)
+    assert [line["step"] for line in lines_of(tmp_path / "more" / LOG)] == [7, 14, 20, 21, 28, 35]
+    header = checkpoint.read_header(tmp_path / "more" / LAST)
+    assert header.training.steps == 15
+    assert not same_weights(tmp_path / "run" / LAST, tmp_path / "more" / LAST)
+
+
+def test_a_new_budget_in_epochs_is_so_many_more(tmp_path: Path) -> None:
+    trained(tmp_path)
+    training = train_on(tmp_path, "run", "more", epochs=1)
+    assert training.steps == STEPS + training.learner.batches.steps_per_epoch
+
+
+@pytest.mark.slow
+def test_minutes_of_a_new_budget_become_steps_and_their_timing_leaves_no_trace(tmp_path: Path) -> None:
+    trained(tmp_path)
+    timed = train_on(tmp_path, "run", "timed", minutes=0.01)
+    train_on(tmp_path, "run", "counted", steps=timed.steps - STEPS)
+    assert same_weights(tmp_path / "timed" / LAST, tmp_path / "counted" / LAST, resume=True)
+
+
+@pytest.mark.slow
+def test_a_run_stopped_in_its_new_budget_and_resumed_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "PROGRESS_SECONDS", 0.0)
+    trained(tmp_path)
+    train_on(tmp_path, "run", "whole", steps=15)
+    for stop_step in (20, 24, 30):
+        name = f"cut-{stop_step}"
+        assert stop_step < train_on(tmp_path, "run", name, stop_step, steps=15).step < STEPS + 15
+        last = checkpoint.load(tmp_path / name / LAST, resume=True)
+        resumed = Training(corpus(tmp_path), MODEL, last.header.training, tmp_path / name, resume=last)
+        list(resumed.run())
+        for file in (BEST, LAST):
+            assert same_weights(tmp_path / "whole" / file, tmp_path / name / file, resume=True)
+        logs = [lines_of(tmp_path / run / LOG) for run in ("whole", name)]
+        for line in logs[0] + logs[1]:
+            del line["seconds"], line["characters_per_second"]
+        assert logs[0] == logs[1]
+
+
+def test_a_new_budget_replaces_what_was_left_of_the_old_one(tmp_path: Path) -> None:
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, steps=1000), tmp_path / "run")
+    for event in training.run():
+        training.stop = isinstance(event, Report)
+    stopped_at = training.step
+    assert train_on(tmp_path, "run", "more", steps=5).step == stopped_at + 5
+
+
+def test_a_new_budget_counts_the_reports_of_patience_anew(tmp_path: Path) -> None:
+    training, _ = trained(tmp_path, steps=2000, save_every=20, lr=0.05, patience=2, **PLAIN)
+    assert train_on(tmp_path, "run", "more", steps=10).step == training.step + 10
+
+
+def test_a_checkpoint_of_an_older_build_trains_on(tmp_path: Path) -> None:
+    trained(tmp_path)
+    last = checkpoint.load(tmp_path / "run" / LAST, resume=True)
+    values = {key: value for key, value in (last.header.resume or {}).items() if key not in STAGE}
+    old = replace(last, header=replace(last.header, resume=values))
+    ended = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run", resume=old)
+    assert ended.done
+    more = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run", resume=old, new_budget=True)
+    assert not more.done
+    list(more.run())
+    assert more.step == 2 * STEPS
+
+
+steps_of_a_stage = st.integers(1, 5000)
+
+
+@given(st.lists(st.tuples(steps_of_a_stage, st.floats(0, 1)), min_size=1, max_size=5))
+def test_the_learning_rate_of_all_stages_has_no_jump_and_stays_below_its_peak(stages: list) -> None:
+    config, state = TrainConfig(), RunState()
+    before = 0.0
+    for steps, share in stages:
+        state = begin_stage(state, config, steps, 1)
+        warmup = max(1, round(config.warmup * steps))
+        stop = state.step + max(1, round(share * steps))
+        first = lr_factor(state.step, state, config)
+        assert min(before, state.lr_peak) - 1e-9 <= first
+        assert first - before <= state.lr_peak / warmup + 1e-9
+        assert all(
+            0 < lr_factor(step, state, config) <= 1 for step in (state.step, stop - 1, state.steps - 1)
+        )
+        before = lr_factor(stop - 1, state, config)
+        state = replace(state, step=stop)
+
+
+def test_the_learning_rate_is_reheated_from_where_it_was_to_a_fraction_of_its_peak() -> None:
+    config = TrainConfig(warmup=0.1)
+    ended = replace(begin_stage(RunState(), config, 100, 1), step=100)
+    again = begin_stage(ended, config, 100, 1)
+    rates = [lr_factor(step, again, config) for step in range(100, 200)]
+    assert rates[0] < REHEAT / 2
+    assert max(rates) == rates[10] == pytest.approx(REHEAT)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.02
+
+
+@pytest.mark.parametrize(("step", "peak"), [(3, 1.0), (10, 1.0), (30, None), (99, REHEAT)])
+def test_a_run_stopped_early_keeps_its_high_learning_rate_under_a_new_budget(
+    step: int, peak: float | None
+) -> None:
+    config = TrainConfig(warmup=0.1)
+    state = replace(begin_stage(RunState(), config, 100, 1), step=step)
+    again = begin_stage(state, config, 500, 1)
+    assert again.lr_peak == pytest.approx(peak or lr_factor(step - 1, state, config))
+    assert again.steps == step + 500

@@ -14,7 +14,7 @@ import typer
 from charrnn.cli import train_options as option
 from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, QuietOption
 from charrnn.cli.terminal import Terminal, is_main_process
-from charrnn.cli.text_source import read_corpus
+from charrnn.cli.text_source import read_corpus, run_reference
 from charrnn.cli.train_command import advise, longer_command, pipe_again, repeat_command
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
 from charrnn.cli.train_progress import (
@@ -97,7 +97,7 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     except CorpusError as error:
         if plan.last is None:
             raise
-        command = f"charrnn train TEXT --resume {shlex.quote(str(plan.last.path.parent))}"
+        command = f"charrnn train TEXT --resume {shlex.quote(run_reference(plan.last.path.parent))}"
         raise CorpusError(f"{error}; if the text has moved, give its new path: {command}") from error
     corpus.splits(plan.config.split)  # raises CorpusError if the training part is too short
     if plan.start:

@@ -76,7 +76,7 @@ Name = Annotated[
 Resume = Annotated[
     str | None,
     option(
-        "Continue a stopped run exactly where it was saved.",
+        "Continue a stopped run exactly where it was saved; with a budget, train so much more.",
         metavar="RUN",
         complete=completion.resumable_runs,
     ),

@@ -83,14 +83,14 @@ def choose(
             break
         config = replace(config, **settings)
         budget = characters(model, config)
-    settings = {"hidden": model.hidden, "dropout": config.dropout, "weight_drop": config.weight_drop}
+    values = {"hidden": model.hidden, "dropout": config.dropout, "weight_drop": config.weight_drop}
     shown = ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items() if name in left_open
+        f"{name.replace('_', ' ')} {value:g}" for name, value in values.items() if name in left_open
     )
     return model, config, f"{shown}: about {budget:,.0f} characters to train on, {budget / length:.1f} epochs"
 
 
-def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, float]:
+def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, Any]:
     """The dropout and weight_drop for a number of epochs, without those that are not left open."""
     dropout, weight_drop = next(row[1:] for row in DROPOUTS if epochs <= row[0])
     settings = {"dropout": dropout, "weight_drop": weight_drop}
