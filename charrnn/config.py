@@ -6,19 +6,20 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 WIDEST = 1_000_000
 """Most hidden units of a layer, and most numbers of an embedding."""
 PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISION_SYNONYMS = {"fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "bf16": "bfloat16"}
+PRECISION_SYNONYMS |= dict.fromkeys(("fp32", "float", "single", "full"), "float32")
 
 
 def _require(condition: bool, option: str, value: object, rule: str) -> None:
     if not condition:
         if isinstance(value, tuple):
             value = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
-        shown = str(value) if str(value).isprintable() else repr(value)
-        raise ConfigError(f"--{option.replace('_', '-')} {shown}: must be {rule}")
+        raise ConfigError(wrong_value(f"--{option.replace('_', '-')}", value, rule))
 
 
 def _is_number(value: Any, low: float, high: float, types: tuple[type, ...] = (int, float)) -> bool:
@@ -116,7 +117,9 @@ class TrainConfig(_Config):
         self._check_numbers("final_lr warmup reset", 0, 1, "between 0 and 1")
         self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")
         self._check_numbers("dropout weight_drop", 0, 0.99, "between 0 and 0.99")
-        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        if self.precision not in PRECISIONS:
+            hint = did_you_mean(str(self.precision), PRECISIONS, PRECISION_SYNONYMS)
+            _require(False, "precision", self.precision, f"auto, float32 or bfloat16{hint}")
         object.__setattr__(self, "split", tuple(self.split))
         valid = len(self.split) == 3 and all(_is_number(part, 0, 1e9) for part in self.split)
         valid = valid and self.split[0] > 0

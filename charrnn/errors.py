@@ -4,6 +4,10 @@ The exit status is 2 for ConfigError and 1 for the others. Every other exception
 and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
 
 class CharrnnError(Exception):
     """An error that the user can correct; the message is one line and says how."""
@@ -27,3 +31,39 @@ class CheckpointError(CharrnnError):
 
 class DownloadError(CharrnnError):
     """A corpus that cannot be downloaded, or differs from the catalogue's hash or size."""
+
+
+def wrong_value(option: str, value: object, rule: str) -> str:
+    """The message for a value that an option refuses: "--hidden 0: must be a whole number from 1 to 99"."""
+    import shlex
+
+    return f"{option} {shlex.quote(str(value))}: must be {rule}"
+
+
+def similar_name(given: str, names: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
+    """The name that was probably meant: a synonym's, one that contains ``given``, or the most similar one.
+
+    Case, and _ for -, make no difference. None where no name is similar.
+    """
+    import difflib
+
+    def plain(name: str) -> str:
+        return name.casefold().replace("_", "-")
+
+    wanted, known = plain(given), {plain(name): name for name in names}
+    if synonyms and wanted in synonyms:
+        return synonyms[wanted]
+    if wanted in known:
+        return known[wanted]
+    if len(wanted) > 2:
+        containing = [name for name in known if wanted in name]
+        if containing:  # names that begin so come first, then the shortest
+            return known[min(containing, key=lambda name: (not name.startswith(wanted), len(name)))]
+    close = difflib.get_close_matches(wanted, known, 1)
+    return known[close[0]] if close else None
+
+
+def did_you_mean(given: str, names: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """The end of a message, "; did you mean NAME?"; "" where no name is similar (see ``similar_name``)."""
+    name = similar_name(given, names, synonyms)
+    return "" if name is None else f"; did you mean {name}?"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Protocol
 
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, did_you_mean
 
 Array = Any
 """A torch tensor or a NumPy array."""
@@ -28,6 +28,14 @@ LayerState = tuple[Array, ...]
 
 State = tuple[LayerState, ...]
 """The states of all layers, lowest layer first. A value: never changed in place."""
+
+
+OTHER_NAMES = {
+    **dict.fromkeys(("vanilla", "vanilla-rnn", "simple-rnn", "elman", "tanh", "rnn-tanh"), "rnn"),
+    **dict.fromkeys(("bnlstm", "long-short-term-memory"), "lstm"),
+    **dict.fromkeys(("cifg", "lstm-cifg"), "lstm-coupled"),
+}
+"""Names of cells elsewhere (char-rnn, torch-rnn, Keras, papers), for "did you mean"."""
 
 
 class Ops(Protocol):
@@ -136,9 +144,10 @@ def names() -> tuple[str, ...]:
 
 @cache
 def get(name: str) -> Cell:
-    """The cell of this name. Raises ConfigError, which lists the existing cells."""
+    """The cell of this name. Raises ConfigError, with a similar name or all names."""
     if name not in names():
-        raise ConfigError(f"no cell is called {name!r}; choose from {', '.join(names())}")
+        hint = did_you_mean(name, names(), OTHER_NAMES) or f"; cells: {', '.join(names())}"
+        raise ConfigError(f"no cell is called {name}{hint}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     (cell,) = (
         value

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -62,7 +65,10 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
     if VARIABLE in os.environ:
         return answer(app)
     terminal = terminal or Terminal.of_process()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if any(re.match("-[A-Za-z]{2}", argument) for argument in arguments):
+            _refuse_single_dashes(arguments)
         status = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
         terminal.finish()
         return int(status or 0)
@@ -70,14 +76,29 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         terminal.end_bars()
         if isinstance(error, (SystemExit, OSError)):
             discard(terminal.stdout)
-        message, status = _message_and_status(error)
+        message, status = _message_and_status(error, arguments)
         raised_by_all = isinstance(error, (ConfigError, Stopped, typer.TyperException))  # by all processes
         if message and (is_main_process() or not raised_by_all):
             terminal.error(message)
         return status
 
 
-def _message_and_status(error: BaseException) -> tuple[str, int]:
+def _refuse_single_dashes(arguments: list[str]) -> None:
+    """Raise ConfigError for long options with one dash: -primetext would be read as -p rimetext."""
+    from charrnn.cli.usage_errors import find_command, foreign_options
+
+    command = find_command(typer.main.get_command(app), arguments)
+    if message := foreign_options(command, arguments):
+        raise ConfigError(message)
+
+
+def _is_of_standard_output(error: OSError) -> bool:
+    """Whether typer printed help or the version when the error came: no other module of charrnn was called."""
+    modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return not any(module.startswith("charrnn.") for module in modules - {__name__})
+
+
+def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str, int]:
     """The line to print and the exit status. Raises the error again if it is a bug."""
     match error:
         case OutputClosed() | SystemExit():  # typer exits when nobody reads a help text
@@ -92,9 +113,12 @@ def _message_and_status(error: BaseException) -> tuple[str, int]:
             return f"charrnn: {error}", 2 if isinstance(error, ConfigError) else 1
         case OSError():  # an error of the file system is not a bug
             path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+            if not path and _is_of_standard_output(error):
+                path = "cannot write to standard output: "
             return f"charrnn: {path}{error.strerror or error}", 1
         case typer.TyperException():
-            message = " ".join(error.format_message().split())
-            command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-            return message and f"charrnn: {message} (see {command} --help)", error.exit_code
+            from charrnn.cli.usage_errors import explain
+
+            message = explain(error, typer.main.get_command(app), arguments)
+            return message and f"charrnn: {message}", error.exit_code
     raise error

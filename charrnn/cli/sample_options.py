@@ -30,20 +30,20 @@ class Ramp(NamedTuple):
 
 
 def parse_ramp(value: str) -> Ramp:
-    """Parse "0.7" as Ramp(0.7), "0.3:1.2" as Ramp(0.3, 1.2). Raises BadParameter."""
+    """Parse "0.7" as Ramp(0.7), "0.3:1.2" as Ramp(0.3, 1.2). Raises ValueError, "must be ..."."""
     start, colon, end = value.partition(":")
     try:
         return Ramp(float(start), float(end) if colon else None)
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is neither a number nor a range such as 0.3:1.2.") from error
+        raise ValueError("must be a number, or a range such as 0.3:1.2") from error
 
 
 def parse_weights(value: str) -> Sequence[float]:
-    """Parse "0.7,0.3" as [0.7, 0.3]. Raises BadParameter."""
+    """Parse "0.7,0.3" as [0.7, 0.3]. Raises ValueError, "must be ..."."""
     try:
         return [float(number) for number in value.split(",")]
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is not a list of numbers such as 0.7,0.3.") from error
+        raise ValueError("must be numbers with commas, such as 0.7,0.3") from error
 
 
 ESCAPES = r"The escapes \n, \t, \0 and \\ stand for newline, tab, NUL and backslash."

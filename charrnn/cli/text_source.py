@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.options import RUNS
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.errors import CheckpointError, ConfigError, CorpusError, did_you_mean
 from charrnn.files import user_folder
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _open(
     if not Path(text).exists():
         if entry := catalog.entries().get(text):
             return catalog.local_sources(entry, folder) or sources([fetch_corpus(out, entry, folder)])
-        raise CorpusError(f"no file or folder {text}{catalog.did_you_mean(text)}")
+        raise CorpusError(f"no file or folder {text}{did_you_mean(text, catalog.entries())}")
     return sources(
         [text], glob, reading, lambda path, skipped: out.note(f"skipped in {path}: {skipped_text(skipped)}")
     )

@@ -1,4 +1,7 @@
-"""The options of ``charrnn train``, and the parsers of their values."""
+"""The options of ``charrnn train``, and the parsers of their values.
+
+A parser raises ValueError, "must be ..."; the message then names the option and the value.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer pars
 def parse_name(value: str) -> str:
     """--name: a folder's name."""
     if not value or value[0] in ".-" or Path(value).name != value:
-        raise typer.BadParameter(f"{value!r} must be a plain folder name")
+        raise ValueError("must be a plain folder name")
     return value
 
 
@@ -30,7 +33,7 @@ def parse_params(value: str) -> int:
     """--params: 1.27M, 375k or 45000 as a number."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([kKmM]?)", value)
     if match is None:
-        raise typer.BadParameter(f"{value!r} must be a number, e.g. 1.27M, 375k or 45000")
+        raise ValueError("must be a number, e.g. 1.27M, 375k or 45000")
     return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()])
 
 
@@ -39,7 +42,7 @@ def parse_save_every(value: str) -> dict[str, float]:
     minutes = {"s": 1 / 60, "m": 1.0, "h": 60.0}
     match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)([smh])", value)
     if match is None or not float(match[1] or match[2]):
-        raise typer.BadParameter(f"{value!r} must be steps, e.g. 500, or a time, e.g. 90s, 5m or 1h; above 0")
+        raise ValueError("must be steps, e.g. 500, or a time, e.g. 90s, 5m or 1h; above 0")
     if match[1]:
         return {"save_every": int(match[1])}
     return {"save_minutes": float(match[2]) * minutes[match[3]]}
@@ -50,7 +53,7 @@ def parse_split(value: str) -> Sequence[float]:
     try:
         first, second, third = map(float, value.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} must be three shares, e.g. 90,5,5") from error
+        raise ValueError("must be three shares, e.g. 90,5,5") from error
     return first, second, third
 
 

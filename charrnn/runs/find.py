@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from pathlib import Path
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, similar_name
 from charrnn.files import data_folder
 from charrnn.runs import BEST, LAST
 
@@ -61,8 +60,8 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
         return f"{given} comes with charrnn; train on from it: charrnn train TEXT --from {given}"
     runs = run_names(folder, kind)
     names = runs + (list(pretrained()) if kind == BEST else [])
-    if similar := difflib.get_close_matches(given, names, 1):
-        return f"did you mean {similar[0]}? (looked in {folder})"
+    if similar := similar_name(given, names):
+        return f"did you mean {similar}? (looked in {folder})"
     if not runs:
         return f"{folder} holds no runs{but_elsewhere(folder, kind)}"
     shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])

@@ -7,7 +7,6 @@ trusted: it is kept beside the text in ``NAME.sha256``, and later downloads must
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import http.client
 import os
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import CorpusError, DownloadError
+from charrnn.errors import CorpusError, DownloadError, did_you_mean
 from charrnn.files import atomic_write, write_errors
 from charrnn.text.sources import CHUNK, Source, file_source
 
@@ -73,15 +72,9 @@ def entry(name: str) -> Entry:
     """The entry with this name. Raises CorpusError with a similar name or all names."""
     known = entries()
     if name not in known:
-        advice = did_you_mean(name) or f"; the catalogue has: {', '.join(known)}"
+        advice = did_you_mean(name, known) or f"; the catalogue has: {', '.join(known)}"
         raise CorpusError(f"no corpus is called {name}{advice}")
     return known[name]
-
-
-def did_you_mean(name: str) -> str:
-    """The end of an error message: the catalogue's most similar name, "" where none is similar."""
-    similar = difflib.get_close_matches(name, entries(), 1)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def standard_library() -> list[Source]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def select_device(name: str = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise ConfigError(f"--device {name}: must be auto, cpu, cuda (or cuda:1, ...) or mps")
+        hint = did_you_mean(name, ("auto", "cpu", "cuda", "mps"), {"gpu": "cuda", "nvidia": "cuda"})
+        raise ConfigError(wrong_value("--device", name, f"auto, cpu, cuda (or cuda:1, ...) or mps{hint}"))
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
