@@ -10,6 +10,8 @@ from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 WIDEST = 1_000_000
 """Most hidden units of a layer, and most numbers of an embedding."""
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION_SYNONYMS = {"fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "bf16": "bfloat16"}
 PRECISION_SYNONYMS |= dict.fromkeys(("fp32", "float", "single", "full"), "float32")
@@ -110,9 +112,9 @@ class TrainConfig(_Config):
     def __post_init__(self) -> None:
         self._check_integers("streams bptt steps save_every patience", 1)
         self._check_integers("seed", 0, 2**63 - 1)
-        self._check_numbers("epochs minutes save_minutes", 1e-9, 1e9, "above 0")
-        self._check_numbers("lr", 1e-300, 1e300, "above 0")
-        self._check_numbers("muon clip", 0, 1e300, "0 (off) or more")
+        self._check_numbers("epochs minutes save_minutes", 1e-9, 1e9, "above 0 and at most 1e9")
+        self._check_numbers("lr", 1e-300, 1e300, "above 0 and finite")
+        self._check_numbers("muon clip", 0, 1e300, "0 (off) or more, and finite")
         self._check_numbers("weight_decay", 0, 1e300, "0 or more")
         self._check_numbers("final_lr warmup reset", 0, 1, "between 0 and 1")
         self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")

@@ -93,9 +93,10 @@ def _refuse_single_dashes(arguments: list[str]) -> None:
 
 
 def _is_of_standard_output(error: OSError) -> bool:
-    """Whether typer printed help or the version when the error came: no other module of charrnn was called."""
+    """Whether help or the version was printed when the error came: no command had begun."""
     modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return not any(module.startswith("charrnn.") for module in modules - {__name__})
+    printers = {__name__, "charrnn.cli.help"}
+    return not any(module.startswith("charrnn.") for module in modules - printers)
 
 
 def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from charrnn.errors import ConfigError
+from charrnn.errors import CharrnnError
 
 
 class Curve(NamedTuple):
@@ -51,14 +51,14 @@ def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: 
 def save_picture(
     path: Path, kind: str, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool = False
 ) -> None:
-    """Save the curves in one picture, "png" or "svg". Raises ConfigError without matplotlib."""
+    """Save the curves in one picture, "png" or "svg". Raises CharrnnError without matplotlib."""
     from charrnn.files import atomic_write
 
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(f"--{kind} needs matplotlib: pip install matplotlib") from error
+        raise CharrnnError(f"--{kind} needs matplotlib: pip install matplotlib") from error
     groups = list(dict.fromkeys(curve.group for curve in curves))
     colours = matplotlib.colormaps["tab10" if len(groups) <= 10 else "tab20"]
     figure = Figure(figsize=(9, 5), layout="constrained")

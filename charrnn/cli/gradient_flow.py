@@ -16,12 +16,13 @@ from charrnn.cli.options import (
     QuietOption,
     TextArgument,
     find_checkpoint,
+    given_options,
     option,
     read_ids,
 )
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, wrong_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,10 +84,11 @@ def gradient_flow(
     from charrnn.training import gradient_flow as gradients
 
     out: Terminal = context.obj
+    _check_effect(context)
     if not 1 <= length <= gradients.LONGEST:
-        raise ConfigError(f"--length {length}: must be from 1 to {gradients.LONGEST}")
+        raise ConfigError(wrong_value("--length", length, f"a whole number from 1 to {gradients.LONGEST}"))
     if not clip >= 0:
-        raise ConfigError(f"--clip {clip}: must be 0 (off) or more")
+        raise ConfigError(wrong_value("--clip", clip, "0 (off) or more"))
     if cells is not None:
         if checkpoint is not None or beside is not None:
             raise ConfigError("--cells compares untrained networks: leave out the checkpoints and the text")
@@ -112,6 +114,16 @@ def gradient_flow(
         out.write(f"{_plot(flows, out.colours())}\n".encode())
     else:
         _write_lines(out, flows, with_checkpoint=beside is not None)
+
+
+def _check_effect(context: typer.Context) -> None:
+    """Raises ConfigError for options that would have no effect."""
+    if context.params["cells"] is not None:
+        return
+    if sizes := given_options(context, "layers", "hidden"):
+        raise ConfigError(f"{sizes[0]} has no effect without --cells: a checkpoint keeps its size")
+    if context.params["text"] is not None and given_options(context, "seed"):
+        raise ConfigError("--seed has no effect with TEXT: nothing is random")
 
 
 def _names(given: str | None) -> list[str]:

@@ -83,11 +83,16 @@ def inspect_cell(
     out: Terminal = context.obj
     if text is not None and sample is not None:
         raise ConfigError("TEXT and --sample: give one of the two")
+    sampled = sample is not None or (text is None and out.stdin_tty)
+    if seed is not None and not sampled:
+        raise ConfigError("--seed has no effect without --sample: only a sample is random")
+    if as_json and colour is Colour.always:
+        raise ConfigError("--json and --colour: JSON has no colours")
     loaded = load(find_checkpoint(out, checkpoint, checkpoints))
     inference, vocabulary = Inference(loaded.header.model, loaded.weights), loaded.header.vocabulary
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
-    if sample is not None or (text is None and out.stdin_tty):
+    if sampled:
         pieces = _fresh_sample(out, inference, vocabulary, sample or 500, seed)
     else:
         pieces = read_ids(out, vocabulary, text or "-")

@@ -115,6 +115,17 @@ ColourOption = Annotated[
 QuietOption = Annotated[bool, option("Print only errors on stderr.", "--quiet", "-q", callback=_be_quiet)]
 
 
+def given_options(context: typer.Context, *names: str) -> list[str]:
+    """The options with these parameter names that are on the command line, as "--save-every"."""
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and (source := context.get_parameter_source(parameter.name))
+        and source.name == "COMMANDLINE"
+    ]
+
+
 def find_checkpoint(out: Terminal, given: str | None, folder: Path) -> Path:
     """The file of a checkpoint (see ``runs.find``); without any run, that of a pretrained model.
 

@@ -142,8 +142,6 @@ def sample(
     repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
     copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
     seed = choose_seed(seed)
-    if stochastic or (search is None and ramp != (0, None)):
-        out.note(f"seed {seed}")
     shown_seed = None if search and not stochastic else seed
     shaded = out.colours(colour)
     if output is not None:
@@ -154,6 +152,8 @@ def sample(
         after = ("\n" if delimiter is None else delimiter) if several else None
         writer = TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
 
+    if stochastic or (search is None and ramp != (0, None)):
+        out.note(f"seed {seed}")
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
     while rows := list(islice(samples, count if search else batch)):
         chunks = _generate(rows, seed, predictor, choice, constraints, search, as_json or scores or shaded)

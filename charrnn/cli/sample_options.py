@@ -217,6 +217,7 @@ NEEDS = {
     "--diverse": ("--beam",),
     "--diversity": ("--diverse",),
     "--stochastic": ("--beam",),
+    "--delimiter": ("--count", "--prompts"),
 }
 """Options that have no effect unless one of the others is given."""
 
@@ -225,8 +226,10 @@ CONFLICTS = (
     (("--save-state", "--prompts"), "a state file holds one sample"),
     (("--save-state", "--count"), "a state file holds one sample"),
     (("--stochastic", "--length-penalty"), "samples without replacement are not ranked by length"),
+    (("--beam", "--batch"), "a beam search reads its beams at once"),
     (("--json", "--colour"), "JSON has no colours"),
     (("--json", "--delimiter"), "JSON has one line for each sample"),
+    (("--json", "--no-echo"), "JSON has the prompt in a field of its own"),
 )
 """Options of which only one may be given, and why."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class PromptReader:
         Raises CorpusError, UnknownCharacterError.
         """
         if lines is not None:
+            _check_readable(lines)
             return self._read_lines(lines)
         if file is not None:
             text = "".join(read_units(self.out, self.vocabulary, file))
@@ -148,6 +150,15 @@ class PromptReader:
                 bar.update(len(chunk))
                 cursor = Cursor(cursor.unread[-1:], state)
         return cursor
+
+
+def _check_readable(path: str) -> None:
+    """Raise CorpusError for a file that cannot be opened; a pipe, which opens only once, is not opened."""
+    if path != "-" and (os.path.isdir(path) or not os.access(path, os.R_OK)):
+        try:
+            open(path, "rb").close()
+        except OSError as error:
+            raise CorpusError(f"--prompts {path}: {error.strerror or error}") from error
 
 
 def _json_row(line: str) -> dict[str, Any] | None:

@@ -14,7 +14,15 @@ import typer
 
 from charrnn.cli import completion
 from charrnn.cli.options import option, panel
-from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, PRECISIONS, TrainConfig
+from charrnn.config import (
+    DEFAULT_EPOCHS,
+    DEFAULT_MINUTES,
+    DEVICE_SYNONYMS,
+    DEVICES,
+    PRECISIONS,
+    TrainConfig,
+)
+from charrnn.errors import did_you_mean
 
 _model, _training, _text = panel("Model"), panel("Training"), panel("Text")
 
@@ -26,6 +34,14 @@ def parse_name(value: str) -> str:
     """--name: a folder's name."""
     if not value or value[0] in ".-" or Path(value).name != value:
         raise ValueError("must be a plain folder name")
+    return value
+
+
+def parse_device(value: str) -> str:
+    """--device: auto, cpu, cuda, cuda:1 or mps; whether this machine has it is found out later."""
+    if value.partition(":")[0] not in DEVICES:
+        hint = did_you_mean(value, DEVICES, DEVICE_SYNONYMS)
+        raise ValueError(f"must be auto, cpu, cuda (or cuda:1, ...) or mps{hint}")
     return value
 
 
@@ -156,7 +172,10 @@ TensorBoard = Annotated[
     bool, _training("Also write TensorBoard events (needs tensorboard).", "--tensorboard")
 ]
 Device = Annotated[
-    str, _training("Device that trains; auto: a GPU if there is one.", values=("auto", "cpu", "cuda", "mps"))
+    str,
+    _training(
+        "Device that trains; auto: a GPU if there is one.", values=DEVICES, parser=parse_device
+    ),
 ]
 
 Split = Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from charrnn.cli.options import given_options
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
 from charrnn.cli.train_screen import screen
@@ -61,6 +62,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
 
     options = context.params
     check_combinations(context)
+    check_effect(context)
     if options["resume"] is not None:
         return _resumed(options)
     runs, name = options["checkpoints"], options["name"]
@@ -70,7 +72,11 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(options)
     model = start.header.model if start else _config(ModelConfig, options)
-    cells.get(model.cell)  # raises ConfigError if there is no such cell
+    recurrent = "weight_hh" in cells.get(model.cell).shapes(
+        1, 1
+    )  # raises ConfigError if there is no such cell
+    if options["weight_drop"] and not recurrent:
+        raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
     left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
     if start or options["params"] is not None:
@@ -80,7 +86,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if config.epochs is config.steps is config.minutes is None:
         left_open.add("steps")
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
-    if start and not _given(context, "lr", "muon"):
+    if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
         rates = "a quarter of the default learning rates, for trained weights (--lr, --muon)"
         screen(out).facts({"rates": rates})
@@ -102,19 +108,20 @@ def check_combinations(context: typer.Context) -> None:
         forbidden, reason = ["hidden"], "--params chooses the width"
     else:
         return
-    if given := _given(context, *forbidden):
+    if given := given_options(context, *forbidden):
         raise ConfigError(f"{reason}: leave out {given[0]}")
 
 
-def _given(context: typer.Context, *names: str) -> list[str]:
-    """The options with these names that are on the command line, as "--save-every"."""
-    return [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name in names
-        and (source := context.get_parameter_source(parameter.name))
-        and source.name == "COMMANDLINE"
-    ]
+def check_effect(context: typer.Context) -> None:
+    """Raises ConfigError for options that would have no effect."""
+    options = context.params
+    texts = [Path(text) for text in options["text"] or []]
+    if given_options(context, "glob") and all(path.is_file() for path in texts):
+        raise ConfigError("--glob has no effect without a folder: charrnn train FOLDER --glob '*.txt'")
+    if options["as_bytes"] and given_options(context, "encoding"):
+        raise ConfigError("--encoding has no effect with --bytes: leave out one of the two")
+    if options["patience"] is not None and not options["split"][1]:
+        raise ConfigError("--patience needs a validation part: give --split a second share, e.g. 90,10,0")
 
 
 def _config(kind: type[Config], options: Options) -> Config:

@@ -25,7 +25,7 @@ class Command(NamedTuple):
     arguments: Sequence[str]
 
     def options(self) -> dict[str, Any]:
-        """typer's parameter for each option, by name: "--seed" and "-s"."""
+        """Typer's parameter for each option, by name: "--seed" and "-s"."""
         return {
             name: parameter
             for parameter in self.command.params
@@ -58,7 +58,7 @@ def explain(error: typer.TyperException, root: Any, arguments: Sequence[str]) ->
 
 
 def foreign_options(command: Command, arguments: Sequence[str]) -> str:
-    """What options of char-rnn and others, and long options with one dash, are called here; "" without any."""
+    """What flags of other programs, and long options with one dash, are called here; "" without any."""
     options = command.options()
     messages = []
     for given in _option_names(arguments, options):

@@ -59,9 +59,9 @@ class Search:
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_WIDTH:
-            raise ConfigError(f"--beam {self.width}: must be from 1 to {MAX_WIDTH}")
+            raise ConfigError(f"--beam {self.width}: must be a whole number from 1 to {MAX_WIDTH}")
         if self.groups < 1 or self.width % self.groups:
-            raise ConfigError(f"--diverse {self.groups}: --beam {self.width} cannot be divided by it")
+            raise ConfigError(f"--diverse {self.groups}: must divide --beam {self.width}")
         if not 0 <= self.diversity < math.inf:
             raise ConfigError(f"--diversity {self.diversity:g}: must be 0 or more, and finite")
         if not 0 <= self.length_penalty <= MAX_PENALTY:
@@ -189,7 +189,7 @@ def beam(
     if 0 in (choice.temperature, choice.final_temperature):
         raise ConfigError("--beam and --temperature 0: --beam 1 is greedy; leave out one of the two")
     if not 1 <= count <= search.width:
-        raise ConfigError(f"--count {count}: --beam {search.width} finds from 1 to {search.width} texts")
+        raise ConfigError(f"--count {count}: must be at most --beam {search.width}")
     if not constraints.ends and (count > 1 or search.stochastic):
         raise ConfigError("--length 0: nothing ends the texts that --beam compares; give a --stop or --match")
     first = _Hypothesis(constraints.start(cursor.unread), cursor.unread, cursor.state)

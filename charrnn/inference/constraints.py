@@ -55,11 +55,11 @@ class Constraints:
         if self.allowed is not None and not self.allowed.any():
             raise ConfigError("--allow and --ban exclude every character of the model")
         if not all(self.stops):
-            raise ConfigError("--stop '': a stop string has at least one character")
+            raise ConfigError("--stop '': must have at least one character")
         if self.length and self.min_length > self.length:
-            raise ConfigError(f"--min-length {self.min_length}: it is above --length {self.length}")
+            raise ConfigError(f"--min-length {self.min_length}: must be at most --length {self.length}")
         if self.no_repeat and not self.length:
-            raise ConfigError("--no-repeat keeps the whole text in memory: give a --length")
+            raise ConfigError("--no-repeat keeps the whole text in memory: give a --length above 0")
 
     @classmethod
     def from_strings(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import Cell, LayerState
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, did_you_mean
 from charrnn.inference.network import Ids, Inference, read
 
 SYNONYMS = {"cell": "memory"}
@@ -37,7 +37,8 @@ def unit_values(
     signal = signal or default_signal(cell)
     name = SYNONYMS.get(signal, signal)
     if name not in cell.signals:
-        raise ConfigError(f"--of {signal}: cell {config.cell} has {', '.join(cell.signals)}")
+        hint = did_you_mean(signal, cell.signals)
+        raise ConfigError(f"--of {signal}: cell {config.cell} has {', '.join(cell.signals)}{hint}")
     for option, value, count in (("layer", layer, config.layers), ("unit", unit, config.hidden)):
         if not 0 <= value < count:
             raise ConfigError(f"--{option} {value}: the model has {option}s 0 to {count - 1}")

@@ -23,10 +23,10 @@ class Mixture:
         """``weights`` are normalised to sum to one. Raises ConfigError."""
         if len(weights) != len(predictors):
             raise ConfigError(
-                f"--weights: {len(weights)} for {len(predictors)} checkpoints; give one each, such as 0.7,0.3"
+                f"--weights {_shown(weights)}: must be {len(predictors)} numbers, one for each checkpoint"
             )
         if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
-            raise ConfigError("--weights: each must be 0 or more, and at least one above 0")
+            raise ConfigError(f"--weights {_shown(weights)}: must be 0 or more, and one of them above 0")
         self.predictors = predictors
         self.weights = np.array(weights) / sum(weights)
         sizes = [len(predictor.start(1)) for predictor in predictors]
@@ -59,6 +59,10 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
         if set(first.symbols) != set(other.symbols):
             differences = "; ".join([*_lacks(name, other, first), *_lacks(names[0], first, other)])
             raise ConfigError(f"{names[0]} and {name} do not mix, their symbols differ: {differences}")
+
+
+def _shown(weights: Sequence[float]) -> str:
+    return ",".join(f"{weight:g}" for weight in weights)
 
 
 def _lacks(name: str, vocabulary: Vocabulary, other: Vocabulary) -> Iterator[str]:

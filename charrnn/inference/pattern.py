@@ -69,7 +69,7 @@ class Pattern:
         self.size = len(vocabulary)
         characters = _characters(vocabulary, allowed)
         if not len(characters):
-            raise ConfigError(f"--match {self.expression}: no character is allowed")
+            raise ConfigError(f"--match {self.expression}: --allow and --ban leave no character")
         widest = len(chr(characters[-1]).encode()) if vocabulary.byte_level else 1
         if max_length and max_length < widest:
             raise ConfigError(
@@ -85,7 +85,7 @@ class Pattern:
         alone = LLMatcher(self._tokenizer, f"start: /{literal}/\n", log_level=0)
         if alone.is_error() and "NoExtension" not in alone.get_error():
             raise ConfigError(
-                f"--match {self.expression}: not a valid expression: {_reason(alone.get_error())}"
+                f"--match {self.expression}: must be a valid regular expression: {_reason(alone.get_error())}"
             )
         start = self.start()
         if not start.matches and not start.allowed.any():
@@ -129,7 +129,7 @@ class Match:
         message = self._matcher.get_error()
         if "NoExtension" not in message:
             raise ConfigError(
-                f"--match {self._pattern.expression}: too much to follow ({_reason(message)});"
+                f"--match {self._pattern.expression}: the expression is too complex ({_reason(message)});"
                 " try a simpler expression or a shorter --length"
             )
 

@@ -83,7 +83,9 @@ def check_save_path(path: Path) -> None:
         with FORMAT.open(path):
             pass
     except CheckpointError as error:
-        raise CheckpointError(f"--save-state writes over saved states only: {error}") from error
+        raise CheckpointError(
+            f"--save-state overwrites only saved states, give another name: {error}"
+        ) from error
 
 
 def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:

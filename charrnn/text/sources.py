@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, wrong_value
 
 CHUNK = 1 << 20
 """Bytes that are read at once."""
@@ -57,9 +57,10 @@ class Reading:
                 b"a".decode(self.encoding)  # fails for codecs such as hex, which give no text
             codecs.getincrementaldecoder(self.encoding)
         except (LookupError, ValueError) as error:
-            raise ConfigError(f"--encoding {self.encoding}: Python knows no such text encoding") from error
+            rule = "a text encoding that Python knows, such as utf-8 or latin-1"
+            raise ConfigError(wrong_value("--encoding", self.encoding, rule)) from error
         if self.newlines not in ("lf", "keep"):
-            raise ConfigError(f"--newlines {self.newlines}: must be lf or keep")
+            raise ConfigError(wrong_value("--newlines", self.newlines, "lf or keep"))
 
     @property
     def has_nul_in_text(self) -> bool:
@@ -136,7 +137,7 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
     Run folders are skipped; so are hidden files and folders, unless a part of ``glob`` begins with a dot,
     and binary files, unless ``glob`` chooses the files or a text may hold zero bytes.
 
-    Raises CorpusError for an unreadable folder or a bad pattern.
+    Raises CorpusError for an unreadable folder, ConfigError for a bad pattern.
     """
 
     def refuse(error: OSError) -> None:
@@ -166,11 +167,11 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
 
 
 def _matching(folder: Path, names: Sequence[str], glob: str) -> Iterator[Path]:
-    """The files in a folder that match. Raises CorpusError for a bad pattern."""
+    """The files in a folder that match. Raises ConfigError for a bad pattern."""
     try:
         yield from (path for name in names if (path := folder / name).match(glob) and path.is_file())
     except ValueError as error:
-        raise CorpusError(f"--glob {glob!r}: must be a pattern like *.txt") from error
+        raise ConfigError(wrong_value("--glob", glob, "a pattern such as '*.txt'")) from error
 
 
 def _is_binary(path: Path) -> bool:

@@ -49,7 +49,7 @@ def fresh(cell: str, layers: int, hidden: int, symbols: int, seed: int) -> CharR
     if (count := parameters.count(config, symbols)) > MOST_PARAMETERS:
         raise ConfigError(
             f"--layers {layers} --hidden {hidden}: cell {cell} would have {count:,} parameters;"
-            f" give smaller numbers, for at most {MOST_PARAMETERS:,}"
+            f" at most {MOST_PARAMETERS:,} are possible"
         )
     return CharRNN(config, symbols, torch.Generator().manual_seed(seed)).double()
 
@@ -59,7 +59,7 @@ def texts(ids: NDArray[np.integer], length: int, count: int = TEXTS) -> NDArray[
     last_start = len(ids) - length - 1
     if last_start < 0:
         raise ConfigError(
-            f"--length {length}: the text has {len(ids)} characters; at least {length + 1} are needed"
+            f"--length {length}: must be below {len(ids)}, the number of characters of the text"
         )
     starts = np.linspace(0, last_start, count).astype(int)
     return np.stack([ids[start : start + length + 1] for start in starts]).astype(np.int64)
@@ -75,7 +75,7 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
     if config.layers * config.hidden * length > MOST_UNITS:
         most = MOST_UNITS // (config.layers * config.hidden)
         raise ConfigError(
-            f"--length {length}: with {config.layers} layers of {config.hidden} must be at most {most}"
+            f"--length {length}: must be at most {most} with {config.layers} layers of {config.hidden} units"
         )
     model.eval()
     loss, states = _unrolled_loss(model, torch.from_numpy(ids))

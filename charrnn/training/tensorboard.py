@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from charrnn.errors import ConfigError
+from charrnn.errors import CharrnnError
 from charrnn.runs.history import Report
 
 SCALARS = ("train_nats", "validation_nats", "validation_bpc", "lr", "gradient_norm", "characters_per_second")
@@ -14,11 +14,11 @@ SCALARS = ("train_nats", "validation_nats", "validation_bpc", "lr", "gradient_no
 
 @contextmanager
 def event_writer(folder: Path) -> Iterator[Callable[[Report], None]]:
-    """A function that writes a report into ``folder``. Raises ConfigError without TensorBoard."""
+    """A function that writes a report into ``folder``. Raises CharrnnError without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ConfigError("--tensorboard: TensorBoard is not installed: pip install tensorboard") from error
+        raise CharrnnError("--tensorboard: TensorBoard is not installed: pip install tensorboard") from error
     with SummaryWriter(str(folder)) as writer:
 
         def write(report: Report) -> None:

@@ -7,6 +7,7 @@ position and figures, and the run folder writes its files.
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -290,7 +291,8 @@ class Training:
         if header.corpus.get("sha256") != self.corpus.sha256:
             raise CheckpointError(
                 f"{self.corpus.name} is not the text this run was learning"
-                f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]})"
+                f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]});"
+                f" for a new run on another text: charrnn train TEXT --from {shlex.quote(str(self.folder))}"
             )
         try:
             self.state = RunState.from_dict(header.resume)
