@@ -111,7 +111,7 @@ def test_a_name_that_is_taken_is_refused_and_the_resume_it_suggests_works(text: 
 
 @pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden"])
 def test_a_name_that_is_not_a_folder_name_is_refused(text: Path, name: str) -> None:
-    assert f"{name!r} must be a plain folder name" in one_line(train(str(text), "--name", name), 2)
+    assert f"--name {shlex.quote(name)}: must be a plain folder name" in one_line(train(str(text), "--name", name), 2)
 
 
 def test_a_text_is_read_from_standard_input(text: Path) -> None:
@@ -540,7 +540,7 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_1(
     ("arguments", "message"),
     [
         (["train", "-", "-"], "give - only once"),
-        (["train", "notes.txt", "--cell", "lstn"], "no cell is called 'lstn'"),
+        (["train", "notes.txt", "--cell", "lstn"], "no cell is called lstn; did you mean lstm?"),
         (["train", "notes.txt", "--hidden", "0"], "--hidden 0"),
         (["train", "notes.txt", "--split", "0,50,50"], "--split 0,50,50"),
         (["train", "notes.txt", "--lr", "nan"], "--lr nan"),
@@ -567,14 +567,14 @@ def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_2(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "notes.txt", "--split", "90,5"], "'--split': '90,5' must be three shares"),
-        (["train", "notes.txt", "--save-every", "5x"], "'--save-every': '5x' must be steps"),
-        (["train", "notes.txt", "--save-every", "0s"], "'--save-every': '0s' must be steps"),
-        (["train", "notes.txt", "--save-every", "0"], "'--save-every': '0' must be steps"),
-        (["train", "notes.txt", "--save-every", "0.5"], "'--save-every': '0.5' must be steps"),
-        (["train", "notes.txt", "--params", "many"], "'--params': 'many' must be a number"),
+        (["train", "notes.txt", "--split", "90,5"], "--split 90,5: must be three shares"),
+        (["train", "notes.txt", "--save-every", "5x"], "--save-every 5x: must be steps"),
+        (["train", "notes.txt", "--save-every", "0s"], "--save-every 0s: must be steps"),
+        (["train", "notes.txt", "--save-every", "0"], "--save-every 0: must be steps"),
+        (["train", "notes.txt", "--save-every", "0.5"], "--save-every 0.5: must be steps"),
+        (["train", "notes.txt", "--params", "many"], "--params many: must be a number"),
         (["train", "notes.txt", "--params", "9" * 400], "must be a number"),
-        (["train", "notes.txt", "--name", "a\x1bb/c"], r"'--name': 'a\x1bb/c' must be a plain folder name"),
+        (["train", "notes.txt", "--name", "a\x1bb/c"], r"--name 'a\x1bb/c': must be a plain folder name"),
         (["sample", "--length", "-1"], "--length"),
         (["sample", "--length", "many"], "--length"),
         (["sample", "--wrong"], "--wrong"),

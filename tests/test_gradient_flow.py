@@ -95,7 +95,7 @@ def test_texts_are_spread_over_the_whole_and_a_short_one_is_an_error() -> None:
     rows = texts(np.arange(100), 9)
     assert rows.shape == (4, 10)
     assert (rows[0, 0], rows[-1, -1]) == (0, 99)
-    with pytest.raises(ConfigError, match="--length 100: the text has 100 characters"):
+    with pytest.raises(ConfigError, match="--length 100: must be below 100, the number of characters"):
         texts(np.arange(100), 100)
 
 

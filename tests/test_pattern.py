@@ -212,7 +212,7 @@ def test_an_expression_that_cannot_be_matched_is_an_error_of_one_line(expression
 
 
 def test_without_an_allowed_character_or_a_match_short_enough_a_pattern_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="--match a: no character is allowed"):
+    with pytest.raises(ConfigError, match="--match a: --allow and --ban leave no character"):
         Pattern("a", VOCABULARY, np.zeros(4, bool))
     with pytest.raises(ConfigError, match="with length at most 2"):
         Pattern("aaa", VOCABULARY, None, 0, 2)

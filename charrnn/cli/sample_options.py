@@ -217,7 +217,6 @@ NEEDS = {
     "--diverse": ("--beam",),
     "--diversity": ("--diverse",),
     "--stochastic": ("--beam",),
-    "--delimiter": ("--count", "--prompts"),
 }
 """Options that have no effect unless one of the others is given."""
 
