@@ -1,7 +1,8 @@
 """Write the generated docs; run ``python docs/generate.py``.
 
 docs/commands.md and the manual page docs/charrnn.1 come from the commands' help, the tables of tensors in
-docs/checkpoint-format.md from the cells. tests/test_docs.py and tests/test_help.py compare them.
+docs/checkpoint-format.md from the cells, docs/from-other-tools.md from charrnn/cli/predecessors.py. The
+tests compare the pages with these functions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import typer
 
 import charrnn
 from charrnn import cells
-from charrnn.cli import app
+from charrnn.cli import app, predecessors
 from charrnn.cli.help import about, default_text, description, labels, panels, usage
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
@@ -23,6 +24,7 @@ from charrnn.runs import parameters
 COMMANDS = Path(__file__).parent / "commands.md"
 MANUAL = Path(__file__).parent / "charrnn.1"
 FORMAT = Path(__file__).parent / "checkpoint-format.md"
+OTHER_TOOLS = Path(__file__).parent / "from-other-tools.md"
 TABLES_BEGIN, TABLES_END = "<!-- begin: tables of tensors -->\n", "<!-- end: tables of tensors -->\n"
 
 H, D, E, V = 1_000_000, 10_000, 100, 1
@@ -197,6 +199,49 @@ def tensor_tables() -> str:
     return "\n".join(lines) + "\n"
 
 
+OTHER_TOOLS_BEGIN = """# From char-rnn, torch-rnn, textgenrnn or nanoGPT
+
+Written by `docs/generate.py` from `charrnn/cli/predecessors.py`.
+
+charrnn answers their flags with its own, whether they begin with one dash or two:
+
+```text
+$ charrnn train -rnn_size 256 -num_layers 2
+charrnn: -rnn_size (char-rnn, torch-rnn, textgenrnn) is --hidden here; -num_layers (char-rnn, torch-rnn) is --layers here
+```
+
+What
+
+```text
+th train.lua -data_dir data/tinyshakespeare -rnn_size 256 -num_layers 2 -dropout 0.3 -seq_length 64
+th sample.lua cv/lm_lstm_epoch30.00_1.4.t7 -primetext 'ROMEO:' -length 500 -temperature 0.7
+```
+
+did is done here by
+
+```sh
+charrnn train data/tinyshakespeare --hidden 256 --layers 2 --dropout 0.3 --bptt 64
+charrnn sample --prompt 'ROMEO:' --length 500 --temperature 0.7
+```
+
+A text needs no preparation. Without `--hidden` and `--dropout`, both are chosen for the text and the time. The
+files of the other programs (`.t7`, `.hdf5`, `.pt`) cannot be read.
+"""
+
+
+def other_tools_page() -> str:
+    """All of docs/from-other-tools.md."""
+    parts = [OTHER_TOOLS_BEGIN]
+    for command in (predecessors.TRAIN, predecessors.SAMPLE):
+        parts += [f"## charrnn {command}\n", "| flag | of | here | |", "|---|---|---|---|"]
+        for flag in predecessors.FLAGS:
+            if flag.command == command:
+                ours = f"`{flag.ours}`" if flag.ours else "–"
+                parts.append(f"| `{flag.name}` | {', '.join(flag.programs)} | {ours} | {flag.note} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def _letters(shape: tuple[int, ...]) -> str:
     """(3_000_000, 10_000) -> "(3 H, D)"."""
     sizes = []
@@ -212,4 +257,5 @@ def _letters(shape: tuple[int, ...]) -> str:
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page(), encoding="utf-8")
     MANUAL.write_text(man_page(), encoding="utf-8")
+    OTHER_TOOLS.write_text(other_tools_page(), encoding="utf-8")
     FORMAT.write_text(format_page(FORMAT.read_text(encoding="utf-8")), encoding="utf-8")

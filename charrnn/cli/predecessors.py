@@ -174,16 +174,3 @@ FLAGS = (
 def find(command: str, name: str) -> Flag | None:
     """The flag of a command, "train" or "sample", with this name without dashes; None where there is none."""
     return next((flag for flag in FLAGS if (flag.command, flag.name) == (command, name)), None)
-
-
-def table() -> str:
-    """The flags as two Markdown tables, for train and for sample."""
-    parts = []
-    for command in (TRAIN, SAMPLE):
-        parts += [f"## charrnn {command}\n", "| flag | of | here | |", "|---|---|---|---|"]
-        for flag in FLAGS:
-            if flag.command == command:
-                ours = f"`{flag.ours}`" if flag.ours else "–"
-                parts.append(f"| `{flag.name}` | {', '.join(flag.programs)} | {ours} | {flag.note} |")
-        parts.append("")
-    return "\n".join(parts)
