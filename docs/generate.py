@@ -207,7 +207,8 @@ charrnn answers their flags with its own, whether they begin with one dash or tw
 
 ```text
 $ charrnn train -rnn_size 256 -num_layers 2
-charrnn: -rnn_size (char-rnn, torch-rnn, textgenrnn) is --hidden here; -num_layers (char-rnn, torch-rnn) is --layers here
+charrnn: -rnn_size (char-rnn, torch-rnn, textgenrnn) is --hidden here;
+         -num_layers (char-rnn, torch-rnn) is --layers here
 ```
 
 What
@@ -224,8 +225,8 @@ charrnn train data/tinyshakespeare --hidden 256 --layers 2 --dropout 0.3 --bptt 
 charrnn sample --prompt 'ROMEO:' --length 500 --temperature 0.7
 ```
 
-A text needs no preparation. Without `--hidden` and `--dropout`, both are chosen for the text and the time. The
-files of the other programs (`.t7`, `.hdf5`, `.pt`) cannot be read.
+A text needs no preparation. Without `--hidden` and `--dropout`, both are chosen for the text and the time.
+The files of the other programs (`.t7`, `.hdf5`, `.pt`) cannot be read.
 """
 
 

@@ -111,7 +111,8 @@ def test_a_name_that_is_taken_is_refused_and_the_resume_it_suggests_works(text: 
 
 @pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden"])
 def test_a_name_that_is_not_a_folder_name_is_refused(text: Path, name: str) -> None:
-    assert f"--name {shlex.quote(name)}: must be a plain folder name" in one_line(train(str(text), "--name", name), 2)
+    line = one_line(train(str(text), "--name", name), 2)
+    assert f"--name {shlex.quote(name)}: must be a plain folder name" in line
 
 
 def test_a_text_is_read_from_standard_input(text: Path) -> None:

@@ -116,10 +116,19 @@ def test_a_wrong_value_of_any_option_is_one_line_that_names_it_and_exit_2(
         ("sample --batch 0", "--batch 0: must be a whole number from 1 to 65536"),
         ("sample -n x", "--length x: must be a whole number from 0 up"),
         ("sample -t x", "--temperature x: must be a number, or a range such as 0.3:1.2"),
-        ("sample --unknown neares", "--unknown neares: must be error, skip or nearest; did you mean nearest?"),
+        (
+            "sample --unknown neares",
+            "--unknown neares: must be error, skip or nearest; did you mean nearest?",
+        ),
         ("sample --color alway", "--colour alway: must be auto, always or never; did you mean always?"),
-        ("train --precision fp16", "--precision fp16: must be auto, float32 or bfloat16; did you mean bfloat16?"),
-        ("train --device gpu", "--device gpu: must be auto, cpu, cuda (or cuda:1, ...) or mps; did you mean cuda?"),
+        (
+            "train --precision fp16",
+            "--precision fp16: must be auto, float32 or bfloat16; did you mean bfloat16?",
+        ),
+        (
+            "train --device gpu",
+            "--device gpu: must be auto, cpu, cuda (or cuda:1, ...) or mps; did you mean cuda?",
+        ),
     ],
 )  # fmt: skip
 def test_the_messages_for_wrong_values_have_one_form(arguments: str, line: str) -> None:
@@ -133,7 +142,10 @@ def test_the_messages_for_wrong_values_have_one_form(arguments: str, line: str) 
     ("arguments", "message"),
     [
         ("train --hiden 5", "no option is called --hiden; did you mean --hidden? (see charrnn train --help)"),
-        ("sample --Length 5", "no option is called --Length; did you mean --length? (see charrnn sample --help)"),
+        (
+            "sample --Length 5",
+            "no option is called --Length; did you mean --length? (see charrnn sample --help)",
+        ),
         ("sample --temp 1", "did you mean --temperature?"),
         ("sample --top_k 1", "--top_k (nanoGPT) is --top-k here"),
         ("corpus get --corpra x", "did you mean --corpora? (see charrnn corpus get --help)"),
@@ -221,7 +233,10 @@ def test_every_flag_with_one_dash_is_answered_in_one_line(run: Path, flag: prede
         ),
         ("train --block-size=9", "--block-size (nanoGPT) is --bptt here: "),
         ("sample -primetext To", "-primetext (char-rnn) is --prompt here"),
-        ("sample -temperature 1", "-temperature (char-rnn, torch-rnn, textgenrnn, nanoGPT) is --temperature here"),
+        (
+            "sample -temperature 1",
+            "-temperature (char-rnn, torch-rnn, textgenrnn, nanoGPT) is --temperature here",
+        ),
         ("sample -prompt To", "-prompt has two dashes here: --prompt"),
         ("train -hidden 9", "-hidden has two dashes here: --hidden"),
     ],

@@ -173,9 +173,7 @@ TensorBoard = Annotated[
 ]
 Device = Annotated[
     str,
-    _training(
-        "Device that trains; auto: a GPU if there is one.", values=DEVICES, parser=parse_device
-    ),
+    _training("Device that trains; auto: a GPU if there is one.", values=DEVICES, parser=parse_device),
 ]
 
 Split = Annotated[
