@@ -81,7 +81,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
     if start or options["params"] is not None:
         left_open.discard("hidden")
-    if not _given(context, "split"):
+    if not given_options(context, "split"):
         left_open.add("split")
     if config.epochs is config.steps is config.minutes is None:
         left_open.add("steps")
