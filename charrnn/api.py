@@ -18,7 +18,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.files import user_folder
 from charrnn.inference import score
@@ -227,14 +227,21 @@ def train(
     architecture = {field.name for field in fields(ModelConfig)} & settings.keys()
     model = ModelConfig(**{key: settings[key] for key in architecture})
     config = TrainConfig.from_dict({key: value for key, value in settings.items() if key not in architecture})
+    left_open = {*sizing.CHOSEN, "split"} - settings.keys()
     if config.epochs is config.steps is config.minutes is None:
+        left_open.add("steps")
         config = TrainConfig.from_dict(
             {**config.to_dict(), "minutes": DEFAULT_MINUTES, "epochs": DEFAULT_EPOCHS}
         )
     group = devices.join(device)
-    length, left_open = len(corpus.splits(config.split)[0]), set(sizing.CHOSEN) - settings.keys()
-    characters = budget.characters(config, length, group)
-    model, config, _ = sizing.choose(model, config, left_open, length, characters)
+    if len(corpus.ids) < BY_HEART:
+        model, config = sizing.learn_by_heart(model, config, left_open)
+    elif choices := left_open & set(sizing.CHOSEN):
+        length, characters = (
+            len(corpus.splits(config.split)[0]),
+            partial(budget.characters, corpus, group=group),
+        )
+        model, config, _ = sizing.choose(model, config, choices, length, characters)
     with new_run_folder(_runs_folder(checkpoints), name, default_name) as folder:
         training = Training(corpus, model, config, folder, group, origin=origin)
         for event in training.run():

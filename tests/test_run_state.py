@@ -35,7 +35,7 @@ def test_a_state_comes_back_from_json(state: RunState) -> None:
         ("best", -1),
         ("step", 21),
         ("stage_start", 8),
-        ("lr_peak", math.nan),
+        ("lr_start", math.nan),
         ("steps", 0),
         ("report_every", 0),
         ("seconds", 10**400),
@@ -55,7 +55,7 @@ def test_a_state_without_one_of_its_keys_is_refused() -> None:
 def test_a_state_of_an_older_build_has_one_stage() -> None:
     old = {key: value for key, value in STATE.to_dict().items() if key not in STAGE}
     assert RunState.from_dict(old) == STATE
-    assert (STATE.stage_start, STATE.lr_start, STATE.lr_peak) == (0, 0, 1)
+    assert (STATE.stage_start, STATE.lr_start) == (0, 0)
 
 
 def test_a_report_counts_towards_patience_until_a_better_one() -> None:

@@ -29,7 +29,7 @@ from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
 from charrnn.training.run_state import STAGE, RunState
-from charrnn.training.schedule import REHEAT, begin_stage, lr_factor
+from charrnn.training.schedule import begin_stage, lr_factor
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
@@ -545,7 +545,7 @@ steps_of_a_stage = st.integers(1, 5000)
 
 
 @given(st.lists(st.tuples(steps_of_a_stage, st.floats(0, 1)), min_size=1, max_size=5))
-def test_the_learning_rate_of_all_stages_has_no_jump_and_stays_below_its_peak(stages: list) -> None:
+def test_the_learning_rate_of_all_stages_has_no_jump(stages: list) -> None:
     config, state = TrainConfig(), RunState()
     before = 0.0
     for steps, share in stages:
@@ -553,8 +553,7 @@ def test_the_learning_rate_of_all_stages_has_no_jump_and_stays_below_its_peak(st
         warmup = max(1, round(config.warmup * steps))
         stop = state.step + max(1, round(share * steps))
         first = lr_factor(state.step, state, config)
-        assert min(before, state.lr_peak) - 1e-9 <= first
-        assert first - before <= state.lr_peak / warmup + 1e-9
+        assert before - 1e-9 <= first <= before + 1 / warmup + 1e-9
         assert all(
             0 < lr_factor(step, state, config) <= 1 for step in (state.step, stop - 1, state.steps - 1)
         )
@@ -562,23 +561,13 @@ def test_the_learning_rate_of_all_stages_has_no_jump_and_stays_below_its_peak(st
         state = replace(state, step=stop)
 
 
-def test_the_learning_rate_is_reheated_from_where_it_was_to_a_fraction_of_its_peak() -> None:
+def test_the_learning_rate_is_reheated_from_where_it_was() -> None:
     config = TrainConfig(warmup=0.1)
     ended = replace(begin_stage(RunState(), config, 100, 1), step=100)
     again = begin_stage(ended, config, 100, 1)
     rates = [lr_factor(step, again, config) for step in range(100, 200)]
-    assert rates[0] < REHEAT / 2
-    assert max(rates) == rates[10] == pytest.approx(REHEAT)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[0] < 0.12
+    assert rates[9] == pytest.approx(1)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.02
-
-
-@pytest.mark.parametrize(("step", "peak"), [(3, 1.0), (10, 1.0), (30, None), (99, REHEAT)])
-def test_a_run_stopped_early_keeps_its_high_learning_rate_under_a_new_budget(
-    step: int, peak: float | None
-) -> None:
-    config = TrainConfig(warmup=0.1)
-    state = replace(begin_stage(RunState(), config, 100, 1), step=step)
-    again = begin_stage(state, config, 500, 1)
-    assert again.lr_peak == pytest.approx(peak or lr_factor(step - 1, state, config))
-    assert again.steps == step + 500

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 LARGEST = 2**63
-STAGE = ("stage_start", "lr_start", "lr_peak")
+STAGE = ("stage_start", "lr_start")
 """The fields that older checkpoints lack: their runs had one budget."""
 
 
@@ -28,7 +28,6 @@ class RunState:
     seconds: float = 0.0  # time spent on the run, by all processes that resumed it
     stage_start: int = 0  # the step at which the present budget began
     lr_start: float = 0.0  # learning-rate factor from which that budget's warm-up rises
-    lr_peak: float = 1.0  # learning-rate factor at the end of that warm-up
 
     def __post_init__(self) -> None:
         for field in fields(self):
