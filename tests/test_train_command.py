@@ -59,6 +59,7 @@ def same(one: str, other: str) -> bool:
     "options",
     [
         ["--steps", "12"],
+        ["--epochs", "30", "--cell", "mingru"],
         ["--epochs", "0.5", "--seed", "3", "--split", "80,15,5", "--cell", "gru", "--layers", "2"],
         ["--steps", "12", "--save-every", "5", "--patience", "9", "--lr", "0.01", "--muon", "0", "--bytes"],
         ["--steps", "5", "--params", "2k", "--dropout", "0.25", "--clip", "0.5", "--newlines", "keep"],

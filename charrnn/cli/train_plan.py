@@ -72,19 +72,16 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(options)
     model = start.header.model if start else _config(ModelConfig, options)
-    recurrent = "weight_hh" in cells.get(model.cell).shapes(
-        1, 1
-    )  # raises ConfigError if there is no such cell
+    cell = cells.get(model.cell)  # raises ConfigError if there is no such cell
+    recurrent = "weight_hh" in cell.shapes(1, 1)
     if options["weight_drop"] and not recurrent:
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
-    left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
-    if start or options["params"] is not None:
-        left_open.discard("hidden")
-    if not given_options(context, "split"):
-        left_open.add("split")
-    if config.epochs is config.steps is config.minutes is None:
-        left_open.add("steps")
+    left_open = _left_open(context)
+    if not recurrent:
+        left_open.discard("weight_drop")
+        config = replace(config, weight_drop=0.0)
+    if "steps" in left_open:
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
@@ -94,6 +91,19 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     newlines = options["newlines"] or ("keep" if as_bytes else "lf")
     origin = Origin(options["text"] or [], options["glob"], options["encoding"], as_bytes, newlines)
     return Plan(runs, name, model, config, origin, options, start, left_open=frozenset(left_open))
+
+
+def _left_open(context: typer.Context) -> set[str]:
+    """The settings to choose for the text; "steps" stands for the whole budget."""
+    options = context.params
+    left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
+    if options["start"] is not None or options["params"] is not None:
+        left_open.discard("hidden")
+    if not given_options(context, "split"):
+        left_open.add("split")
+    if all(options[name] is None for name in BUDGET):
+        left_open.add("steps")
+    return left_open
 
 
 def check_combinations(context: typer.Context) -> None:

@@ -14,7 +14,7 @@ from charrnn.training.run_state import RunState
 
 
 def lr_factor(step: int, state: RunState, config: TrainConfig) -> float:
-    """Learning-rate factor of a step of the present stage: linear warm-up to 1, then a cosine to ``final_lr``.
+    """Learning-rate factor of a step of the stage: linear warm-up to 1, then cosine to ``final_lr``.
 
     The warm-up of the first stage rises from 0, that of a later one from the factor that was reached.
     """
