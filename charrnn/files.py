@@ -30,8 +30,13 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, which replaces ``path`` when the block ends and is deleted when it raises.
 
     It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
-    the whole old file or the whole new one. ``mode`` is its mode, less the umask. Raises OSError.
+    the whole old file or the whole new one; a device or a pipe is written to. ``mode`` is its mode, less
+    the umask. Raises OSError.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # replacing /dev/null would harm all
+        with path.open("wb") as device:
+            yield device
+        return
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         temporary.touch(mode, exist_ok=False)

@@ -73,9 +73,17 @@ class Ran:
         return self.out.decode()
 
 
-def charrnn(*arguments: str, stdin: bytes = b"", tty: bool = False) -> Ran:
-    """Run one command in this process."""
+def charrnn(*arguments: str, stdin: bytes | None = None, tty: bool = False) -> Ran:
+    """Run one command in this process; ``stdin`` is piped in, also when it is empty."""
     out, err = io.BytesIO(), io.StringIO()
-    terminal = Terminal(io.BytesIO(stdin), out, err, stdin_tty=tty, stdout_tty=tty, stderr_tty=tty)
+    terminal = Terminal(
+        io.BytesIO(stdin or b""),
+        out,
+        err,
+        stdin_tty=tty,
+        stdout_tty=tty,
+        stderr_tty=tty,
+        stdin_piped=stdin is not None,
+    )
     status = main(list(arguments), terminal)
     return Ran(status, out.getvalue(), err.getvalue())

@@ -205,7 +205,7 @@ def test_pictures_are_drawn(kind: str) -> None:
         (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
         (["tiny", "--cells", "rnn"], "leave out the checkpoints"),
         (["--cells", "rnn", "--beside", "tiny"], "leave out the checkpoints"),
-        (["tiny", "--beside", "tiny"], "compares checkpoints on a file"),
+        (["tiny", "--beside", "tiny"], "compares checkpoints on a text"),
         (["tiny", "short.txt", "--beside", "none", "--length", "2"], "no checkpoint is called none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
             _refuse_single_dashes(arguments)
         status = app(args=arguments, prog_name="charrnn", standalone_mode=False, obj=terminal)
         terminal.finish()
+        terminal.note_unread_stdin()
         return int(status or 0)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         terminal.end_bars()
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         if message and (is_main_process() or not raised_by_all):
             terminal.error(message)
         return status
+    finally:
+        terminal.cleanup.close()
 
 
 def _refuse_single_dashes(arguments: list[str]) -> None:

@@ -17,8 +17,10 @@ from charrnn.cli.options import (
     TextArgument,
     find_checkpoint,
     given_options,
+    input_file,
     option,
     read_ids,
+    refuse_stdout,
 )
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
@@ -62,8 +64,14 @@ def gradient_flow(
         int, option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0)
     ] = 1,
     as_json: Annotated[bool, option("Print a JSON line for each norm.", "--json")] = False,
-    png: Annotated[Path | None, option("Save the curves as PNG; needs matplotlib.", metavar="FILE")] = None,
-    svg: Annotated[Path | None, option("Save the curves as SVG; needs matplotlib.", metavar="FILE")] = None,
+    png: Annotated[
+        Path | None,
+        option("Save the curves as PNG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        option("Save the curves as SVG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
+    ] = None,
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
@@ -71,7 +79,8 @@ def gradient_flow(
 
     Prints the mean norm of d loss / d state (hidden state, cell state) at each distance before the
     predicted character: in a terminal as curves on a logarithmic scale, else as JSON lines.
-    Checkpoints read TEXT or, without it, a sample of their own; untrained cells read random characters.
+    Checkpoints read TEXT or what is piped in; without both, a sample of their own. Untrained cells read
+    random characters.
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
@@ -85,6 +94,7 @@ def gradient_flow(
 
     out: Terminal = context.obj
     _check_effect(context)
+    out.stdin_advice = "give - as TEXT to read it"
     if not 1 <= length <= gradients.LONGEST:
         raise ConfigError(wrong_value("--length", length, f"a whole number from 1 to {gradients.LONGEST}"))
     if not clip >= 0:
@@ -97,11 +107,8 @@ def gradient_flow(
             (cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in _names(cells)
         ]
     else:
-        if beside is not None and text in (None, "-"):
-            raise ConfigError(
-                "--beside compares checkpoints on a file: charrnn gradient-flow CHECKPOINT TEXT --beside A,B"
-            )
         given = [checkpoint, *_names(beside)]
+        text = _text_file(out, text, given)
         networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
     for path, kind in ((png, "png"), (svg, "svg")):
@@ -129,6 +136,20 @@ def _check_effect(context: typer.Context) -> None:
 def _names(given: str | None) -> list[str]:
     """The names in a comma-separated option."""
     return [] if given is None else [name.strip() for name in given.split(",")]
+
+
+def _text_file(out: Terminal, text: str | None, checkpoints: Sequence[str | None]) -> str | None:
+    """The file that each checkpoint reads, a copy of what is piped in; None: samples of their own.
+
+    Raises ConfigError where several checkpoints have no text to read.
+    """
+    if text is None and out.stdin_unread and "-" not in checkpoints:
+        text = "-"
+    if text is None and len(checkpoints) > 1:
+        raise ConfigError(
+            "--beside compares checkpoints on a text: charrnn gradient-flow CHECKPOINT TEXT --beside A,B"
+        )
+    return None if text is None else str(input_file(out, text, "TEXT"))
 
 
 def _trained(

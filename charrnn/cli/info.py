@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli import completion, curves
-from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option
+from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option, refuse_stdout
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.errors import CharrnnError
 
@@ -32,10 +32,12 @@ def info(
     checkpoints: CheckpointsOption = RUNS,
     as_json: Annotated[bool, option("Print a JSON line for each checkpoint.", "--json")] = False,
     png: Annotated[
-        Path | None, option("Save the loss curves as PNG; needs matplotlib.", metavar="FILE")
+        Path | None,
+        option("Save the loss curves as PNG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
     ] = None,
     svg: Annotated[
-        Path | None, option("Save the loss curves as SVG; needs matplotlib.", metavar="FILE")
+        Path | None,
+        option("Save the loss curves as SVG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:

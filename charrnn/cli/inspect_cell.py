@@ -67,7 +67,7 @@ def inspect_cell(
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
 
-    Without TEXT and --sample, the text is stdin or, in a terminal, a sample of 500 characters.
+    Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample of 500 characters.
 
     Examples:
       charrnn inspect-cell shakespeare --unit 117 < out.txt
@@ -81,9 +81,12 @@ def inspect_cell(
     from charrnn.runs.find import model_name
 
     out: Terminal = context.obj
+    out.stdin_advice = "give - as TEXT to read it"
     if text is not None and sample is not None:
         raise ConfigError("TEXT and --sample: give one of the two")
-    sampled = sample is not None or (text is None and out.stdin_tty)
+    # Given "-" as CHECKPOINT, stdin is the model.
+    piped = out.stdin_unread and checkpoint != "-"
+    sampled = sample is not None or (text is None and not piped)
     if seed is not None and not sampled:
         raise ConfigError("--seed has no effect without --sample: only a sample is random")
     if as_json and colour is Colour.always:

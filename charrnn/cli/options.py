@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ import typer
 from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.errors import CorpusError
+from charrnn.errors import CharrnnError, CorpusError
 from charrnn.files import user_folder
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ CheckpointArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A checkpoint file, a run's folder or its name.",
+        help="A checkpoint file (- for stdin), a run's folder or its name.",
         show_default="the newest run",
         autocompletion=completion.checkpoints,
     ),
@@ -126,10 +128,38 @@ def given_options(context: typer.Context, *names: str) -> list[str]:
     ]
 
 
-def find_checkpoint(out: Terminal, given: str | None, folder: Path) -> Path:
+def refuse_stdout(value: Path | None) -> Path | None:
+    """The value of an option for a file that cannot be stdout. Raises BadParameter for "-"."""
+    if value == Path("-"):
+        raise typer.BadParameter("- would be standard output, which carries the results: name a file")
+    return value
+
+
+def is_pipe(path: str) -> bool:
+    """Whether the path can be read only once, as a named pipe or a process substitution can."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def input_file(out: Terminal, given: str, option: str) -> Path:
+    """The path that ``option`` gives, or a temporary copy of stdin ("-") or of a pipe.
+
+    Raises ConfigError, and CharrnnError when stdin or the pipe is empty.
+    """
+    if given != "-" and not is_pipe(given):
+        return Path(given)
+    name = "standard input" if given == "-" else given
+    copy = Path(out.cleanup.enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
+    with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe, copy.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    if not copy.stat().st_size:
+        raise CharrnnError(f"{option}: {name} is empty")
+    return copy
+
+
+def find_checkpoint(out: Terminal, given: str | None, folder: Path, option: str = "CHECKPOINT") -> Path:
     """The file of a checkpoint (see ``runs.find``); without any run, that of a pretrained model.
 
-    Raises CheckpointError.
+    ``option`` gives the checkpoint; "-" is one from stdin. Raises CharrnnError.
     """
     from charrnn.runs.find import DEFAULT_MODEL, but_elsewhere, find, pretrained, run_names
 
@@ -137,6 +167,8 @@ def find_checkpoint(out: Terminal, given: str | None, folder: Path) -> Path:
         others = but_elsewhere(folder)
         out.note(f"no runs in {folder}{others}: this is {DEFAULT_MODEL}, a model that comes with charrnn")
         given = DEFAULT_MODEL
+    if given is not None and (given == "-" or is_pipe(given)):
+        return input_file(out, given, option)
     return find(given, folder)
 
 
@@ -151,11 +183,11 @@ def one_thread() -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str]:
+def read_units(out: Terminal, vocabulary: Vocabulary, path: str, option: str = "TEXT") -> Iterator[str]:
     """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
 
     The text is read as for training, but carriage returns stay if the vocabulary holds them.
-    Raises CorpusError.
+    ``option`` gives the path. Raises CorpusError, ConfigError.
     """
     from charrnn.text.sources import Reading, Source, characters, sources
 
@@ -163,8 +195,8 @@ def read_units(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[str
     reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
-    texts = [Source("standard input", lambda: out.stdin)] if path == "-" else sources([path])
-    return characters(texts, reading)
+    stdin = Source("standard input", lambda: out.take_stdin(option))
+    return characters([stdin] if path == "-" else sources([path]), reading)
 
 
 def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +18,7 @@ from charrnn.cli.options import (
     CorporaOption,
     QuietOption,
     find_checkpoint,
+    input_file,
     one_thread,
 )
 from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
@@ -83,13 +85,14 @@ def sample(
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
       charrnn sample --temperature 0.7 --length 0 | head -n 20
-      echo -n 'def main(' | charrnn sample code --prompt-file - --no-echo
+      echo -n 'def main(' | charrnn sample code --no-echo
       charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
       charrnn sample shakespeare -p KING --beam 16 --count 4 --json | jq -r .text
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json
     """
     option.check_combinations(context)
     out: Terminal = context.obj
+    out.stdin_advice = "--prompt-file - continues it"
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
@@ -133,18 +136,19 @@ def sample(
     )
     predictor = _predictor(loaded, weights)
     identity = _identity(loaded) if save_state or load_state else {}
-    saved = states.load_state(load_state, identity, predictor, len(vocabulary)) if load_state else None
+    state_file = None if load_state is None else input_file(out, load_state, "--load-state")
+    saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
     if save_state:
         states.check_save_path(save_state)
         out.outlives_reader = True  # the state is that of the whole sample, however much of it is read
 
+    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
     reader = PromptReader(out, vocabulary, unknown, predictor, saved)
     repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
-    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
     seed = choose_seed(seed)
     shown_seed = None if search and not stochastic else seed
     shaded = out.colours(colour)
-    if output is not None:
+    if output is not None and output != Path("-"):
         context.call_on_close(out.write_to(output))
     if as_json or scores:
         writer: Writer = JsonWriter(out, vocabulary, copies, scores)

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from charrnn.cli import completion, terminal
-from charrnn.cli.options import option, panel, parse_text, utf8
+from charrnn.cli.options import option, panel, parse_text, refuse_stdout, utf8
 from charrnn.errors import ConfigError
 
 
@@ -55,7 +55,7 @@ Checkpoints = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A checkpoint file, a run's folder or its name; several are mixed.",
+        help="A checkpoint file (- for stdin), a run's folder or its name; several are mixed.",
         show_default="the newest run",
         autocompletion=completion.checkpoints,
     ),
@@ -74,7 +74,13 @@ PromptText = Annotated[
     str | None,
     option(rf"Continue this text. {ESCAPES}", "--prompt", "-p", metavar="TEXT", parser=parse_text),
 ]
-PromptFile = Annotated[str | None, _prompt("Continue the text of a file, or of stdin.", metavar="PATH|-")]
+PromptFile = Annotated[
+    str | None,
+    _prompt(
+        "Continue the text of a file, or of stdin. Default: of stdin, if a text is piped in.",
+        metavar="PATH|-",
+    ),
+]
 PromptLines = Annotated[
     str | None,
     _prompt(
@@ -172,12 +178,15 @@ Diverse = Annotated[int, _beam("Form N groups of beams that avoid each other's c
 Diversity = Annotated[float, _beam("Penalty, in nats, for repeating another group's choice.")]
 Stochastic = Annotated[bool, _beam("Draw without replacement: no text occurs twice.", "--stochastic")]
 
-SaveState = Annotated[Path | None, _state("Save the state at the end of the sample.", metavar="FILE")]
-LoadState = Annotated[Path | None, _state("Continue from a saved state.", metavar="FILE")]
+SaveState = Annotated[
+    Path | None,
+    _state("Save the state at the end of the sample.", metavar="FILE", callback=refuse_stdout),
+]
+LoadState = Annotated[str | None, _state("Continue from a saved state.", metavar="FILE|-")]
 
 NoEcho = Annotated[bool, _output("Leave the prompt out of the output.", "--no-echo")]
 Output = Annotated[
-    Path | None, option("Write to this file instead of stdout.", "--output", "-o", metavar="FILE")
+    Path | None, option("Write to this file instead of stdout.", "--output", "-o", metavar="FILE|-")
 ]
 Delimiter = Annotated[
     str | None,
@@ -203,8 +212,8 @@ Colour = Annotated[
 Novel = Annotated[
     str | None,
     _output(
-        "Report the longest run copied from a file, folder or catalogue entry.",
-        metavar="TEXT",
+        "Report the longest run copied from a file, stdin, folder or catalogue entry.",
+        metavar="TEXT|-",
         complete=completion.texts,
     ),
 ]

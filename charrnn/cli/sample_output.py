@@ -59,7 +59,7 @@ def copy_search(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path
     from charrnn.text.vocabulary import code_points
 
     origin = Origin([corpus], byte_level=vocabulary.byte_level)
-    source = read_corpus(out, origin, folder, advice="--novel reads UTF-8")
+    source = read_corpus(out, origin, folder, advice="--novel reads UTF-8", option="--novel")
     corpus_ids = source.vocabulary.lookup(code_points(vocabulary.symbols))
 
     def search(samples: Sequence[Sample]) -> list[Run]:

@@ -6,7 +6,6 @@ import codecs
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -56,15 +55,17 @@ class PromptReader:
         self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
 
     def read(self, text: str | None, file: str | None, lines: str | None) -> Iterable[Prompt]:
-        """The prompts of --prompt, --prompt-file or --prompts; one empty prompt without any of them.
+        """The prompts of --prompt, --prompt-file or --prompts; without any, what is piped in, or "".
 
         Raises CorpusError, UnknownCharacterError.
         """
         if lines is not None:
             _check_readable(lines)
             return self._read_lines(lines)
+        if text is None and file is None and self.out.stdin_unread:
+            file = "-"
         if file is not None:
-            text = "".join(read_units(self.out, self.vocabulary, file))
+            text = "".join(read_units(self.out, self.vocabulary, file, "--prompt-file"))
             if self.vocabulary.byte_level:
                 text = text.encode("latin-1").decode("utf-8", "surrogateescape")
         return [self._prompt(text or "")]
@@ -72,7 +73,7 @@ class PromptReader:
     def _read_lines(self, path: str) -> Iterator[Prompt]:
         """One prompt for each line, as the lines arrive. Errors name the line."""
         try:
-            with nullcontext(self.out.stdin) if path == "-" else open(path, "rb") as file:
+            with self.out.take_stdin("--prompts") if path == "-" else open(path, "rb") as file:
                 yield from self._line_prompts(file)
         except OSError as error:
             raise CorpusError(f"--prompts {path}: {error.strerror or error}") from error

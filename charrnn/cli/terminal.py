@@ -9,16 +9,17 @@ import contextlib
 import errno
 import io
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from charrnn.errors import CharrnnError
+from charrnn.cli.stdin import arrives, has_data, is_piped
+from charrnn.errors import CharrnnError, ConfigError
 from charrnn.files import write_errors
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.2
 """Output to a pipe is flushed about this often."""
+
+PATIENCE = 1.0
+"""Seconds without a byte from stdin after which a note says that the command reads it."""
 
 
 class Colour(StrEnum):
@@ -64,15 +68,6 @@ def discard(stream: IO[Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _is_piped(stream: IO[Any] | None) -> bool:
-    """Whether a stream is a pipe, a file or a socket: not a terminal, and not the null device."""
-    try:
-        mode = os.fstat(stream.fileno()).st_mode if stream else 0
-    except (OSError, ValueError):  # closed, or without a file descriptor
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
-
-
 def _colours(when: Colour, tty: bool) -> bool:
     """Whether to colour a stream. NO_COLOR, FORCE_COLOR and TERM=dumb decide only for ``auto``."""
     if when is not Colour.auto:
@@ -93,8 +88,10 @@ class _ClosedOutput(io.RawIOBase):
 class Terminal:
     """The streams of a command; stdin and stdout carry bytes, stderr carries text.
 
-    stdin_piped  whether stdin is a pipe, a file or a socket, which a user meant to be read
-    quiet        whether only errors are printed to stderr
+    stdin_piped   whether stdin is a pipe, a file or a socket, which a user meant to be read
+    stdin_advice  how the command reads stdin when asked to; "" for commands that read no text
+    quiet         whether only errors are printed to stderr
+    cleanup       closed when the command ends
     """
 
     stdin: BinaryIO
@@ -104,10 +101,13 @@ class Terminal:
     stdout_tty: bool = False
     stderr_tty: bool = False
     stdin_piped: bool = False
+    stdin_advice: str = ""
     stdout_name: str = "standard output"
     quiet: bool = False
     clock: Callable[[], float] = time.monotonic
     outlives_reader: bool = False  # whether the work goes on after the reader of stdout has gone
+    cleanup: ExitStack = field(default_factory=ExitStack)
+    _stdin_reader: str = field(default="", init=False)
     _flush_time: float = field(default=0.0, init=False)
     _last_byte: bytes = field(default=b"", init=False)
     _bars: list[tqdm[Any]] = field(default_factory=list, init=False)
@@ -122,8 +122,35 @@ class Terminal:
             stdin_tty=bool(sys.stdin) and sys.stdin.isatty(),
             stdout_tty=bool(sys.stdout) and sys.stdout.isatty(),
             stderr_tty=bool(sys.stderr) and sys.stderr.isatty(),
-            stdin_piped=_is_piped(sys.stdin),
+            # Processes of a group share their stdin: none reads it unasked.
+            stdin_piped=is_piped(sys.stdin) and "RANK" not in os.environ,
         )
+
+    @property
+    def stdin_unread(self) -> bool:
+        """Whether stdin is piped, and no option or argument has read it."""
+        return self.stdin_piped and not self._stdin_reader
+
+    def take_stdin(self, reader: str) -> BinaryIO:
+        """Stdin, for the one option or argument that reads it; a note says so when nothing arrives.
+
+        Raises ConfigError when another one has read it, or when processes of a group share it.
+        """
+        if self._stdin_reader:
+            readers = dict.fromkeys([self._stdin_reader, reader])
+            raise ConfigError(f"{' and '.join(readers)}: give - only once, there is one standard input")
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ConfigError(f"{reader}: several processes cannot share standard input: give a file")
+        self._stdin_reader = reader
+        if not arrives(self.stdin, 0 if self.stdin_tty else PATIENCE):
+            self.note(f"reading {reader} from standard input{'; Ctrl-D ends it' if self.stdin_tty else ''}")
+        return self.stdin
+
+    def note_unread_stdin(self) -> None:
+        """Print a note, once, when stdin holds data and a command that can read it did not."""
+        if self.stdin_advice and not self._stdin_reader and has_data(self.stdin):
+            self.note(f"standard input was not read; {self.stdin_advice}")
+            self.stdin_advice = ""
 
     def colours(self, when: Colour = Colour.auto) -> bool:
         """Whether stdout gets colours."""

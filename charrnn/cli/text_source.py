@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.options import RUNS
+from charrnn.cli.options import RUNS, is_pipe
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CheckpointError, ConfigError, CorpusError, did_you_mean
 from charrnn.files import user_folder
@@ -37,10 +37,12 @@ class Origin:
     newlines: str = "lf"
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], texts: list[str] | None, run: Path) -> Origin:
+    def from_record(
+        cls, record: dict[str, Any], texts: list[str] | None, run: Path, piped: bool = False
+    ) -> Origin:
         """The origin that a run recorded; ``texts``, if any, replace its texts.
 
-        Raises ConfigError, CheckpointError.
+        Raises CheckpointError, and ConfigError when the run read stdin, and no text is ``piped`` in.
         """
         try:
             origin = cls(**record)
@@ -50,14 +52,14 @@ class Origin:
             raise CheckpointError(f"--resume: the run does not say how its text was read: {error}") from error
         if texts:
             return replace(origin, texts=texts)
-        if "-" in origin.texts:
+        if "-" in origin.texts and not piped:
             command = resume_command(origin.texts, run)
             raise ConfigError(f"--resume: this run read stdin; pipe the text in again: {command}")
         return origin
 
     def record(self) -> dict[str, Any]:
         """What a checkpoint records: absolute paths, so that a run can be resumed from any folder."""
-        texts = ["-" if _is_pipe(text) else text for text in self.texts]
+        texts = ["-" if is_pipe(text) else text for text in self.texts]
         texts = [os.path.abspath(text) if os.path.exists(text) else text for text in texts]
         return asdict(replace(self, texts=texts))
 
@@ -65,7 +67,7 @@ class Origin:
     def run_name(self) -> str:
         """The default name of a run on this text: the name of its first file."""
         first = self.texts[0] if self.texts else "python-stdlib"
-        stem = "stdin" if first == "-" or _is_pipe(first) else os.path.basename(os.path.abspath(first))
+        stem = "stdin" if first == "-" or is_pipe(first) else os.path.basename(os.path.abspath(first))
         stem = re.sub(r"\.(gz|bz2|xz)$", "", stem, flags=re.IGNORECASE)
         return re.sub(r"[^\w.-]+", "-", Path(stem).stem).strip(".-") or "run"
 
@@ -87,11 +89,17 @@ def resume_command(texts: Sequence[str], run: Path, *options: str) -> str:
 
 
 def read_corpus(
-    out: Terminal, origin: Origin, folder: Path, known: str = "", advice: str | None = None
+    out: Terminal,
+    origin: Origin,
+    folder: Path,
+    known: str = "",
+    advice: str | None = None,
+    option: str = "TEXT",
 ) -> Corpus:
     """The text as ids, over a vocabulary that holds the ``known`` symbols too.
 
     folder  where the catalogue's texts are
+    option  what gives the texts
     advice  what to do about bytes that are not in the encoding; None: the usual advice
 
     Raises CharrnnError.
@@ -104,15 +112,15 @@ def read_corpus(
     if advice is not None:
         reading = replace(reading, advice=advice)
     texts = origin.texts or [catalog.DEFAULT]
-    if texts.count("-") > 1:
-        raise ConfigError("TEXT: give - only once, there is one standard input")
     title = "standard input" if texts[0] == "-" else Path(texts[0]).name
     if len(texts) > 1:
         title += f" and {len(texts) - 1} more"
     bar = cache(lambda task: out.bar(desc=task, unit="char", unit_scale=True, delay=1))
     with ExitStack() as copies:  # the temporary copies of piped texts
         opened = [
-            source for text in texts for source in _open(out, text, origin.glob, reading, folder, copies)
+            source
+            for text in texts
+            for source in _open(out, text, origin.glob, reading, folder, option, copies)
         ]
         corpus = open_corpus(
             opened, title, reading, known=known, progress=lambda task, count: bar(task).update(count)
@@ -122,15 +130,20 @@ def read_corpus(
 
 
 def _open(
-    out: Terminal, text: str, glob: str, reading: Reading, folder: Path, copies: ExitStack
+    out: Terminal, text: str, glob: str, reading: Reading, folder: Path, option: str, copies: ExitStack
 ) -> list[Source]:
-    """The sources of one TEXT argument. Raises CorpusError, DownloadError."""
+    """The sources of one text. Raises CorpusError, ConfigError, DownloadError."""
     from charrnn.text import catalog
     from charrnn.text.sources import skipped_text, sources, spooled
 
     if text == "-":
-        return [copies.enter_context(spooled(out.stdin))]
-    if _is_pipe(text):
+        source = copies.enter_context(spooled(out.take_stdin(option)))
+        if not next(source.blocks(), b""):
+            raise CorpusError(
+                "standard input is empty: pipe a text in, or name one: charrnn train python-stdlib"
+            )
+        return [source]
+    if is_pipe(text):
         with open(text, "rb") as pipe:
             return [copies.enter_context(spooled(pipe, text))]
     if not Path(text).exists():
@@ -140,11 +153,6 @@ def _open(
     return sources(
         [text], glob, reading, lambda path, skipped: out.note(f"skipped in {path}: {skipped_text(skipped)}")
     )
-
-
-def _is_pipe(path: str) -> bool:
-    """Whether the path can be read only once, as a named pipe or a process substitution can."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:

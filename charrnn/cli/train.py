@@ -80,9 +80,11 @@ def train(
       zcat logs/*.gz | charrnn train - --name logs --cell gru --hidden 512
     """
     out: Terminal = context.obj if is_main_process() else Terminal.muted()
+    out.stdin_advice = "give - as TEXT to learn it"
     plan = make_plan(out, context)
     try:
         corpus = _read(out, plan)
+        out.note_unread_stdin()
         best = _run(out, plan, corpus)
     except KeyboardInterrupt:  # before the run handles signals itself
         raise unsaved(signal.SIGINT) from None

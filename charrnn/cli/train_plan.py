@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from charrnn.cli.options import given_options
+from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import Origin
 from charrnn.cli.train_screen import screen
@@ -64,13 +64,13 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     check_combinations(context)
     check_effect(context)
     if options["resume"] is not None:
-        return _resumed(options)
+        return _resumed(out, options)
     runs, name = options["checkpoints"], options["name"]
     if name is not None and (runs / name).exists():
         from charrnn.training.run_folder import run_exists
 
         raise run_exists(runs / name)
-    start = None if options["start"] is None else _start(options)
+    start = None if options["start"] is None else _start(out, options)
     model = start.header.model if start else _config(ModelConfig, options)
     cell = cells.get(model.cell)  # raises ConfigError if there is no such cell
     recurrent = "weight_hh" in cell.shapes(1, 1)
@@ -89,7 +89,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         screen(out).facts({"rates": rates})
     as_bytes = options["as_bytes"]
     newlines = options["newlines"] or ("keep" if as_bytes else "lf")
-    origin = Origin(options["text"] or [], options["glob"], options["encoding"], as_bytes, newlines)
+    texts = options["text"] or (["-"] if out.stdin_unread else [])
+    origin = Origin(texts, options["glob"], options["encoding"], as_bytes, newlines)
     return Plan(runs, name, model, config, origin, options, start, left_open=frozenset(left_open))
 
 
@@ -140,28 +141,29 @@ def _config(kind: type[Config], options: Options) -> Config:
     return kind(**{name: value for name, value in options.items() if name in names and value is not None})
 
 
-def _start(options: Options) -> Checkpoint:
+def _start(out: Terminal, options: Options) -> Checkpoint:
     """The checkpoint of --from. Raises ConfigError, CheckpointError."""
     from charrnn.runs.checkpoint import load
-    from charrnn.runs.find import find
 
-    start = load(find(options["start"], options["checkpoints"]))
+    start = load(find_checkpoint(out, options["start"], options["checkpoints"], "--from"))
     if start.header.vocabulary.byte_level != options["as_bytes"]:
         unit, change = ("characters", "leave out") if options["as_bytes"] else ("bytes", "add")
         raise ConfigError(f"--from {options['start']}: that model reads {unit}: {change} --bytes")
     return start
 
 
-def _resumed(options: Options) -> Plan:
+def _resumed(out: Terminal, options: Options) -> Plan:
     """The plan of a run to resume: its own settings. Raises ConfigError, CheckpointError."""
     from charrnn.runs.checkpoint import LAST, load
     from charrnn.runs.find import find
 
+    if options["resume"] == "-":
+        raise ConfigError("--resume -: a run is resumed in its folder: give the name of the run")
     last = load(find(options["resume"], options["checkpoints"], LAST), resume=True)
     header, folder, config = last.header, last.path.parent, last.header.training
     if header.resume is None:
         raise CheckpointError(f"{last.path} cannot be resumed: give the run's {LAST}")
-    origin = Origin.from_record(header.resume.get("origin", {}), options["text"], folder)
+    origin = Origin.from_record(header.resume.get("origin", {}), options["text"], folder, out.stdin_unread)
     new_budget = any(options[name] is not None for name in BUDGET)
     if new_budget:
         config = replace(config, **{name: options[name] for name in BUDGET})
