@@ -90,9 +90,14 @@ def utf8(argument: str) -> str:
 ESCAPES = {r"\n": "\n", r"\t": "\t", r"\0": "\0", r"\\": "\\"}
 
 
+def unescape(text: str) -> str:
+    r"""The text with \n, \t, \0 and \\ replaced; all other backslashes stay."""
+    return re.sub(r"\\[nt0\\]", lambda match: ESCAPES[match[0]], text)
+
+
 def parse_text(argument: str) -> str:
-    r"""A text from the command line: \n, \t, \0 and \\ are replaced, all other backslashes stay."""
-    return re.sub(r"\\[nt0\\]", lambda match: ESCAPES[match[0]], utf8(argument))
+    """A text from the command line, unescaped."""
+    return unescape(utf8(argument))
 
 
 CheckpointArgument = Annotated[

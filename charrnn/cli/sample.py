@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from charrnn.cli import sample_interactive
 from charrnn.cli import sample_options as option
 from charrnn.cli.options import (
     CORPORA,
@@ -21,7 +23,15 @@ from charrnn.cli.options import (
     input_file,
     one_thread,
 )
-from charrnn.cli.sample_output import JsonWriter, Sample, TextWriter, Writer, copy_search, write_samples
+from charrnn.cli.sample_output import (
+    CopySearch,
+    JsonWriter,
+    Sample,
+    TextWriter,
+    Writer,
+    copy_search,
+    write_samples,
+)
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Colour, Terminal
 
@@ -32,6 +42,10 @@ if TYPE_CHECKING:
     from charrnn.inference.network import Predictor
     from charrnn.inference.sample import Chunk
     from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.text.vocabulary import Vocabulary
+
+Options = dict[str, Any]
+"""The command's parameters by name, with parsed values."""
 
 
 def sample(
@@ -53,6 +67,7 @@ def sample(
     top_p: option.TopP = 1.0,
     min_p: option.MinP = 0.0,
     typical: option.Typical = 1.0,
+    interactive: option.Interactive = False,
     length: option.Length = 1000,
     min_length: option.MinLength = 0,
     stop: option.Stop = None,
@@ -85,6 +100,7 @@ def sample(
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
       charrnn sample --temperature 0.7 --length 0 | head -n 20
+      charrnn sample shakespeare --interactive --count 3
       echo -n 'def main(' | charrnn sample code --no-echo
       charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
       charrnn sample shakespeare -p KING --beam 16 --count 4 --json | jq -r .text
@@ -93,47 +109,37 @@ def sample(
     option.check_combinations(context)
     out: Terminal = context.obj
     out.stdin_advice = "--prompt-file - continues it"
+    if interactive:
+        sample_interactive.check_terminal(out)
+        source = context.get_parameter_source("length")
+        length = sample_interactive.LENGTH if source and source.name == "DEFAULT" else length
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
     from charrnn.inference import states
-    from charrnn.inference.choice import Choice
     from charrnn.inference.constraints import Constraints
     from charrnn.inference.sample import choose_seed
     from charrnn.runs.checkpoint import load
 
-    ramp = temperature or option.Ramp(1.0)
-    choice = Choice(
-        temperature=ramp.start,
-        final_temperature=ramp.end,
-        repeat_penalty=repeat_penalty,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        typical=typical,
-    )
-    search = None
-    if beam is not None:
-        from charrnn.inference.beam import Search
-
-        search = Search(beam, diverse, diversity, stochastic, length_penalty)
-
+    options = context.params
+    choice, search = _choice(options), _search(options)
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    constraints = Constraints.from_strings(
+    constraints_for = partial(
+        Constraints.from_strings,
         vocabulary,
         allow=None if allow is None else "".join(allow),
         ban=None if ban is None else "".join(ban),
         stops=(stop or []) + (["\n"] if stop_at_newline else []),
         match=match,
         note=out.note,
-        length=length,
         min_length=min_length,
-        keep_stop=keep_stop,
+        keep_stop=keep_stop or interactive,  # a stop string that is left out would come again at once
         no_repeat=no_repeat,
         window=repeat_window if repeat_penalty != 1 else 0,
     )
+    constraints = constraints_for(length=length)
     predictor = _predictor(loaded, weights)
     identity = _identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
@@ -144,28 +150,60 @@ def sample(
 
     copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
     reader = PromptReader(out, vocabulary, unknown, predictor, saved)
-    repeated = (entry for entry in reader.read(prompt, prompt_file, prompts) for _ in range(count))
+    entries = reader.read(prompt, prompt_file, prompts)
     seed = choose_seed(seed)
+    if interactive:
+        out.note(f"seed {seed}")
+        settings = sample_interactive.Settings(choice, constraints_for, length, count, colour)
+        sample_interactive.hold_session(out, reader, settings, seed, index, next(iter(entries)))
+        return
     shown_seed = None if search and not stochastic else seed
-    shaded = out.colours(colour)
     if output is not None and output != Path("-"):
         context.call_on_close(out.write_to(output))
-    if as_json or scores:
-        writer: Writer = JsonWriter(out, vocabulary, copies, scores)
-    else:
-        after = ("\n" if delimiter is None else delimiter) if several else None
-        writer = TextWriter(out, vocabulary, copies, after, not no_echo, shaded)
+    scored = as_json or scores or out.colours(colour)
+    writer = _writer(out, vocabulary, copies, options)
+    repeated = (entry for entry in entries for _ in range(count))
 
-    if stochastic or (search is None and ramp != (0, None)):
+    if stochastic or (search is None and (choice.temperature or choice.final_temperature)):
         out.note(f"seed {seed}")
     samples = (Sample(entry, number, shown_seed) for number, entry in enumerate(repeated, index))
     while rows := list(islice(samples, count if search else batch)):
-        chunks = _generate(rows, seed, predictor, choice, constraints, search, as_json or scores or shaded)
+        chunks = _generate(rows, seed, predictor, choice, constraints, search, scored)
         written = write_samples(rows, chunks, writer)
         if written < len(rows):
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
             states.save_state(save_state.resolve(), rows[0].end, identity)
+
+
+def _choice(options: Options) -> Choice:
+    """How the next character is chosen. Raises ConfigError."""
+    from charrnn.inference.choice import Choice
+
+    ramp = options["temperature"] or option.Ramp(1.0)
+    names = ("repeat_penalty", "top_k", "top_p", "min_p", "typical")
+    settings = {name: options[name] for name in names}
+    return Choice(temperature=ramp.start, final_temperature=ramp.end, **settings)
+
+
+def _search(options: Options) -> Search | None:
+    """The beam search, with --beam. Raises ConfigError."""
+    if options["beam"] is None:
+        return None
+    from charrnn.inference.beam import Search
+
+    names = ("beam", "diverse", "diversity", "stochastic", "length_penalty")
+    return Search(*(options[name] for name in names))
+
+
+def _writer(out: Terminal, vocabulary: Vocabulary, copies: CopySearch | None, options: Options) -> Writer:
+    """What writes the samples: as JSON lines or as text, with a delimiter after each of several."""
+    if options["as_json"] or options["scores"]:
+        return JsonWriter(out, vocabulary, copies, options["scores"])
+    delimiter = "\n" if options["delimiter"] is None else options["delimiter"]
+    several = options["prompts"] is not None or options["count"] > 1
+    shaded = out.colours(options["colour"])
+    return TextWriter(out, vocabulary, copies, delimiter if several else None, not options["no_echo"], shaded)
 
 
 def _generate(

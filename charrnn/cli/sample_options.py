@@ -136,6 +136,14 @@ MinP = Annotated[
 ]
 Typical = Annotated[float, _choice("Locally typical sampling with probability mass N.", default="1 (off)")]
 
+Interactive = Annotated[
+    bool,
+    option(
+        "Write together with the model: type a beginning, read its continuation, go on, retry, edit, undo.",
+        "--interactive",
+        "-i",
+    ),
+]
 Length = Annotated[
     int,
     option("Maximum number of characters, without the prompt; 0: no limit.", "--length", "-n", min=0),
@@ -230,6 +238,11 @@ NEEDS = {
 """Options that have no effect unless one of the others is given."""
 
 CONFLICTS = (
+    *(
+        (("--interactive", name), "a session in the terminal writes one text; /save FILE saves it")
+        for name in ("--json", "--prompts", "--output", "--delimiter", "--no-echo", "--save-state", "--novel")
+    ),
+    (("--interactive", "--beam"), "a search finds the same text again, so there is nothing to choose from"),
     (("--prompt", "--prompt-file", "--prompts"), "give only one of them"),
     (("--save-state", "--prompts"), "a state file holds one sample"),
     (("--save-state", "--count"), "a state file holds one sample"),

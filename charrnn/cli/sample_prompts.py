@@ -107,16 +107,22 @@ class PromptReader:
                 f"byte 0x{line[error.start]:02X} at offset {error.start} is not valid UTF-8"
             ) from error
 
-    def _prompt(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
+    def encode(self, text: str) -> Ids:
+        """Text -> (N,) ids; what is done with unknown characters is as --unknown says.
+
+        Raises UnknownCharacterError.
+        """
         if self.unknown is Unknown.error:
             try:
-                ids = self.vocabulary.encode(text)
+                return self.vocabulary.encode(text)
             except UnknownCharacterError as error:
                 raise UnknownCharacterError(
                     f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
                 ) from error
-        else:
-            ids = self.vocabulary.encode(self._replace(text))
+        return self.vocabulary.encode(self._replace(text))
+
+    def _prompt(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
+        ids = self.encode(text)
         return Prompt(text, ids, self._cursor(ids), fields or {})
 
     def _replace(self, text: str) -> str:
