@@ -380,7 +380,7 @@ def test_a_session_in_a_terminal(run: Path, program: list[str]) -> None:
     keyboard.type("/length 0\r")
     keyboard.wait_for(">")
     keyboard.type(" no\r")
-    keyboard.wait_for(" no[^>]{40}")
+    keyboard.wait_for(re.escape(expected) + r" no[^\x1b>]{40}")
     keyboard.type("\x03")
     keyboard.wait_for("stopped")
     keyboard.wait_for(">")

@@ -36,7 +36,7 @@ MOST = 99
 WELCOME = "Type a beginning; Enter continues the text; ? lists the commands; Ctrl-D leaves."
 HELP = """\
 Enter           continue the text; Ctrl-C stops a continuation
-any text        is added, then continued; \\n is a new line, // a slash at the start
+any text        is added, then continued; \\n: new line, //: slash at the start
 a number        choose one of several continuations
 /retry          another continuation instead of the last one
 /undo           one step back
