@@ -129,8 +129,12 @@ class PlainConsole:
             self._readline.set_startup_hook()
 
     def _input(self, prompt: str) -> str:
-        if sys.stdout.isatty():
-            return input(prompt)
-        sys.stderr.write(prompt)  # stdout is the text's
-        sys.stderr.flush()
-        return input()
+        try:
+            if sys.stdout.isatty():
+                return input(prompt)
+            sys.stderr.write(prompt)  # stdout is the text's
+            sys.stderr.flush()
+            return input()
+        except (EOFError, KeyboardInterrupt):
+            sys.stderr.write("\n")  # the cursor stands behind the prompt
+            raise
