@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -152,6 +150,9 @@ def input_file(out: Terminal, given: str, option: str) -> Path:
     """
     if given != "-" and not is_pipe(given):
         return Path(given)
+    import shutil
+    from tempfile import TemporaryDirectory
+
     name = "standard input" if given == "-" else given
     copy = Path(out.cleanup.enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
     with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe, copy.open("wb") as file:
