@@ -112,6 +112,8 @@ def read_corpus(
     if advice is not None:
         reading = replace(reading, advice=advice)
     texts = origin.texts or [catalog.DEFAULT]
+    if texts.count("-") > 1:
+        raise ConfigError(f"{option}: give - only once, there is one standard input")
     title = "standard input" if texts[0] == "-" else Path(texts[0]).name
     if len(texts) > 1:
         title += f" and {len(texts) - 1} more"
