@@ -660,7 +660,8 @@ def test_every_example_of_the_sampling_page_runs(run: Path) -> None:
     shell = 'charrnn() { printf "%s\\0" "$@" "" >> commands; }; jq() { cat; }\n'
     subprocess.run(["bash", "-ec", shell + "".join(blocks)], input=b"hello\n", check=True)
     commands = Path("commands").read_text().removesuffix("\0\0").split("\0\0")
-    assert len(commands) == page.count("\ncharrnn ") + page.count("\n  charrnn ")
+    shown = "\n" + "".join(blocks)
+    assert len(commands) == shown.count("\ncharrnn ") + shown.count("\n  charrnn ")
     for command in commands:
         done = charrnn(*command.split("\0"), "--length", "220")
         assert done.status == 0, (command, done.err)
