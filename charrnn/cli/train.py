@@ -159,12 +159,11 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
     advice, command = advise(run)
-    screen(out).end(advice, sample_command(best))
-    if command and not ended:
-        out.note(command)
+    commands = [command] if command and not ended else []
     if plan.last is None:
-        command = repeat_command(training, plan.origin, plan.options)
-        out.note(f"to repeat exactly{pipe_again(training.origin['texts'])}: {command}")
+        repeat = repeat_command(training, plan.origin, plan.options)
+        commands.append(f"to repeat exactly{pipe_again(training.origin['texts'])}: {repeat}")
+    screen(out).end(advice, [*commands, f"to sample: {sample_command(best)}"])
     return best
 
 

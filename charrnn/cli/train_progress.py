@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from charrnn.cli.options import CORPORA, RUNS
+from charrnn.cli.options import CORPORA
 from charrnn.cli.terminal import Stopped, Terminal
-from charrnn.cli.text_source import resume_command
+from charrnn.cli.text_source import resume_command, run_reference
 from charrnn.cli.train_screen import screen
-from charrnn.errors import CheckpointError
 from charrnn.files import user_folder
 
 if TYPE_CHECKING:
@@ -143,11 +141,5 @@ def _signal_name(number: int) -> str:
 
 
 def sample_command(best: Path) -> str:
-    """The command that samples from a run; it has the run's name if that is enough to find it."""
-    from charrnn.runs.find import find
-
-    name, runs = best.parent.name, Path(os.environ.get("CHARRNN_CHECKPOINTS") or user_folder(str(RUNS)))
-    with suppress(CheckpointError, OSError):
-        if find(name, runs).samefile(best):
-            return shlex.join(["charrnn", "sample", name])
-    return shlex.join(["charrnn", "sample", str(best.parent)])
+    """The command that samples from a run."""
+    return shlex.join(["charrnn", "sample", run_reference(best.parent)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from charrnn.cli.shades import visible
@@ -51,10 +51,11 @@ class PlainScreen:
         for line in report.sample.strip().splitlines():
             self.out.note(f"    | {line}")
 
-    def end(self, diagnosis: str, command: str) -> None:
-        """Print what to think of the run, and the command that samples from it."""
+    def end(self, diagnosis: str, commands: Sequence[str]) -> None:
+        """Print what to think of the run, and what to do next, one command a line."""
         self.out.note(diagnosis)
-        self.out.note(f"to sample: {command}")
+        for command in commands:
+            self.out.note(command)
 
 
 class TerminalScreen(PlainScreen):
@@ -105,13 +106,14 @@ class TerminalScreen(PlainScreen):
         for line in report.sample.strip("\n").split("\n"):
             self._print_wrapped("".join(map(visible, line)), MARGIN, "dim", "dim")
 
-    def end(self, diagnosis: str, command: str) -> None:
-        """Print what to think of the run, and the command that samples from it on a line of its own."""
+    def end(self, diagnosis: str, commands: Sequence[str]) -> None:
+        """Print what to think of the run, and the commands unwrapped, so that they can be copied."""
         from rich.text import Text
 
         self._print(Text())
         self._print_wrapped(diagnosis)
-        self.out.note(f"to sample: {command}")
+        for command in commands:
+            self.out.note(command)
 
     def _print_wrapped(self, text: str, prefix: str = "", prefix_style: str = "", style: str = "") -> None:
         """Print a text in lines that fit beside a prefix; only MARGIN stands before each of them."""
