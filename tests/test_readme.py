@@ -76,6 +76,17 @@ def tools_missing(line: Line) -> bool:
     return any(tool in words(line) and not shutil.which(tool) for tool in OPTIONAL_TOOLS)
 
 
+def interactive(line: Line) -> bool:
+    return not {"-i", "--interactive"}.isdisjoint(words(line))
+
+
+def in_terminal(line: Line) -> str:
+    """The command in a terminal of its own, in which Ctrl-D is pressed until it ends."""
+    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    keys = "while sleep 0.5; do printf '\\004'; done"
+    return f"({keys}) | python -c '{spawn}' bash -c {shlex.quote(line.command)}"
+
+
 def executable(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -126,11 +137,11 @@ def failures(page: str, environment: dict[str, str]) -> list[str]:
     folder.mkdir()
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")  # the README says where they are
     lines = [line for line in command_lines(page) if not is_installer(line) and not tools_missing(line)]
-    script = "set -o pipefail\n" + "".join(
-        f"{{\n{line.command}\n}} >{results}/{line.number}.out 2>{results}/{line.number}.err\n"
-        f"echo $? >{results}/{line.number}.status\n"
-        for line in lines
-    )
+    script = "set -o pipefail\n"
+    for line in lines:
+        command = in_terminal(line) if interactive(line) else line.command
+        result = results / str(line.number)
+        script += f"{{\n{command}\n}} >{result}.out 2>{result}.err\necho $? >{result}.status\n"
     shell = subprocess.Popen(
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     )
@@ -202,10 +213,12 @@ def test_the_readmes_commands_that_install_name_what_exists() -> None:
         for word in arguments:
             if match := re.fullmatch(r"\.\[([\w,]+)\]", word):
                 assert set(match[1].split(",")) <= set(project["optional-dependencies"]), line
+            if "==" in word:
+                assert word in (ROOT / "constraints.txt").read_text().split(), line
             if tool == "make":
                 assert re.search(rf"^{word}:", makefile, re.MULTILINE), line
-            if word.endswith((".txt", ".toml")):
-                assert (ROOT / word).is_file(), line
+        for file in re.findall(r"[\w-]+\.txt", line.command):
+            assert (ROOT / file).is_file(), line
 
 
 def test_the_readmes_links_and_pictures_exist() -> None:
