@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.cli.predecessors import FLAGS
 from tests.test_catalog import Server, reply
 
 ROOT = Path(__file__).parent.parent
@@ -226,3 +227,21 @@ def test_the_readmes_links_and_pictures_exist() -> None:
     assert targets
     for target in targets:
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading of the README, without its second line; ` is removed."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)
+    return [[cell.strip("` ") for cell in row.split("|")] for row in rows[:1] + rows[2:]]
+
+
+def test_the_readmes_table_of_flags_says_what_the_error_messages_say() -> None:
+    (*programs, ours), *rows = table("Coming from char-rnn, torch-rnn or textgenrnn")
+    assert ours == "charrnn"
+    assert len(rows) > 8
+    for *flags, option in rows:
+        for program, flag in zip(programs, flags, strict=True):
+            name = flag.removeprefix("-")
+            answers = {known.ours for known in FLAGS if known.name == name and program in known.programs}
+            assert answers == ({option} if flag else set()), flag
