@@ -243,7 +243,7 @@ def test_the_folders_of_runs_are_skipped(tmp_path: Path, file: str, options: dic
     assert names_in(tmp_path, **options) == (["a.jsonl", "runs/b.jsonl"], {"run folder": 1})
 
 
-PACKED_ZEROS = gzip.compress(b"text\0text")
+PACKED_ZEROS = gzip.compress(b"text\0text", mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ PACKED_ZEROS = gzip.compress(b"text\0text")
         ("paper.pdf", b"%PDF-1.7\n1 0 obj", True),
         ("utf-16.txt", "text".encode("utf-16"), True),
         ("packed.gz", PACKED_ZEROS, True),
-        ("packed.txt.gz", gzip.compress(b"text"), False),
+        ("packed.txt.gz", gzip.compress(b"text", mtime=0), False),
         ("damaged.gz", PACKED_ZEROS[:9], False),  # reading it says what is wrong
         ("not packed.gz", b"text", False),
         ("latin-1.txt", b"\xe9t\xe9", False),  # reading it names the byte and the option
