@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -18,7 +18,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
+from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.files import user_folder
 from charrnn.inference import score
@@ -213,7 +213,7 @@ def train(
     checkpoints  the folder of the runs, by default that of the command line
     on_report    called with each report: its losses, its speed, a sample
     settings     budget (minutes, epochs, steps), architecture (cell, layers, hidden, embedding) and all
-                 others of the options of ``charrnn train``; width and dropout are chosen if not given
+                 others of the options of ``charrnn train``; what is not given is chosen as there
 
     Raises ConfigError, CorpusError, CheckpointError; CharrnnError when the loss diverges.
     """
@@ -230,18 +230,10 @@ def train(
     left_open = {*sizing.CHOSEN, "split"} - settings.keys()
     if config.epochs is config.steps is config.minutes is None:
         left_open.add("steps")
-        config = TrainConfig.from_dict(
-            {**config.to_dict(), "minutes": DEFAULT_MINUTES, "epochs": DEFAULT_EPOCHS}
-        )
+        config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
+    corpus.splits(config.split)  # raises CorpusError if the text is too short
     group = devices.join(device)
-    if len(corpus.ids) < BY_HEART:
-        model, config = sizing.learn_by_heart(model, config, left_open)
-    elif choices := left_open & set(sizing.CHOSEN):
-        length, characters = (
-            len(corpus.splits(config.split)[0]),
-            partial(budget.characters, corpus, group=group),
-        )
-        model, config, _ = sizing.choose(model, config, choices, length, characters)
+    model, config, _ = budget.choose_settings(corpus, model, config, left_open, group)
     with new_run_folder(_runs_folder(checkpoints), name, default_name) as folder:
         training = Training(corpus, model, config, folder, group, origin=origin)
         for event in training.run():

@@ -248,6 +248,12 @@ def test_train_learns_a_string_and_chooses_what_is_left_open() -> None:
     assert charrnn.models("runs")[0] == "mine"
 
 
+@pytest.mark.slow
+def test_train_learns_a_tiny_text_by_heart() -> None:
+    model = charrnn.train("hello")
+    assert model.generate("h", length=4, temperature=0) == "ello"
+
+
 def test_train_refuses_what_it_does_not_know_and_leaves_no_folder() -> None:
     with pytest.raises(charrnn.ConfigError, match="unknown setting hiden"):
         charrnn.train(TEXT, hiden=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -177,25 +176,20 @@ def _resumed(out: Terminal, options: Options) -> Plan:
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
     """The plan with the settings that are left open chosen for the text; a note says which."""
     from charrnn.runs import parameters
-    from charrnn.training import budget, sizing
+    from charrnn.training import budget
 
     if plan.last:
         return plan
-    model, config, length = plan.model, plan.config, len(corpus.ids)
+    model, length = plan.model, len(corpus.ids)
     if plan.options["params"] is not None:
         model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
-    if length < BY_HEART:
-        model, config = sizing.learn_by_heart(model, config, plan.left_open)
-        if plan.left_open & {"split", "steps"}:
-            screen(out).facts({"short": _by_heart(config, length)})
-        return replace(plan, model=model, config=config)
-    if length < SHORT:
+    if BY_HEART <= length < SHORT:
         fact = f"{length:,} characters teach spelling and phrases of this text, but no language"
         screen(out).facts({"short": f"{fact}: use {SHORT:,} or more, better 1,000,000"})
-    if choices := plan.left_open & set(sizing.CHOSEN):
-        part = len(corpus.splits(config.split)[0])
-        characters = partial(budget.characters, corpus, group=group)
-        model, config, why = sizing.choose(model, config, choices, part, characters)
+    model, config, why = budget.choose_settings(corpus, model, plan.config, plan.left_open, group)
+    if length < BY_HEART and plan.left_open & {"split", "steps"}:
+        screen(out).facts({"short": _by_heart(config, length)})
+    if why:
         screen(out).facts({"chosen": why})
     return replace(plan, model=model, config=config)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from functools import partial
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
+from charrnn.training import sizing
 from charrnn.training.batches import Batches
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
@@ -19,6 +21,23 @@ TIMING_SHARE = 0.02  # fraction of a budget in minutes that is spent on timing s
 MOST_REPORTS = 20
 REPORTS_SHARE = 0.1  # largest fraction of a budget in minutes that reports take
 MIN_STEPS_BETWEEN_REPORTS = 100
+
+
+def choose_settings(
+    corpus: Corpus, model: ModelConfig, config: TrainConfig, left_open: Set[str], group: ProcessGroup
+) -> tuple[ModelConfig, TrainConfig, str]:
+    """The settings, those that are left open chosen for the text and the budget, and a line that says why.
+
+    ``left_open`` is from sizing.CHOSEN, "split" and "steps"; "steps" stands for the whole budget. The line
+    is empty for a text that is learnt by heart, and where nothing is chosen.
+    """
+    if len(corpus.ids) < BY_HEART:
+        return (*sizing.learn_by_heart(model, config, left_open), "")
+    choices = left_open & set(sizing.CHOSEN)
+    if not choices:
+        return model, config, ""
+    length = len(corpus.splits(config.split)[0])
+    return sizing.choose(model, config, choices, length, partial(characters, corpus, group=group))
 
 
 def characters(corpus: Corpus, model: ModelConfig, config: TrainConfig, group: ProcessGroup) -> float:
