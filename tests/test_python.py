@@ -249,6 +249,12 @@ def test_train_learns_a_string_and_chooses_what_is_left_open() -> None:
 
 
 @pytest.mark.slow
+def test_train_chooses_no_weight_drop_for_a_cell_without_recurrent_weights() -> None:
+    model = charrnn.train(TEXT, cell="mingru", hidden=8, steps=1)
+    assert model.info["training"]["weight_drop"] == 0
+
+
+@pytest.mark.slow
 def test_train_learns_a_tiny_text_by_heart() -> None:
     model = charrnn.train("hello")
     assert model.generate("h", length=4, temperature=0) == "ello"

@@ -72,14 +72,10 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     start = None if options["start"] is None else _start(out, options)
     model = start.header.model if start else _config(ModelConfig, options)
     cell = cells.get(model.cell)  # raises ConfigError if there is no such cell
-    recurrent = "weight_hh" in cell.shapes(1, 1)
-    if options["weight_drop"] and not recurrent:
+    if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
     left_open = _left_open(context)
-    if not recurrent:
-        left_open.discard("weight_drop")
-        config = replace(config, weight_drop=0.0)
     if "steps" in left_open:
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     if start and not given_options(context, "lr", "muon"):

@@ -6,8 +6,10 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Set
+from dataclasses import replace
 from functools import partial
 
+from charrnn import cells
 from charrnn.config import BY_HEART, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import sizing
@@ -29,8 +31,11 @@ def choose_settings(
     """The settings, those that are left open chosen for the text and the budget, and a line that says why.
 
     ``left_open`` is from sizing.CHOSEN, "split" and "steps"; "steps" stands for the whole budget. The line
-    is empty for a text that is learnt by heart, and where nothing is chosen.
+    is empty for a text that is learnt by heart, and where nothing is chosen. Raises ConfigError for an
+    unknown cell.
     """
+    if "weight_drop" in left_open and "weight_hh" not in cells.get(model.cell).shapes(1, 1):
+        left_open, config = left_open - {"weight_drop"}, replace(config, weight_drop=0.0)
     if len(corpus.ids) < BY_HEART:
         return (*sizing.learn_by_heart(model, config, left_open), "")
     choices = left_open & set(sizing.CHOSEN)
