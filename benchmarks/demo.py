@@ -14,8 +14,8 @@ from typing import Any
 
 import charrnn
 
-LINE_POSITION = 117
-"""A unit of the model shakespeare: its cell state rises from -1 to 1 along a line."""
+LINE_POSITION, QUOTES = 117, 288
+"""A unit of shakespeare whose cell state rises along a line, one of python that is negative in quotes."""
 
 
 def run(command: str, **settings: Any) -> str:
@@ -59,6 +59,8 @@ def main() -> None:
     run("sample python --prompt 'def ' --temperature 0.7 --length 400 --seed 2 --quiet")
     heading("One of the units of shakespeare measures how long a line is (red: below 0, blue: above 0):")
     run(f"inspect-cell shakespeare --unit {LINE_POSITION} --sample 400 --seed 3 --colour always --quiet")
+    heading("And one of python is red inside quotes:")
+    run(f"inspect-cell python --unit {QUOTES} --sample 400 --seed 1 --colour always --quiet")
     heading("Now this machine trains on the Python standard library:")
     path = run(f"train python-stdlib --minutes {minutes}", stdout=subprocess.PIPE).strip()
     heading("What this training gave:")
