@@ -373,8 +373,9 @@ def test_a_terminal_shows_the_loss_curve_and_a_pipe_gets_text_only(text: Path) -
     train(str(text), "--save-every", "4")
     seen = charrnn("info", tty=True).text
     assert "nats per character, over epochs" in seen
-    assert "validation" in seen.splitlines()[-2]
-    assert "still improving" in seen.splitlines()[-1]
+    assert "validation" in seen.splitlines()[-3]
+    assert "still improving" in seen.splitlines()[-2]
+    assert "charrnn train --resume notes --steps 12" in seen.splitlines()[-1]
     assert "over epochs" not in charrnn("info").text
 
 

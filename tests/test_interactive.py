@@ -217,7 +217,7 @@ def test_temperature_length_and_count_apply_from_then_on(run: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("/temperature hot", "'hot' is neither a number nor a range"),
+        ("/temperature hot", "/temperature hot: must be a number, or a range"),
         ("/temperature -1", "--temperature -1: must be 0"),
         ("/length", "/length : must be a number from 0 to 1,000,000"),
         ("/count 0", "/count 0: must be a number from 1 to 99"),

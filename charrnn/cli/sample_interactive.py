@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-import typer
-
 from charrnn.cli.consoles import Console, open_console
 from charrnn.cli.options import unescape
 from charrnn.cli.sample_options import parse_ramp
@@ -156,8 +154,6 @@ class Dialogue:
             action()
         except (CharrnnError, OSError) as error:
             self.screen.error(str(error))
-        except typer.BadParameter as error:
-            self.screen.error(error.message)
 
     def _command(self, name: str, value: str) -> bool:
         matches = [command for command in COMMANDS if name and command[1:].startswith(name)]
@@ -235,7 +231,10 @@ class Dialogue:
     # --- the settings ---
 
     def _temperature(self, value: str) -> None:
-        ramp = parse_ramp(value)
+        try:
+            ramp = parse_ramp(value)
+        except ValueError as error:
+            raise ConfigError(f"/temperature {value}: {error}") from error
         choice = self.settings.choice
         self.settings.choice = replace(choice, temperature=ramp.start, final_temperature=ramp.end)
 
