@@ -160,13 +160,13 @@ def failure_of(line: Line, results: Path) -> Iterator[str]:
     if not status.exists():
         yield f"line {line.number}: {line.command}\nthe shell ended in this line or before it"
         return
+    output = (results / f"{line.number}.out").read_text(errors="replace")
     errors = (results / f"{line.number}.err").read_text(errors="replace")
     if int(status.read_text()) not in ENDED_WELL or re.search(
         r"^(charrnn: |Traceback)", errors, re.MULTILINE
     ):
-        yield f"line {line.number}: {line.command}\nstatus {status.read_text()}{errors}"
+        yield f"line {line.number}: {line.command}\nstatus {status.read_text()}{output}{errors}"
     elif line.output is not None:
-        output = (results / f"{line.number}.out").read_text()
         expected = re.escape(line.output.rstrip()).replace("…", ".*")
         if not re.fullmatch(expected, output.rstrip(), re.DOTALL):
             yield f"line {line.number}: {line.command}\nshown:\n{line.output}\nprinted:\n{output}"
