@@ -169,8 +169,8 @@ def test_mistakes_in_options_are_raised_at_once(model: charrnn.Model) -> None:
         model.generate(length=0)
     with pytest.raises(charrnn.UnknownCharacterError, match="'Z'"):
         model.stream("Z")
-    with pytest.raises(TypeError, match="lenght"):
-        model.generate(lenght=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="lengths"):
+        model.generate(lengths=3)  # type: ignore[call-arg]
     with pytest.warns(UserWarning, match="'Z' has no effect") as warned:
         model.generate(ban="Z", length=1)
     assert warned[0].filename == __file__
@@ -261,8 +261,8 @@ def test_train_learns_a_tiny_text_by_heart() -> None:
 
 
 def test_train_refuses_what_it_does_not_know_and_leaves_no_folder() -> None:
-    with pytest.raises(charrnn.ConfigError, match="unknown setting hiden"):
-        charrnn.train(TEXT, hiden=3)
+    with pytest.raises(charrnn.ConfigError, match="unknown setting hiddens"):
+        charrnn.train(TEXT, hiddens=3)
     with pytest.raises(charrnn.ConfigError, match="plain folder name"):
         charrnn.train(TEXT, "../up")
     with pytest.raises(charrnn.ConfigError, match="no text"):
