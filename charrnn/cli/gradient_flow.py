@@ -84,8 +84,8 @@ def gradient_flow(
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
-      charrnn gradient-flow shakespeare corpora/shakespeare.txt --png flow.png
-      charrnn gradient-flow rnn notes.txt --beside lstm,gru --svg trained.svg
+      charrnn gradient-flow shakespeare notes.txt --png flow.png
+      charrnn gradient-flow shakespeare notes.txt --beside python --svg trained.svg
       charrnn gradient-flow --cells rnn,lstm --json | jq 'select(.distance == 100)'
     """
     import numpy as np

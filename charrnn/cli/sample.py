@@ -101,8 +101,8 @@ def sample(
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
       charrnn sample --temperature 0.7 --length 0 | head -n 20
       charrnn sample shakespeare --interactive --count 3
-      echo -n 'def main(' | charrnn sample code --no-echo
-      charrnn sample names --count 20 --stop-at-newline --match '[A-Z]\w+'
+      echo -n 'def main(' | charrnn sample python --no-echo
+      charrnn sample shakespeare --count 20 --stop-at-newline --match '[A-Z]+:'
       charrnn sample shakespeare -p KING --beam 16 --count 4 --json | jq -r .text
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json
     """

@@ -75,9 +75,9 @@ def train(
     """Train a model on a text. On stdout, print only the path of its best checkpoint.
 
     Examples:
-      charrnn train corpora/shakespeare.txt
-      charrnn sample "$(charrnn train notes.txt --minutes 1)" | head -c 300
-      zcat logs/*.gz | charrnn train - --name logs --cell gru --hidden 512
+      charrnn train notes.txt --minutes 5
+      charrnn sample "$(charrnn train tinyshakespeare --minutes 1)" | head -c 300
+      zcat logs/*.gz | charrnn train --name logs --cell gru --hidden 512
     """
     out: Terminal = context.obj if is_main_process() else Terminal.muted()
     out.stdin_advice = "give - as TEXT to learn it"
