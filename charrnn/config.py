@@ -130,7 +130,9 @@ class TrainConfig(_Config):
 
 DEFAULT_MINUTES = 5.0
 DEFAULT_EPOCHS = 30.0
-"""The budget of ``charrnn train`` when none is given is both of these: more epochs overfit a short text."""
+DEFAULT_STEPS = 200
+"""The budget of ``charrnn train`` when none is given: the minutes or the epochs, whichever end first, because
+more epochs overfit; but the epochs take at least so many steps, because fewer teach a short text nothing."""
 
 BY_HEART = 1_000
 """Characters below which ``charrnn train`` learns a text by heart: too few to learn anything general from."""

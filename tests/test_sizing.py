@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import BY_HEART, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_STEPS, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import budget
@@ -169,3 +169,16 @@ def test_the_step_against_overfitting_is_more_dropout_and_then_fewer_units() -> 
     assert changes == ["more dropout"] * 4 + ["fewer units"]
     assert (config.dropout, model.hidden) == (0.5, 64)
     assert regularised(ModelConfig(hidden=128), config, fixed_width=True)[2] == ""
+
+
+@pytest.mark.parametrize("left_open", [{"steps"}, set()])
+def test_a_short_text_gets_the_fewest_steps_unless_a_budget_is_given(
+    left_open: set[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text(TEXT * 2)
+    corpus, config = open_corpus([file_source(path)], "short"), TrainConfig(epochs=3)
+    group = ProcessGroup(torch.device("cpu"))
+    model, config, _ = budget.choose_settings(corpus, ModelConfig(hidden=4), config, left_open, group)
+    steps, _ = budget.plan_steps(Learner(corpus, model, config, group))
+    assert (steps == DEFAULT_STEPS) == bool(left_open)

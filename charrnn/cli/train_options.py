@@ -17,6 +17,7 @@ from charrnn.cli.options import option, panel
 from charrnn.config import (
     DEFAULT_EPOCHS,
     DEFAULT_MINUTES,
+    DEFAULT_STEPS,
     DEVICE_SYNONYMS,
     DEVICES,
     PRECISIONS,
@@ -130,7 +131,8 @@ Minutes = Annotated[
     option(
         "Train for N minutes. They are converted to steps at the start. The first limit that is reached ends"
         " the training: --epochs, --steps or --minutes.",
-        default=f"{DEFAULT_MINUTES:g}, or {DEFAULT_EPOCHS:g} epochs if that is shorter",
+        default=f"{DEFAULT_MINUTES:g}, or {DEFAULT_EPOCHS:g} epochs (at least {DEFAULT_STEPS} steps) if that"
+        " is shorter",
     ),
 ]
 Patience = Annotated[

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from charrnn import cells
-from charrnn.config import BY_HEART, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_STEPS, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import sizing
 from charrnn.training.batches import Batches
@@ -38,6 +38,10 @@ def choose_settings(
         left_open, config = left_open - {"weight_drop"}, replace(config, weight_drop=0.0)
     if len(corpus.ids) < BY_HEART:
         return (*sizing.learn_by_heart(model, config, left_open), "")
+    if "steps" in left_open and config.epochs is not None:
+        part = corpus.splits(config.split)[0]
+        batches = Batches.fitted(corpus.ids[: part.stop], config.streams, config.bptt, group.world_size)
+        config = replace(config, epochs=max(config.epochs, DEFAULT_STEPS / batches.steps_per_epoch))
     choices = left_open & set(sizing.CHOSEN)
     if not choices:
         return model, config, ""
