@@ -22,7 +22,8 @@ import numpy as np
 from common import machine, table
 
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import Origin, read_corpus
+from charrnn.cli.text_source import read_corpus
+from charrnn.origin import Origin
 from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, load, read_header, save_checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.training.evaluate import evaluate

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import Origin, read_corpus
+from charrnn.cli.text_source import read_corpus
 from charrnn.files import user_folder
+from charrnn.origin import Origin
 from charrnn.runs.checkpoint import load
 from charrnn.runs.find import find
 from charrnn.training.evaluate import evaluate

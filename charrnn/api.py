@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
-from charrnn.files import user_folder
+from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
@@ -28,6 +28,7 @@ from charrnn.inference.inspect_cell import unit_values
 from charrnn.inference.network import Inference
 from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
 from charrnn.inference.states import Cursor
+from charrnn.origin import Origin
 from charrnn.runs import checkpoint
 from charrnn.runs.find import find, model_name, pretrained, run_names
 from charrnn.runs.history import Report
@@ -221,9 +222,9 @@ def train(
     from charrnn.training.run_folder import new_run_folder
     from charrnn.training.train import Notice, Training
 
-    if name is not None and (Path(name).name != name or name[0] in ".-"):
+    if name is not None and not is_run_name(name):
         raise ConfigError(f"name {name!r}: must be a plain folder name")
-    corpus, origin, default_name = _read(text, byte_level)
+    corpus, origin = _read(text, byte_level)
     architecture = {field.name for field in fields(ModelConfig)} & settings.keys()
     model = ModelConfig(**{key: settings[key] for key in architecture})
     config = TrainConfig.from_dict({key: value for key, value in settings.items() if key not in architecture})
@@ -234,8 +235,8 @@ def train(
     corpus.splits(config.split)  # raises CorpusError if the text is too short
     group = devices.join(device)
     model, config, _ = budget.choose_settings(corpus, model, config, left_open, group)
-    with new_run_folder(_runs_folder(checkpoints), name, default_name) as folder:
-        training = Training(corpus, model, config, folder, group, origin=origin)
+    with new_run_folder(_runs_folder(checkpoints), name, origin.run_name if origin else "text") as folder:
+        training = Training(corpus, model, config, folder, group, origin=origin.record() if origin else None)
         for event in training.run():
             if isinstance(event, Notice):
                 warnings.warn(event.text, stacklevel=2)
@@ -245,21 +246,20 @@ def train(
 
 
 def _runs_folder(given: StrPath | None) -> Path:
-    """The folder of the runs: the one given, $CHARRNN_CHECKPOINTS, ./checkpoints, or that of the user."""
-    folder = given or os.environ.get("CHARRNN_CHECKPOINTS")
-    return Path(folder) if folder else user_folder("checkpoints")
+    """The folder of the runs: the one given, or that of the command line."""
+    return Path(given) if given else user_folder("checkpoints")
 
 
 def _read(
     text: str | os.PathLike[str] | Sequence[os.PathLike[str]], byte_level: bool
-) -> tuple[Corpus, dict[str, Any], str]:
-    """A text as ids, its origin for resuming, and the default name of its run. Raises CorpusError."""
-    reading = Reading(byte_level=byte_level, newlines="keep" if byte_level else "lf")
+) -> tuple[Corpus, Origin | None]:
+    """A text as ids, and its origin; None for a string, which has none. Raises CorpusError."""
+    reading = Reading(byte_level=byte_level, newlines=Origin([], byte_level=byte_level).newlines)
     if isinstance(text, str):
         data = text.encode("utf-8", "surrogatepass")
-        return open_corpus([Source("text", lambda: io.BytesIO(data))], "text", reading), {}, "text"
-    paths = [Path(path) for path in ([text] if isinstance(text, os.PathLike) else text)]
+        return open_corpus([Source("text", lambda: io.BytesIO(data))], "text", reading), None
+    paths = [text] if isinstance(text, os.PathLike) else text
     if not paths:
         raise ConfigError("no text: give a string, a Path or several")
-    origin = {"texts": [str(path.absolute()) for path in paths], "byte_level": byte_level}
-    return open_corpus(sources(paths), paths[0].name, reading), origin, paths[0].stem or "text"
+    origin = Origin([os.fspath(path) for path in paths], byte_level=byte_level)
+    return open_corpus(sources(origin.texts), Path(origin.texts[0]).name, reading), origin

@@ -13,16 +13,30 @@ from charrnn.errors import CharrnnError
 
 
 def user_folder(name: str) -> Path:
-    """The folder ``name`` of the current folder if it exists, else that of the user's data folder."""
-    local = Path(name)
-    return local if local.is_dir() else data_folder(name)
+    """The folder "checkpoints" or "corpora" (``name``) where no option names another.
+
+    $CHARRNN_CHECKPOINTS or $CHARRNN_CORPORA; else ./NAME if it exists; else NAME in the user's data folder.
+    """
+    given = os.environ.get(f"CHARRNN_{name.upper()}")
+    local = Path(given or name)
+    return local if given or local.is_dir() else data_path(name)
 
 
-def data_folder(name: str) -> Path:
-    """The folder ``name`` of the user's data folder."""
+def data_path(name: str) -> Path:
+    """The file or folder ``name`` of the user's data folder."""
     from platformdirs import user_data_path
 
     return user_data_path("charrnn", appauthor=False) / name
+
+
+def is_pipe(path: str) -> bool:
+    """Whether the path can be read only once, as a named pipe or a process substitution can."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run can have this name: that of one folder, with no dot or dash at its start."""
+    return bool(name) and name[0] not in ".-" and Path(name).name == name
 
 
 @contextlib.contextmanager

@@ -24,12 +24,12 @@ from safetensors.numpy import load_file
 from charrnn import __version__
 from charrnn.cli import app, main
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import Origin
 from charrnn.cli.train_options import parse_params
 from charrnn.cli.train_plan import BUDGET, WITH_RESUME, make_plan
 from charrnn.cli.train_progress import stopped
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
+from charrnn.origin import Origin
 from charrnn.runs import checkpoint
 from charrnn.runs import find as find_module
 from charrnn.training.run_folder import new_run_folder

@@ -241,6 +241,21 @@ def test_train_does_what_the_command_does() -> None:
 
 
 @pytest.mark.slow
+def test_a_run_on_bytes_is_named_and_resumed_as_on_the_command_line() -> None:
+    path = Path("my text.v2.txt")
+    path.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    model = charrnn.train(path, byte_level=True, hidden=8, steps=2)
+    assert model.name == "my-text.v2"
+    assert command("train", "--resume", "my-text.v2", "--steps", "1").status == 0
+
+
+def test_a_run_needs_the_name_of_one_folder() -> None:
+    for name in ("", "a/b", ".hidden"):
+        with pytest.raises(charrnn.ConfigError, match="plain folder name"):
+            charrnn.train(TEXT, name)
+
+
+@pytest.mark.slow
 def test_train_learns_a_string_and_chooses_what_is_left_open() -> None:
     model = charrnn.train(TEXT, "mine", steps=2, checkpoints="runs")
     assert model.path == Path("runs/mine").absolute() / BEST

@@ -20,7 +20,8 @@ from charrnn.cli import curves, shades
 from charrnn.cli import train as train_command
 from charrnn.cli.sample_output import FIRST_SHADE, FULL_SHADE, _shaded
 from charrnn.cli.terminal import Stopped, Terminal
-from charrnn.cli.train_progress import budget, sample_command, stop_on_signals
+from charrnn.cli.train_command import sample_command
+from charrnn.cli.train_progress import budget, stop_on_signals
 from charrnn.cli.train_screen import MARGIN, screen
 from charrnn.config import TrainConfig
 from charrnn.runs.history import Report
@@ -265,12 +266,12 @@ def test_a_training_says_what_it_does_and_ends_with_a_command_that_samples(colum
 
 @pytest.mark.parametrize("name", ["notes", "my notes"])
 def test_the_command_that_samples_finds_the_run_from_any_folder(run: Path, name: str) -> None:
-    best = run.rename(run.with_name(name)) / "model.safetensors"
-    assert shlex.split(sample_command(best)) == ["charrnn", "sample", name]
+    run = run.rename(run.with_name(name))
+    assert shlex.split(sample_command(run)) == ["charrnn", "sample", name]
     other = Path("other runs") / name
     other.parent.mkdir()
-    best.parent.rename(other)
-    command = shlex.split(sample_command(other / best.name))
+    run.rename(other)
+    command = shlex.split(sample_command(other))
     assert command == ["charrnn", "sample", str(other)]
     assert charrnn(*command[1:], "--length", "3").status == 0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.cli.text_source import Origin, resume_command
-from charrnn.cli.train_command import advise, train_command
+from charrnn.cli.train_command import advise, resume_command, train_command
 from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
+from charrnn.origin import Origin
 from charrnn.runs import checkpoint, history
 from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.training import budget

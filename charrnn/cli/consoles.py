@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from charrnn.cli.options import unescape
+from charrnn.files import data_path
 
 HISTORY = "interactive-history"
 """The file of the lines that were typed, in the user's data folder."""
@@ -43,9 +44,7 @@ def escape(text: str) -> str:
 
 def history_file() -> Path:
     """The file of the lines that were typed in earlier sessions."""
-    from platformdirs import user_data_path
-
-    return user_data_path("charrnn", appauthor=False) / HISTORY
+    return data_path(HISTORY)
 
 
 def read_history() -> list[str]:

@@ -14,7 +14,7 @@ from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import CharrnnError, CorpusError
-from charrnn.files import user_folder
+from charrnn.files import is_pipe, user_folder
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids
@@ -56,20 +56,17 @@ option = panel()
 
 
 def _existing_or_users(context: typer.Context, parameter: Any, value: Path) -> Path:
-    """The value of --checkpoints or --corpora; where it is not given, ./NAME or that of the user's data."""
+    """The value of --checkpoints or --corpora; the user's folder where it is not given."""
     source = context.get_parameter_source(parameter.name)
     return user_folder(str(value)) if source and source.name == "DEFAULT" else value
 
 
-def _folder(description: str, variable: str) -> Any:
-    """An option for a folder that an environment variable can set too."""
-    name = variable.removeprefix("CHARRNN_").lower()
+def _folder(description: str, name: str) -> Any:
+    """An option for a folder (see ``user_folder``)."""
     return panel(FOLDERS)(
-        f"{description}. ${variable} sets it too.",
+        f"{description}. $CHARRNN_{name.upper()} sets it too.",
         default=f"./{name} if it exists, else {name} in your data folder",
         metavar="DIR",
-        envvar=variable,
-        show_envvar=False,
         callback=_existing_or_users,
     )
 
@@ -110,10 +107,10 @@ CheckpointArgument = Annotated[
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="TEXT|-", help="The text to read: a file, or - for stdin.")
 ]
-CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "CHARRNN_CHECKPOINTS")]
-CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "CHARRNN_CORPORA")]
+CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "checkpoints")]
+CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "corpora")]
 RUNS, CORPORA = Path("checkpoints"), Path("corpora")
-"""The defaults of --checkpoints and --corpora, before the user's data folder is considered."""
+"""The defaults of --checkpoints and --corpora, for which ``user_folder`` then stands in."""
 ColourOption = Annotated[
     Colour, option("When to colour the output; auto: in a terminal.", "--colour", "--color")
 ]
@@ -136,11 +133,6 @@ def refuse_stdout(value: Path | None) -> Path | None:
     if value == Path("-"):
         raise typer.BadParameter("- would be standard output, which carries the results: name a file")
     return value
-
-
-def is_pipe(path: str) -> bool:
-    """Whether the path can be read only once, as a named pipe or a process substitution can."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def input_file(out: Terminal, given: str, option: str) -> Path:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli import shades
 from charrnn.cli.sample_prompts import Prompt
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import Origin, read_corpus
+from charrnn.cli.text_source import read_corpus
 from charrnn.files import json_line
+from charrnn.origin import Origin
 
 if TYPE_CHECKING:
     from charrnn.inference.sample import Chunk

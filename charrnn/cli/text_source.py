@@ -2,90 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from charrnn.cli.options import RUNS, is_pipe
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import CheckpointError, ConfigError, CorpusError, did_you_mean
-from charrnn.files import user_folder
+from charrnn.errors import ConfigError, CorpusError, did_you_mean
+from charrnn.files import is_pipe
+from charrnn.origin import Origin
 
 if TYPE_CHECKING:
     from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
     from charrnn.text.sources import Reading, Source
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the text of a run comes from; checkpoints record it, so that --resume finds the text again.
-
-    texts   files, folders, catalogue names, or "-" for stdin; none: the catalogue's default
-    """
-
-    texts: list[str]
-    glob: str = "*"
-    encoding: str = "utf-8"
-    byte_level: bool = False
-    newlines: str = "lf"
-
-    @classmethod
-    def from_record(
-        cls, record: dict[str, Any], texts: list[str] | None, run: Path, piped: bool = False
-    ) -> Origin:
-        """The origin that a run recorded; ``texts``, if any, replace its texts.
-
-        Raises CheckpointError, and ConfigError when the run read stdin, and no text is ``piped`` in.
-        """
-        try:
-            origin = cls(**record)
-            if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
-                raise TypeError("texts")
-        except TypeError as error:
-            raise CheckpointError(f"--resume: the run does not say how its text was read: {error}") from error
-        if texts:
-            return replace(origin, texts=texts)
-        if "-" in origin.texts and not piped:
-            command = resume_command(origin.texts, run)
-            raise ConfigError(f"--resume: this run read stdin; pipe the text in again: {command}")
-        return origin
-
-    def record(self) -> dict[str, Any]:
-        """What a checkpoint records: absolute paths, so that a run can be resumed from any folder."""
-        texts = ["-" if is_pipe(text) else text for text in self.texts]
-        texts = [os.path.abspath(text) if os.path.exists(text) else text for text in texts]
-        return asdict(replace(self, texts=texts))
-
-    @property
-    def run_name(self) -> str:
-        """The default name of a run on this text: the name of its first file."""
-        first = self.texts[0] if self.texts else "python-stdlib"
-        stem = "stdin" if first == "-" or is_pipe(first) else os.path.basename(os.path.abspath(first))
-        stem = re.sub(r"\.(gz|bz2|xz)$", "", stem, flags=re.IGNORECASE)
-        return re.sub(r"[^\w.-]+", "-", Path(stem).stem).strip(".-") or "run"
-
-
-def default_runs() -> Path:
-    """The folder of the runs where --checkpoints is not given."""
-    return Path(os.environ.get("CHARRNN_CHECKPOINTS") or user_folder(str(RUNS)))
-
-
-def run_reference(run: Path) -> str:
-    """A run's name if it lies in the default folder, else its path: what --resume and sample take."""
-    return run.name if run.parent.absolute() == default_runs().absolute() else str(run)
-
-
-def resume_command(texts: Sequence[str], run: Path, *options: str) -> str:
-    """The command that resumes a run; the texts are repeated only if stdin is among them."""
-    repeated = texts if "-" in texts else ()
-    return shlex.join(["charrnn", "train", *repeated, "--resume", run_reference(run), *options])
 
 
 def read_corpus(

@@ -14,17 +14,17 @@ import typer
 from charrnn.cli import train_options as option
 from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, QuietOption
 from charrnn.cli.terminal import Terminal, is_main_process
-from charrnn.cli.text_source import read_corpus, run_reference
-from charrnn.cli.train_command import advise, longer_command, pipe_again, repeat_command
-from charrnn.cli.train_plan import Plan, choose_settings, make_plan
-from charrnn.cli.train_progress import (
-    announce,
-    follow,
+from charrnn.cli.text_source import read_corpus
+from charrnn.cli.train_command import (
+    advise,
+    longer_command,
+    pipe_again,
+    repeat_command,
+    run_reference,
     sample_command,
-    stop_on_signals,
-    stopped,
-    unsaved,
 )
+from charrnn.cli.train_plan import Plan, choose_settings, make_plan
+from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped, unsaved
 from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
@@ -154,7 +154,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
             follow(out, training, write_events)
             devices.barrier()
     if not training.done:  # without signals, another process of the group received one
-        raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.options["corpora"])
+        raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.options)
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
@@ -163,7 +163,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     if plan.last is None:
         repeat = repeat_command(training, plan.origin, plan.options)
         commands.append(f"to repeat exactly{pipe_again(training.origin['texts'])}: {repeat}")
-    screen(out).end(advice, [*commands, f"to sample: {sample_command(best)}"])
+    screen(out).end(advice, [*commands, f"to sample: {sample_command(run)}"])
     return best
 
 

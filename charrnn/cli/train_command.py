@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.options import CORPORA
-from charrnn.cli.text_source import Origin, default_runs, resume_command
 from charrnn.config import BY_HEART, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.files import user_folder
+from charrnn.origin import Origin
 
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
@@ -48,7 +47,7 @@ def train_command(
     settings |= _changed(origin, ("glob", "encoding"))
     if origin.byte_level:
         words.append("--bytes")
-    if origin.newlines != ("keep" if origin.byte_level else "lf"):
+    if origin.newlines != replace(origin, newlines="").newlines:
         settings["newlines"] = origin.newlines
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", _number(value)]
@@ -66,9 +65,7 @@ def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) 
     save_every = interval if interval != report_interval(steps) else None
     config = replace(training.config, epochs=None, minutes=None, steps=steps, save_every=save_every)
     more = [] if options["device"] == "auto" else ["--device", options["device"]]
-    for name, default in (("checkpoints", default_runs()), ("corpora", user_folder(str(CORPORA)))):
-        if options[name].absolute() != default.absolute():
-            more += [f"--{name}", str(options[name])]
+    more += [*folder_option("checkpoints", options), *folder_option("corpora", options)]
     length = len(training.corpus.ids)
     model = training.learner.model.config
     return train_command(model, config, Origin(**origin.record()), length, options["start"], more)
@@ -86,7 +83,7 @@ def advise(run: Path) -> tuple[str, str]:
     record = (header.resume or {}).get("origin")
     if not record:  # a run that was not trained by the command line
         return diagnosis.says, ""
-    origin = Origin(**record)
+    origin = Origin.from_record(record)
     if diagnosis.remedy == "longer":
         command = longer_command(run, header, origin.texts)
         return diagnosis.says, f"to train longer{pipe_again(origin.texts)}: {command}"
@@ -115,7 +112,7 @@ def _retrain(header: Header, origin: Origin) -> str:
     start = header.parent["name"] if header.parent else None
     try:
         if start is not None:
-            find(start, default_runs())
+            find(start, user_folder("checkpoints"))
     except CheckpointError:
         return ""
     model, config, change = regularised(header.model, header.training, fixed_width=start is not None)
@@ -123,6 +120,28 @@ def _retrain(header: Header, origin: Origin) -> str:
         return ""
     command = train_command(model, config, origin, header.corpus.get("characters", 0), start)
     return f"to train again with {change}{pipe_again(origin.texts)}: {command}"
+
+
+def resume_command(texts: Sequence[str], run: Path, *options: str) -> str:
+    """The command that resumes a run; the texts are repeated only if stdin is among them."""
+    repeated = texts if "-" in texts else ()
+    return shlex.join(["charrnn", "train", *repeated, "--resume", run_reference(run), *options])
+
+
+def sample_command(run: Path) -> str:
+    """The command that samples from a run."""
+    return shlex.join(["charrnn", "sample", run_reference(run)])
+
+
+def run_reference(run: Path) -> str:
+    """A run's name if it lies in the default folder, else its path: what --resume and sample take."""
+    return run.name if run.parent.absolute() == user_folder("checkpoints").absolute() else str(run)
+
+
+def folder_option(name: str, options: dict[str, Any]) -> list[str]:
+    """--checkpoints or --corpora (``name``) as words of a command; [] where it is the default folder."""
+    folder: Path = options[name]
+    return [] if folder.absolute() == user_folder(name).absolute() else [f"--{name}", str(folder)]
 
 
 def pipe_again(texts: Sequence[str]) -> str:

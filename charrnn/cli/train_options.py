@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +23,7 @@ from charrnn.config import (
     TrainConfig,
 )
 from charrnn.errors import did_you_mean
+from charrnn.files import is_run_name
 
 _model, _training, _text = panel("Model"), panel("Training"), panel("Text")
 
@@ -33,7 +33,7 @@ SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer pars
 
 def parse_name(value: str) -> str:
     """--name: a folder's name."""
-    if not value or value[0] in ".-" or Path(value).name != value:
+    if not is_run_name(value):
         raise ValueError("must be a plain folder name")
     return value
 

@@ -10,10 +10,11 @@ import typer
 
 from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import Origin
+from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
 from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, SHORT, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
+from charrnn.origin import Origin
 
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
@@ -82,10 +83,13 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
         rates = "a quarter of the default learning rates, for trained weights (--lr, --muon)"
         screen(out).facts({"rates": rates})
-    as_bytes = options["as_bytes"]
-    newlines = options["newlines"] or ("keep" if as_bytes else "lf")
-    texts = options["text"] or (["-"] if out.stdin_unread else [])
-    origin = Origin(texts, options["glob"], options["encoding"], as_bytes, newlines)
+    origin = Origin(
+        texts=options["text"] or (["-"] if out.stdin_unread else []),
+        glob=options["glob"],
+        encoding=options["encoding"],
+        byte_level=options["as_bytes"],
+        newlines=options["newlines"] or "",
+    )
     return Plan(runs, name, model, config, origin, options, start, left_open=frozenset(left_open))
 
 
@@ -158,7 +162,12 @@ def _resumed(out: Terminal, options: Options) -> Plan:
     header, folder, config = last.header, last.path.parent, last.header.training
     if header.resume is None:
         raise CheckpointError(f"{last.path} cannot be resumed: give the run's {LAST}")
-    origin = Origin.from_record(header.resume.get("origin", {}), options["text"], folder, out.stdin_unread)
+    origin = Origin.from_record(header.resume.get("origin", {}))
+    if options["text"]:
+        origin = replace(origin, texts=options["text"])
+    elif "-" in origin.texts and not out.stdin_unread:
+        command = resume_command(origin.texts, folder)
+        raise ConfigError(f"--resume: this run read stdin; pipe the text in again: {command}")
     new_budget = any(options[name] is not None for name in BUDGET)
     if new_budget:
         config = replace(config, **{name: options[name] for name in BUDGET})

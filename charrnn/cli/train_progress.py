@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.options import CORPORA
 from charrnn.cli.terminal import Stopped, Terminal
-from charrnn.cli.text_source import resume_command, run_reference
+from charrnn.cli.train_command import folder_option, pipe_again, resume_command
 from charrnn.cli.train_screen import screen
-from charrnn.files import user_folder
 
 if TYPE_CHECKING:
     from charrnn.config import TrainConfig
@@ -111,16 +107,16 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def stopped(training: Training, number: int, corpora: Path) -> Stopped:
-    """The message and exit status of a run that a signal stopped; the message says how to continue."""
+def stopped(training: Training, number: int, options: dict[str, Any]) -> Stopped:
+    """The message and exit status of a run that a signal stopped; the message says how to continue.
+
+    ``options`` are those of the command, by name.
+    """
     texts = training.origin["texts"]
-    command = resume_command(texts, training.folder)
-    if corpora != user_folder(str(CORPORA)):
-        command += f" --corpora {shlex.quote(str(corpora))}"
-    piped = ", pipe the text in again" if "-" in texts else ""
+    command = resume_command(texts, training.folder, *folder_option("corpora", options))
     return Stopped(
         f"{_signal_name(number)}: saved at step {training.step} of {training.steps};"
-        f" to continue{piped}: {command}",
+        f" to continue{pipe_again(texts)}: {command}",
         128 + number,
     )
 
@@ -138,8 +134,3 @@ def unsaved(number: int, training: Training | None = None) -> Stopped:
 
 def _signal_name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-
-
-def sample_command(best: Path) -> str:
-    """The command that samples from a run."""
-    return shlex.join(["charrnn", "sample", run_reference(best.parent)])

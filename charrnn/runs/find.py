@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from charrnn.errors import CheckpointError, similar_name
-from charrnn.files import data_folder
+from charrnn.files import data_path
 from charrnn.runs import BEST, LAST
 
 DEFAULT_MODEL = "shakespeare"
@@ -87,7 +87,7 @@ def saved(run: Path) -> float:
 
 def other_folders(folder: Path) -> list[Path]:
     """The other folders that can hold the user's runs: ./checkpoints and that of the user's data folder."""
-    usual = (Path("checkpoints"), data_folder("checkpoints"))
+    usual = (Path("checkpoints"), data_path("checkpoints"))
     return [other for other in usual if other.is_dir() and other.resolve() != folder.resolve()]
 
 
