@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.help import App
-from charrnn.cli.options import QuietOption, option
-from charrnn.cli.table import age_text, aligned, size_text
+from charrnn.cli.options import QuietOption, option, refuse_options_before_subcommand
+from charrnn.cli.table import age_text, size_text, write_table
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import ConfigError
+from charrnn.files import json_line
 
 app = App()
 
@@ -33,10 +33,8 @@ def cache(
       charrnn cache clear
     """
     if context.invoked_subcommand is not None:
-        if as_json:
-            raise ConfigError(f"--json: charrnn cache {context.invoked_subcommand} takes no --json")
+        refuse_options_before_subcommand(context)
         return
-    from charrnn.files import json_line
     from charrnn.text.cache import cache_folder, cached_files
 
     out: Terminal = context.obj
@@ -51,8 +49,7 @@ def cache(
         rows = [("SIZE", "LAST USED", "FILE")]
         for file in files:
             rows.append((size_text(file.bytes), age_text((now - file.used).total_seconds()), file.path.name))
-        for line in aligned(rows, right=(0, 1)):
-            out.write(f"{line}\n".encode())
+        write_table(out, rows, right=(0, 1))
 
 
 @app.command("clear")

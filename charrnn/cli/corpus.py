@@ -10,7 +10,7 @@ import typer
 from charrnn.cli import completion
 from charrnn.cli.help import App
 from charrnn.cli.options import CORPORA, CorporaOption, QuietOption
-from charrnn.cli.table import aligned
+from charrnn.cli.table import write_table
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import fetch_corpus
 
@@ -34,8 +34,7 @@ def list_(context: typer.Context, corpora: CorporaOption = CORPORA) -> None:
         here = "yes" if entry.builtin or (corpora / f"{entry.name}.txt").is_file() else "no"
         size = f"{entry.size:,}" if entry.size else "-"
         rows.append((entry.name, size, here, entry.licence, entry.about))
-    for line in aligned(rows, right=(1,)):
-        context.obj.write(f"{line}\n".encode())
+    write_table(context.obj, rows, right=(1,))
 
 
 @app.command("get")

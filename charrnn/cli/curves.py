@@ -8,7 +8,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError
+from charrnn.files import atomic_write
 
 
 class Curve(NamedTuple):
@@ -48,12 +50,25 @@ def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: 
     )
 
 
-def save_picture(
-    path: Path, kind: str, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool = False
+def save_pictures(
+    out: Terminal,
+    png: Path | None,
+    svg: Path | None,
+    curves: Sequence[Curve],
+    x_label: str,
+    y_label: str,
+    log_y: bool = False,
 ) -> None:
-    """Save the curves in one picture, "png" or "svg". Raises CharrnnError without matplotlib."""
-    from charrnn.files import atomic_write
+    """Save the curves in the files that --png and --svg name. Raises CharrnnError without matplotlib."""
+    for path, kind in ((png, "png"), (svg, "svg")):
+        if path is not None:
+            _save_picture(path, kind, curves, x_label, y_label, log_y)
+            out.note(f"wrote {path}")
 
+
+def _save_picture(
+    path: Path, kind: str, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool
+) -> None:
     try:
         import matplotlib
         from matplotlib.figure import Figure

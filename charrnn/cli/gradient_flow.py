@@ -13,18 +13,20 @@ from charrnn.cli.options import (
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
+    PngOption,
     QuietOption,
+    SvgOption,
     TextArgument,
     find_checkpoint,
     given_options,
     input_file,
     option,
     read_ids,
-    refuse_stdout,
 )
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError, wrong_value
+from charrnn.files import json_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,14 +66,8 @@ def gradient_flow(
         int, option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0)
     ] = 1,
     as_json: Annotated[bool, option("Print a JSON line for each norm.", "--json")] = False,
-    png: Annotated[
-        Path | None,
-        option("Save the curves as PNG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
-    ] = None,
-    svg: Annotated[
-        Path | None,
-        option("Save the curves as SVG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
-    ] = None,
+    png: PngOption = None,
+    svg: SvgOption = None,
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
@@ -111,12 +107,8 @@ def gradient_flow(
         text = _text_file(out, text, given)
         networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
-    for path, kind in ((png, "png"), (svg, "svg")):
-        if path is not None:
-            curves.save_picture(
-                path, kind, _curves(flows), "characters back", "mean norm of d loss / d state", log_y=True
-            )
-            out.note(f"wrote {path}")
+    labels = "characters back", "mean norm of d loss / d state"
+    curves.save_pictures(out, png, svg, _curves(flows), *labels, log_y=True)
     if out.stdout_tty and not as_json:
         out.write(f"{_plot(flows, out.colours())}\n".encode())
     else:
@@ -182,8 +174,6 @@ def _trained(
 
 def _write_lines(out: Terminal, flows: Sequence[NamedFlow], with_checkpoint: bool) -> None:
     """Write a JSON line for each norm."""
-    from charrnn.files import json_line
-
     for name, flow in flows:
         for distance, norm in enumerate(flow.norms, 1):
             line: dict[str, object] = {"checkpoint": name} if with_checkpoint else {}

@@ -10,9 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli import completion, curves
-from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option, refuse_stdout
-from charrnn.cli.terminal import Terminal, printable
+from charrnn.cli.options import (
+    RUNS,
+    CheckpointsOption,
+    PngOption,
+    QuietOption,
+    SvgOption,
+    find_checkpoint,
+    option,
+)
+from charrnn.cli.table import write_table
+from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError
+from charrnn.files import json_line
 
 Named = tuple[str, Path]
 """A checkpoint's name in the legend, and its file."""
@@ -31,14 +41,8 @@ def info(
     ] = None,
     checkpoints: CheckpointsOption = RUNS,
     as_json: Annotated[bool, option("Print a JSON line for each checkpoint.", "--json")] = False,
-    png: Annotated[
-        Path | None,
-        option("Save the loss curves as PNG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
-    ] = None,
-    svg: Annotated[
-        Path | None,
-        option("Save the loss curves as SVG; needs matplotlib.", metavar="FILE", callback=refuse_stdout),
-    ] = None,
+    png: PngOption = None,
+    svg: SvgOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Describe checkpoints; in a terminal, also draw their loss curves in one plot.
@@ -48,7 +52,6 @@ def info(
       charrnn info notes notes-2 --svg curves.svg
       charrnn info shakespeare --json | jq .validation_bpc
     """
-    from charrnn.files import json_line
     from charrnn.runs.find import model_name
     from charrnn.runs.info import describe
 
@@ -57,10 +60,12 @@ def info(
     paths = [find_checkpoint(out, given, checkpoints) for given in given_or_newest]
     all_facts = [describe(path) for path in paths]
     named = [(model_name(path), path) for path in paths]
-    for picture, kind in ((png, "png"), (svg, "svg")):
-        if picture is not None:
-            _save_picture(picture, kind, named)
-            out.note(f"wrote {picture}")
+    if png or svg:
+        drawn = curves_of(named)
+        if not drawn:
+            shown = ", ".join(str(path.parent) for path in paths)
+            raise CharrnnError(f"no loss curve to draw: the log of {shown} has fewer than two reports")
+        curves.save_pictures(out, png, svg, drawn, "epochs", "nats per character")
     if as_json:
         for facts in all_facts:
             out.write(json_line(facts))
@@ -77,10 +82,7 @@ def _describe(out: Terminal, facts: dict[str, Any]) -> None:
     facts = {**facts, "symbols": json.dumps(facts["symbols"], ensure_ascii=False)}
     split = ",".join(f"{share:g}" for share in facts["training"]["split"])
     facts["training"] = {**facts["training"], "split": split}
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        line = f"{name.replace('_', ' '):<{width}}  {printable(value_text(name, value))}\n"
-        out.write(line.encode("utf-8", "replace"))
+    write_table(out, [(name.replace("_", " "), value_text(name, value)) for name, value in facts.items()])
 
 
 def value_text(name: str, value: object) -> str:
@@ -124,24 +126,19 @@ def curves_of(checkpoints: Sequence[Named], plain: bool = False) -> list[curves.
     return result
 
 
+def draw_losses(checkpoints: Sequence[Named], colour: bool) -> str:
+    """The loss curves of runs drawn with characters; "" where no run has logged two reports."""
+    drawn = curves_of(checkpoints, plain=len(checkpoints) > 1)
+    return curves.draw("nats per character, over epochs", drawn, 14, colour) if drawn else ""
+
+
 def _plot(checkpoints: Sequence[Named], colour: bool) -> str:
     """The loss curves drawn with characters; for one run also the diagnosis and a command that helps."""
     from charrnn.cli.train_command import advise
     from charrnn.runs.info import reports
 
-    drawn = curves_of(checkpoints, plain=len(checkpoints) > 1)
-    lines = []
-    if drawn:
-        lines.append(curves.draw("nats per character, over epochs", drawn, height=14, colour=colour))
+    drawn = draw_losses(checkpoints, colour)
+    lines = [drawn] if drawn else []
     if len(checkpoints) == 1 and reports(checkpoints[0][1]):
         lines += filter(None, advise(checkpoints[0][1].parent))
     return "".join(f"\n{line}" for line in lines) + "\n" if lines else ""
-
-
-def _save_picture(path: Path, kind: str, checkpoints: Sequence[Named]) -> None:
-    """Save the loss curves. Raises CharrnnError where no run has logged two losses."""
-    drawn = curves_of(checkpoints)
-    if not drawn:
-        shown = ", ".join(str(file.parent) for _, file in checkpoints)
-        raise CharrnnError(f"--{kind}: no loss curve to draw: the log of {shown} has fewer than two reports")
-    curves.save_picture(path, kind, drawn, "epochs", "nats per character")

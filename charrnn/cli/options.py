@@ -13,7 +13,7 @@ import typer
 from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.errors import CharrnnError, CorpusError
+from charrnn.errors import CharrnnError, ConfigError, CorpusError
 from charrnn.files import is_pipe, user_folder
 
 if TYPE_CHECKING:
@@ -117,6 +117,21 @@ ColourOption = Annotated[
 QuietOption = Annotated[bool, option("Print only errors on stderr.", "--quiet", "-q", callback=_be_quiet)]
 
 
+def refuse_stdout(value: Path | None) -> Path | None:
+    """The value of an option for a file that cannot be stdout. Raises BadParameter for "-"."""
+    if value == Path("-"):
+        raise typer.BadParameter("- would be standard output, which carries the results: name a file")
+    return value
+
+
+def _picture(kind: str) -> Any:
+    return option(f"Save the curves as {kind}; needs matplotlib.", metavar="FILE", callback=refuse_stdout)
+
+
+PngOption = Annotated[Path | None, _picture("PNG")]
+SvgOption = Annotated[Path | None, _picture("SVG")]
+
+
 def given_options(context: typer.Context, *names: str) -> list[str]:
     """The options with these parameter names that are on the command line, as "--save-every"."""
     return [
@@ -128,11 +143,11 @@ def given_options(context: typer.Context, *names: str) -> list[str]:
     ]
 
 
-def refuse_stdout(value: Path | None) -> Path | None:
-    """The value of an option for a file that cannot be stdout. Raises BadParameter for "-"."""
-    if value == Path("-"):
-        raise typer.BadParameter("- would be standard output, which carries the results: name a file")
-    return value
+def refuse_options_before_subcommand(context: typer.Context) -> None:
+    """Raise ConfigError for an option between a group and its subcommand, where it would be ignored."""
+    if given := given_options(context, *context.params):
+        words = f"{context.command_path} {context.invoked_subcommand} {given[0]}"
+        raise ConfigError(f"{given[0]}: give it after the command: {words} ...")
 
 
 def input_file(out: Terminal, given: str, option: str) -> Path:

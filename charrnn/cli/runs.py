@@ -9,14 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli import completion, curves
+from charrnn.cli import completion
 from charrnn.cli.help import App
-from charrnn.cli.info import curves_of, value_text
-from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, option
-from charrnn.cli.table import age_text, aligned, size_text
+from charrnn.cli.info import draw_losses, value_text
+from charrnn.cli.options import (
+    RUNS,
+    CheckpointsOption,
+    QuietOption,
+    find_checkpoint,
+    option,
+    refuse_options_before_subcommand,
+)
+from charrnn.cli.table import age_text, size_text, write_table
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
 from charrnn.errors import CharrnnError, ConfigError
+from charrnn.files import json_line
 
 app = App()
 
@@ -60,9 +68,8 @@ def runs(
       charrnn runs diff notes notes-2
     """
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options_before_subcommand(context)
         return
-    from charrnn.files import json_line
     from charrnn.runs.find import elsewhere
     from charrnn.runs.runs import list_runs
 
@@ -78,19 +85,10 @@ def runs(
         for facts in all_facts:
             out.write(json_line(facts))
     elif all_facts:
-        _write_table(out, all_facts)
+        _write_runs(out, all_facts)
 
 
-def _refuse_options(context: typer.Context) -> None:
-    """Raise ConfigError for an option before a subcommand, which would be ignored."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if source and source.name == "COMMANDLINE":
-            name, command = parameter.opts[0], context.invoked_subcommand
-            raise ConfigError(f"{name}: give it after the command: charrnn runs {command} {name} ...")
-
-
-def _write_table(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
+def _write_runs(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
     """Write a row for each run; a last column for notes only where there are any."""
     now = datetime.now(UTC)
     rows = [["NAME", "TEXT", "MODEL", "BPC", "AGE", "SIZE", "RESUMABLE", "NOTE"]]
@@ -113,8 +111,7 @@ def _write_table(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
         )
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
-    for line in aligned([[printable(str(cell)) for cell in row] for row in rows], right=(3, 4, 5)):
-        out.write(f"{line}\n".encode("utf-8", "replace"))
+    write_table(out, rows, right=(3, 4, 5))
 
 
 def _note(facts: dict[str, Any]) -> str:
@@ -190,7 +187,6 @@ def compare(
       charrnn runs diff notes notes-2
       charrnn runs diff notes notes-2 --json | jq .settings
     """
-    from charrnn.files import json_line
     from charrnn.runs.info import reports
     from charrnn.runs.runs import compare as compared
 
@@ -204,17 +200,15 @@ def compare(
         return
     rows = [["RESULTS", first, second], *_rows(results), ["", "", ""]]
     rows += [["SETTINGS", first, second], *_rows(settings)] if settings else [["equal settings", "", ""]]
-    for line in aligned(rows):
-        out.write(f"{line}\n".encode("utf-8", "replace"))
-    if out.stdout_tty and (drawn := curves_of([(first, paths[0]), (second, paths[1])], plain=True)):
-        plot = curves.draw("nats per character, over epochs", drawn, height=14, colour=out.colours())
+    write_table(out, rows)
+    if out.stdout_tty and (plot := draw_losses([(first, paths[0]), (second, paths[1])], out.colours())):
         out.write(f"\n{plot}\n".encode())
 
 
 def _rows(values: dict[str, list[Any]]) -> list[list[str]]:
     """The rows of the values that not all checkpoints lack."""
     return [
-        [name.replace("_", " "), *(printable(_short_text(name, value)) for value in row)]
+        [name.replace("_", " "), *(_short_text(name, value) for value in row)]
         for name, row in values.items()
         if any(value is not None for value in row)
     ]

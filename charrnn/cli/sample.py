@@ -20,6 +20,7 @@ from charrnn.cli.options import (
     CorporaOption,
     QuietOption,
     find_checkpoint,
+    given_options,
     input_file,
     one_thread,
 )
@@ -111,8 +112,7 @@ def sample(
     out.stdin_advice = "--prompt-file - continues it"
     if interactive:
         sample_interactive.check_terminal(out)
-        source = context.get_parameter_source("length")
-        length = sample_interactive.LENGTH if source and source.name == "DEFAULT" else length
+        length = length if given_options(context, "length") else sample_interactive.LENGTH
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()

@@ -17,6 +17,7 @@ from charrnn.cli.sample_output import Sample, TextWriter, write_samples
 from charrnn.cli.sample_prompts import Prompt, PromptReader
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import CharrnnError, ConfigError
+from charrnn.files import atomic_write
 
 if TYPE_CHECKING:
     from charrnn.inference.choice import Choice
@@ -216,8 +217,6 @@ class Dialogue:
         self._show(self._text())
 
     def _save(self, value: str) -> None:
-        from charrnn.files import atomic_write
-
         if not value:
             raise ConfigError("/save FILE: name a file")
         path = Path(value).expanduser()

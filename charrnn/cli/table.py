@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+from charrnn.cli.terminal import Terminal, printable
 
 AGES = (("years", 365 * 86400), ("months", 30 * 86400), ("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
 """Units of an age, in seconds; a unit is used from two of it on."""
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """The lines of a table; the columns with the numbers ``right`` are aligned to the right."""
+def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Write rows in aligned columns; the columns with the numbers ``right`` are aligned to the right."""
     from rich.cells import cell_len
 
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = []
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
             space = " " * (width - cell_len(cell))
             cells.append(space + cell if number in right else cell + space)
-        yield "  ".join(cells).rstrip()
+        line = "  ".join(cells).rstrip()
+        out.write(f"{line}\n".encode("utf-8", "replace"))
 
 
 def size_text(size: int) -> str:
