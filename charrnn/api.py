@@ -30,7 +30,7 @@ from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sa
 from charrnn.inference.states import Cursor
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint
-from charrnn.runs.find import find, model_name, pretrained, run_names
+from charrnn.runs.find import find, model_name, model_names
 from charrnn.runs.history import Report
 from charrnn.runs.info import describe
 from charrnn.text.corpus import Corpus, open_corpus
@@ -193,8 +193,7 @@ def load(name: StrPath, checkpoints: StrPath | None = None) -> Model:
 
 def models(checkpoints: StrPath | None = None) -> list[str]:
     """The names that ``load`` accepts: the runs, then the models that come with charrnn."""
-    runs = run_names(_runs_folder(checkpoints))
-    return runs + [name for name in pretrained() if name not in runs]
+    return model_names(_runs_folder(checkpoints))
 
 
 def train(

@@ -37,10 +37,11 @@ def answer(app: typer.Typer) -> int:
 
 def checkpoints(context: typer.Context) -> list[Word]:
     """The names of the runs and of the pretrained models."""
-    from charrnn.runs.find import pretrained, run_names
+    from charrnn.runs.find import model_names, run_names
 
-    models = [(name, "comes with charrnn") for name in pretrained()]
-    return [*run_names(context.params["checkpoints"]), *models]
+    folder = context.params["checkpoints"]
+    runs = run_names(folder)
+    return [name if name in runs else (name, "comes with charrnn") for name in model_names(folder)]
 
 
 def runs(context: typer.Context) -> list[str]:

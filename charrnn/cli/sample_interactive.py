@@ -205,12 +205,10 @@ class Dialogue:
             return
         ids = self.reader.encode(text)
         self.session.remember()
-        self.session.drafts = []
         self.session.replace(ids)
 
     def _new(self, value: str) -> None:
         self.session.remember()
-        self.session.drafts = []
         self.session.begin_another()
 
     def _print(self, value: str) -> None:

@@ -84,8 +84,9 @@ class Session:
         return self._now.base is not None
 
     def remember(self) -> None:
-        """Let ``undo`` return to this moment. Call it once before each change that the user asks for."""
+        """Let ``undo`` return to this moment, and drop the drafts. To be called before each change."""
         self._past.append(self._now)
+        self.drafts = []
 
     def undo(self) -> bool:
         """Return to the moment that was remembered last; whether there is one."""

@@ -24,6 +24,12 @@ def run_names(folder: Path, kind: str = BEST) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{kind}") if path.is_file())
 
 
+def model_names(folder: Path) -> list[str]:
+    """The names that ``find`` accepts: the runs in ``folder``, then the pretrained models."""
+    runs = run_names(folder)
+    return runs + [name for name in pretrained() if name not in runs]
+
+
 def model_name(path: Path) -> str:
     """The name of the model in a checkpoint file: the run's, or the file's own outside a run."""
     return path.parent.name if path.name in (BEST, LAST) else path.stem
@@ -59,8 +65,7 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
     if kind == LAST and given in pretrained():
         return f"{given} comes with charrnn; train on from it: charrnn train TEXT --from {given}"
     runs = run_names(folder, kind)
-    names = runs + (list(pretrained()) if kind == BEST else [])
-    if similar := similar_name(given, names):
+    if similar := similar_name(given, model_names(folder) if kind == BEST else runs):
         return f"did you mean {similar}? (looked in {folder})"
     if not runs:
         return f"{folder} holds no runs{but_elsewhere(folder, kind)}"

@@ -84,11 +84,13 @@ def _run_facts(run: Path) -> Facts:
 
 def _model_facts(name: str, path: Path) -> Facts:
     """The facts of a model that comes with charrnn."""
-    extra = {"folder": None, "saved": None, "size_bytes": path.stat().st_size, "resumable": False}
     return {
         **describe(path),
         "name": name,
-        **extra,
+        "folder": None,
+        "saved": None,
+        "size_bytes": path.stat().st_size,
+        "resumable": False,
         "in_training": False,
         "pretrained": True,
         "problem": None,
@@ -116,7 +118,7 @@ def find_run(folder: Path, given: str) -> Path:
         raise CheckpointError(f"no run is called {given}; {advice(given, folder)}")
     if run.is_symlink():
         raise CheckpointError(f"{run} is a link to {run.readlink()}, not a run's folder")
-    if not _is_run(run) or not _is_ours(run):
+    if not _is_ours(run):
         raise CheckpointError(f"{run} is not the folder of a run of charrnn")
     return run
 

@@ -46,9 +46,9 @@ def _users_folder() -> Path:
     return user_cache_path("charrnn", appauthor=False)
 
 
-def cached_files() -> list[Cached]:
+def cached_files(folder: Path | None = None) -> list[Cached]:
     """The files of the cache, the one used last first; other files in the folder are left out."""
-    folder, result = cache_folder(), []
+    folder, result = folder or cache_folder(), []
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):  # another process may delete files
             if _NAME.fullmatch(path.name) and not path.is_symlink():
@@ -106,8 +106,7 @@ def _make_private(folder: Path) -> None:
 def _delete_old(newest: Path) -> None:
     """Delete the least recently used files above CACHE_LIMIT, except ``newest``."""
     total = 0
-    paths = [path for path in newest.parent.iterdir() if _NAME.fullmatch(path.name)]
-    for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
-        total += path.stat().st_size
-        if total > CACHE_LIMIT and path != newest:
-            path.unlink(missing_ok=True)
+    for file in cached_files(newest.parent):
+        total += file.bytes
+        if total > CACHE_LIMIT and file.path != newest:
+            file.path.unlink(missing_ok=True)
