@@ -26,7 +26,7 @@ from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.text import cache as reader
 from charrnn.text import sources as sources_module
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.sources import Reading, Source, characters, file_source, sources, spooled, text_files
+from charrnn.text.sources import Reading, Source, characters, file_source, sources, text_files
 from charrnn.text.vocabulary import Vocabulary
 
 pieces = st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "\0", "a", "é", "€", "😀"])
@@ -198,13 +198,6 @@ def test_an_empty_text_is_a_corpus_error(text: bytes) -> None:
 def test_a_reading_that_makes_no_sense_names_its_option(reading: dict[str, Any], option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         Reading(**reading)
-
-
-def test_standard_input_can_be_read_again_while_it_is_kept() -> None:
-    with spooled(io.BytesIO(b"from a pipe")) as source:
-        assert text_of(open_corpus([source], "stdin")) == "from a pipe"
-        assert b"".join(source.blocks()) == b"".join(source.blocks()) == b"from a pipe"
-        assert source.name == "standard input"
 
 
 # Files and folders

@@ -73,7 +73,7 @@ def test_a_run_on_stdin_resumes_on_what_is_piped_in() -> None:
 
 def test_training_on_an_empty_pipe_says_how_to_give_a_text() -> None:
     line = one_line(train(stdin=b""), 1)
-    assert line.endswith("standard input is empty: pipe a text in, or name one: charrnn train python-stdlib")
+    assert line.endswith("standard input is empty: pipe something in, or name a file")
     assert "standard input is empty" in one_line(train("-", stdin=b""), 1)
     assert not Path("checkpoints", "stdin").exists()
 

@@ -19,11 +19,10 @@ from charrnn.cli.options import (
     TextArgument,
     find_checkpoint,
     given_options,
-    input_file,
     option,
-    read_ids,
 )
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import input_file, read_ids
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError, wrong_value
 from charrnn.files import json_line

@@ -20,9 +20,9 @@ from charrnn.cli.options import (
     find_checkpoint,
     one_thread,
     option,
-    read_ids,
 )
 from charrnn.cli.terminal import Colour, Terminal
+from charrnn.cli.text_source import read_ids
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.files import json_line
 

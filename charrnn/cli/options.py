@@ -1,24 +1,21 @@
-"""Options and helpers that several commands share."""
+"""Options that several commands share, and what their values stand for."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.errors import CharrnnError, ConfigError, CorpusError
+from charrnn.cli.text_source import input_file
+from charrnn.errors import ConfigError
 from charrnn.files import is_pipe, user_folder
-
-if TYPE_CHECKING:
-    from charrnn.inference.network import Ids
-    from charrnn.text.vocabulary import Vocabulary
 
 
 def panel(title: str = COMMON) -> Callable[..., Any]:
@@ -150,25 +147,6 @@ def refuse_options_before_subcommand(context: typer.Context) -> None:
         raise ConfigError(f"{given[0]}: give it after the command: {words} ...")
 
 
-def input_file(out: Terminal, given: str, option: str) -> Path:
-    """The path that ``option`` gives, or a temporary copy of stdin ("-") or of a pipe.
-
-    Raises ConfigError, and CharrnnError when stdin or the pipe is empty.
-    """
-    if given != "-" and not is_pipe(given):
-        return Path(given)
-    import shutil
-    from tempfile import TemporaryDirectory
-
-    name = "standard input" if given == "-" else given
-    copy = Path(out.cleanup.enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
-    with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe, copy.open("wb") as file:
-        shutil.copyfileobj(pipe, file)
-    if not copy.stat().st_size:
-        raise CharrnnError(f"{option}: {name} is empty")
-    return copy
-
-
 def find_checkpoint(out: Terminal, given: str | None, folder: Path, option: str = "CHECKPOINT") -> Path:
     """The file of a checkpoint (see ``runs.find``); without any run, that of a pretrained model.
 
@@ -194,27 +172,3 @@ def one_thread() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def read_units(out: Terminal, vocabulary: Vocabulary, path: str, option: str = "TEXT") -> Iterator[str]:
-    """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
-
-    The text is read as for training, but carriage returns stay if the vocabulary holds them.
-    ``option`` gives the path. Raises CorpusError, ConfigError.
-    """
-    from charrnn.text.sources import Reading, Source, characters, sources
-
-    newlines = "keep" if vocabulary.byte_level or "\r" in vocabulary.symbols else "lf"
-    reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
-    if Path(path).is_dir():
-        raise CorpusError(f"{path} is a folder: give one file, or -")
-    stdin = Source("standard input", lambda: out.take_stdin(option))
-    return characters([stdin] if path == "-" else sources([path]), reading)
-
-
-def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
-    """The ids of a file, or of stdin for "-", in chunks (N,). Raises CorpusError, UnknownCharacterError."""
-    position = 0
-    for chunk in read_units(out, vocabulary, path):
-        yield vocabulary.encode_units(chunk, position)
-        position += len(chunk)

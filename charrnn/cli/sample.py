@@ -21,7 +21,6 @@ from charrnn.cli.options import (
     QuietOption,
     find_checkpoint,
     given_options,
-    input_file,
     one_thread,
 )
 from charrnn.cli.sample_output import (
@@ -35,6 +34,7 @@ from charrnn.cli.sample_output import (
 )
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Colour, Terminal
+from charrnn.cli.text_source import input_file
 
 if TYPE_CHECKING:
     from charrnn.inference.beam import Search

@@ -1,7 +1,8 @@
-"""The text of a run: from files, folders, stdin and the catalogue."""
+"""The texts that commands read: files, folders, stdin, and texts of the catalogue."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -9,14 +10,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import ConfigError, CorpusError, did_you_mean
+from charrnn.errors import CharrnnError, ConfigError, CorpusError, did_you_mean
 from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
+    from charrnn.inference.network import Ids
     from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
     from charrnn.text.sources import Reading, Source
+    from charrnn.text.vocabulary import Vocabulary
+
+
+def input_file(out: Terminal, given: str, option: str, copies: ExitStack | None = None) -> Path:
+    """The path that ``option`` gives, or a temporary copy of stdin ("-") or of a pipe.
+
+    The copy is deleted with ``copies``, or when the command ends.
+    Raises ConfigError, and CharrnnError when stdin or the pipe is empty.
+    """
+    if given != "-" and not is_pipe(given):
+        return Path(given)
+    import shutil
+    from tempfile import TemporaryDirectory
+
+    name = "standard input" if given == "-" else given
+    copy = Path((copies or out.cleanup).enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
+    with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe, copy.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    if not copy.stat().st_size:
+        raise CharrnnError(f"{option}: {name} is empty: pipe something in, or name a file")
+    return copy
 
 
 def read_corpus(
@@ -67,18 +90,11 @@ def _open(
 ) -> list[Source]:
     """The sources of one text. Raises CorpusError, ConfigError, DownloadError."""
     from charrnn.text import catalog
-    from charrnn.text.sources import skipped_text, sources, spooled
+    from charrnn.text.sources import Source, skipped_text, sources
 
-    if text == "-":
-        source = copies.enter_context(spooled(out.take_stdin(option)))
-        if not next(source.blocks(), b""):
-            raise CorpusError(
-                "standard input is empty: pipe a text in, or name one: charrnn train python-stdlib"
-            )
-        return [source]
-    if is_pipe(text):
-        with open(text, "rb") as pipe:
-            return [copies.enter_context(spooled(pipe, text))]
+    if text == "-" or is_pipe(text):
+        copy = input_file(out, text, option, copies)
+        return [Source("standard input" if text == "-" else text, lambda: copy.open("rb"))]
     if not Path(text).exists():
         if entry := catalog.entries().get(text):
             return catalog.local_sources(entry, folder) or sources([fetch_corpus(out, entry, folder)])
@@ -105,3 +121,27 @@ def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
             f" the download's is kept in {entry.name}.sha256 and checked from now on"
         )
     return path
+
+
+def read_units(out: Terminal, vocabulary: Vocabulary, path: str, option: str = "TEXT") -> Iterator[str]:
+    """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
+
+    The text is read as for training, but carriage returns stay if the vocabulary holds them.
+    ``option`` gives the path. Raises CorpusError, ConfigError.
+    """
+    from charrnn.text.sources import Reading, Source, characters, sources
+
+    newlines = "keep" if vocabulary.byte_level or "\r" in vocabulary.symbols else "lf"
+    reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
+    if Path(path).is_dir():
+        raise CorpusError(f"{path} is a folder: give one file, or -")
+    stdin = Source("standard input", lambda: out.take_stdin(option))
+    return characters([stdin] if path == "-" else sources([path]), reading)
+
+
+def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
+    """The ids of a file, or of stdin for "-", in chunks (N,). Raises CorpusError, UnknownCharacterError."""
+    position = 0
+    for chunk in read_units(out, vocabulary, path):
+        yield vocabulary.encode_units(chunk, position)
+        position += len(chunk)

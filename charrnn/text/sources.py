@@ -9,8 +9,6 @@ import gzip
 import io
 import lzma
 import os
-import shutil
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -182,20 +180,6 @@ def _is_binary(path: Path) -> bool:
     except (OSError, EOFError, lzma.LZMAError, zlib.error):
         return False  # reading the text will say why
     return b"\0" in start or start.startswith(b"%PDF-")
-
-
-@contextlib.contextmanager
-def spooled(stream: IO[bytes], name: str = "standard input") -> Iterator[Source]:
-    """A pipe as a source that can be read more than once: a temporary copy, deleted after the block."""
-    with tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(stream, file, CHUNK)
-        file.flush()
-
-        def reopened() -> IO[bytes]:
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            return open(file.fileno(), "rb", closefd=False)
-
-        yield Source(name, reopened)
 
 
 def characters(texts: Sequence[Source], reading: Reading) -> Iterator[str]:
