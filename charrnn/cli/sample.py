@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from charrnn.inference.constraints import Constraints
     from charrnn.inference.network import Predictor
     from charrnn.inference.sample import Chunk
-    from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.vocabulary import Vocabulary
 
 Options = dict[str, Any]
@@ -116,8 +114,7 @@ def sample(
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
-    from charrnn.inference import states
-    from charrnn.inference.constraints import Constraints
+    from charrnn.inference import mixture, states
     from charrnn.inference.sample import choose_seed
     from charrnn.runs.checkpoint import load
 
@@ -126,22 +123,10 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    constraints_for = partial(
-        Constraints.from_strings,
-        vocabulary,
-        allow=None if allow is None else "".join(allow),
-        ban=None if ban is None else "".join(ban),
-        stops=(stop or []) + (["\n"] if stop_at_newline else []),
-        match=match,
-        note=out.note,
-        min_length=min_length,
-        keep_stop=keep_stop or interactive,  # a stop string that is left out would come again at once
-        no_repeat=no_repeat,
-        window=repeat_window if repeat_penalty != 1 else 0,
-    )
+    constraints_for = _constraints_for(vocabulary, options, out.note)
     constraints = constraints_for(length=length)
-    predictor = _predictor(loaded, weights)
-    identity = _identity(loaded) if save_state or load_state else {}
+    predictor = mixture.combined(loaded, weights)
+    identity = states.identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
     if save_state:
@@ -186,6 +171,29 @@ def _choice(options: Options) -> Choice:
     return Choice(temperature=ramp.start, final_temperature=ramp.end, **settings)
 
 
+def _constraints_for(
+    vocabulary: Vocabulary, options: Options, note: Callable[[str], object]
+) -> Callable[..., Constraints]:
+    """A function of ``length`` that makes the constraints on a sample; it raises ConfigError."""
+    from charrnn.inference.constraints import Constraints
+
+    allow, ban = ("".join(options[name]) if options[name] else None for name in ("allow", "ban"))
+    return partial(
+        Constraints.from_strings,
+        vocabulary,
+        allow=allow,
+        ban=ban,
+        stops=[*(options["stop"] or ()), *(["\n"] if options["stop_at_newline"] else [])],
+        match=options["match"],
+        note=note,
+        min_length=options["min_length"],
+        # In a session, a stop string that is left out would come again at once.
+        keep_stop=options["keep_stop"] or options["interactive"],
+        no_repeat=options["no_repeat"],
+        window=options["repeat_window"] if options["repeat_penalty"] != 1 else 0,
+    )
+
+
 def _search(options: Options) -> Search | None:
     """The beam search, with --beam. Raises ConfigError."""
     if options["beam"] is None:
@@ -223,35 +231,3 @@ def _generate(
     if search:
         return beam.beam(predictor, cursors[0], choice, constraints, search, len(samples), generators[0])
     return sample.sample(predictor, cursors, choice, constraints, generators, scored)
-
-
-def _predictor(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
-    """The network of one checkpoint, or the mixture of several. Raises ConfigError."""
-    from charrnn.inference.mixture import Mixture, check_vocabularies
-    from charrnn.inference.network import Inference
-    from charrnn.runs.find import model_name
-
-    predictors = [Inference(checkpoint.header.model, checkpoint.weights) for checkpoint in checkpoints]
-    if len(checkpoints) == 1 and not weights:
-        return predictors[0]
-    check_vocabularies(
-        [model_name(checkpoint.path) for checkpoint in checkpoints],
-        [checkpoint.header.vocabulary for checkpoint in checkpoints],
-    )
-    return Mixture(predictors, weights or [1.0] * len(checkpoints))
-
-
-def _identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
-    """What a state file records of the models; the state fits no others."""
-    symbols, weights = hashlib.sha256(), hashlib.sha256()
-    for checkpoint in checkpoints:
-        vocabulary = checkpoint.header.vocabulary
-        symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
-        for name in sorted(checkpoint.weights):
-            weights.update(checkpoint.weights[name].tobytes())
-    models = [checkpoint.header.model for checkpoint in checkpoints]
-    return {
-        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
-        "symbols": symbols.hexdigest()[:16],
-        "weights": weights.hexdigest()[:16],
-    }

@@ -12,7 +12,9 @@ import numpy as np
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.network import Ids, Logits, Predictor, Trace
+from charrnn.inference.network import Ids, Inference, Logits, Predictor, Trace
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.find import model_name
 from charrnn.text.vocabulary import Vocabulary, describe
 
 
@@ -48,6 +50,21 @@ class Mixture:
             after += model_state
         with np.errstate(divide="ignore"):
             return np.log(total), after
+
+
+def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
+    """The network of one checkpoint, or the mixture of several, with equal weights where none are given.
+
+    Raises ConfigError.
+    """
+    predictors = [Inference(checkpoint.header.model, checkpoint.weights) for checkpoint in checkpoints]
+    if len(checkpoints) == 1 and not weights:
+        return predictors[0]
+    check_vocabularies(
+        [model_name(checkpoint.path) for checkpoint in checkpoints],
+        [checkpoint.header.vocabulary for checkpoint in checkpoints],
+    )
+    return Mixture(predictors, weights or [1.0] * len(checkpoints))
 
 
 def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:

@@ -5,6 +5,7 @@ B: batch   H: hidden   V: vocabulary   N: unread characters
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from charrnn.cells import State
 from charrnn.errors import CheckpointError
 from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, read
+from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.tensor_file import TensorFormat
 
 FORMAT = TensorFormat("saved state", "charrnn-state", version=1)
@@ -73,6 +75,22 @@ def read_prompts(predictor: Predictor, cursors: Sequence[Cursor]) -> tuple[Logit
     return np.concatenate(all_logits), concatenate_states(states)
 
 
+def identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
+    """What a file records of the models that made the state; the state fits no others."""
+    symbols, weights = hashlib.sha256(), hashlib.sha256()
+    for checkpoint in checkpoints:
+        vocabulary = checkpoint.header.vocabulary
+        symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
+        for name in sorted(checkpoint.weights):
+            weights.update(checkpoint.weights[name].tobytes())
+    models = [checkpoint.header.model for checkpoint in checkpoints]
+    return {
+        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
+        "symbols": symbols.hexdigest()[:16],
+        "weights": weights.hexdigest()[:16],
+    }
+
+
 def check_save_path(path: Path) -> None:
     """Raise CheckpointError where ``save_state`` would fail, or write over a file that is not a state."""
     if not path.parent.is_dir():
@@ -89,7 +107,7 @@ def check_save_path(path: Path) -> None:
 
 
 def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:
-    """Write a cursor, whole or not at all. ``model`` identifies the model. Raises CheckpointError."""
+    """Write a cursor, whole or not at all. ``model`` is of ``identity``. Raises CheckpointError."""
     tensors = _named_arrays(cursor.state) | {"unread": np.asarray(cursor.unread, np.int64)}
     FORMAT.write(path, {"model": model}, tensors)
 
