@@ -144,7 +144,7 @@ def sample(
         return
     shown_seed = None if search and not stochastic else seed
     if output is not None and output != Path("-"):
-        context.call_on_close(out.write_to(output))
+        out.write_to(output)
     scored = as_json or scores or out.colours(colour)
     writer = _writer(out, vocabulary, copies, options)
     repeated = (entry for entry in entries for _ in range(count))

@@ -160,12 +160,11 @@ class Terminal:
         """Whether stderr gets colours."""
         return _colours(Colour.auto, self.stderr_tty)
 
-    def write_to(self, path: Path) -> Callable[[], None]:
-        """Write to a file instead of stdout. Returns the function that closes it. Raises CharrnnError."""
+    def write_to(self, path: Path) -> None:
+        """Write to a file instead of stdout; it is closed when the command ends. Raises CharrnnError."""
         with write_errors(path, CharrnnError):
-            self.stdout = path.open("wb")
+            self.stdout = self.cleanup.enter_context(path.open("wb"))
         self.stdout_name, self.stdout_tty = str(path), False
-        return self.stdout.close
 
     def write(self, data: bytes) -> None:
         """Write to stdout: a terminal shows it at once, a pipe gets it within FLUSH_SECONDS.
