@@ -24,7 +24,7 @@ import pytest
 from charrnn.cli import consoles
 from charrnn.cli.consoles import HISTORY, PlainConsole, add_to_history, escape, read_history
 from charrnn.cli.options import unescape
-from charrnn.cli.sample_interactive import COMMANDS, HELP, Dialogue, Settings
+from charrnn.cli.sample_interactive import COMMANDS, HELP, HELP_WORDS, Dialogue, Settings
 from charrnn.cli.sample_options import Unknown
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Terminal
@@ -253,7 +253,8 @@ def test_save_writes_the_text_and_may_replace_its_own_file(run: Path) -> None:
 def test_commands_have_different_first_letters_and_a_slash_can_begin_a_text(run: Path) -> None:
     assert len({command[1] for command in COMMANDS}) == len(COMMANDS)
     assert all(len(line) <= 80 for line in HELP.splitlines())
-    assert Stage(run, "?").shown.getvalue().decode() == HELP
+    for words in HELP_WORDS:
+        assert Stage(run, words).shown.getvalue().decode() == HELP
     assert "'/' (U+002F SOLIDUS) at position 0" in Stage(run, "//the").messages.getvalue()
 
 

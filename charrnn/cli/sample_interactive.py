@@ -35,7 +35,8 @@ MOST = 99
 WELCOME = "Type a beginning; Enter continues the text; ? lists the commands; Ctrl-D leaves."
 HELP = """\
 Enter           continue the text; Ctrl-C stops a continuation
-any text        is added, then continued; \\n: new line, //: slash at the start
+any text        is added as typed (a space first begins a word), then continued;
+                \\n: new line, //: slash at the start
 a number        choose one of several continuations
 /retry          another continuation instead of the last one
 /undo           one step back
@@ -49,6 +50,7 @@ a number        choose one of several continuations
 /quit           leave, as Ctrl-D does
 A command's first letter is enough: /r, /t 0.7
 """
+HELP_WORDS = ("?", "/?", "/help")
 COMMANDS = tuple(line.split()[0] for line in HELP.splitlines() if line.startswith("/"))
 
 
@@ -132,12 +134,13 @@ class Dialogue:
 
     def answer(self, line: str) -> bool:
         """Act on one line; whether the session goes on."""
+        if line.strip() in HELP_WORDS:
+            self.screen.write(HELP.encode())
+            return True
         if line.startswith("/") and not line.startswith("//"):
             name, _, value = line[1:].strip().partition(" ")
             return self._command(name, value.strip())
-        if line.strip() == "?":
-            self.screen.write(HELP.encode())
-        elif self.session.drafts:
+        if self.session.drafts:
             self._act(lambda: self._choose(line.strip()))
         elif line:
             text = unescape(line[1:] if line.startswith("//") else line)

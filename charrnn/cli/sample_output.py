@@ -198,7 +198,7 @@ def _shaded(character: str, surprise: float) -> str:
 def _legend() -> str:
     """The line that explains the shades."""
     scale = shades.scale(-LIGHTEST, -shades.LEVELS)
-    return f"bits of surprise: {FIRST_SHADE:g} {scale} {FULL_SHADE:g}, none below {FIRST_SHADE:g}\n"
+    return f"bits of surprise: {FIRST_SHADE:g} {scale} {FULL_SHADE:g}, no colour below {FIRST_SHADE:g}\n"
 
 
 @dataclass

@@ -90,7 +90,7 @@ def _open(
 ) -> list[Source]:
     """The sources of one text. Raises CorpusError, ConfigError, DownloadError."""
     from charrnn.text import catalog
-    from charrnn.text.sources import Source, skipped_text, sources
+    from charrnn.text.sources import Source, skipped_text, sources, typed_text
 
     if text == "-" or is_pipe(text):
         copy = input_file(out, text, option, copies)
@@ -98,7 +98,8 @@ def _open(
     if not Path(text).exists():
         if entry := catalog.entries().get(text):
             return catalog.local_sources(entry, folder) or sources([fetch_corpus(out, entry, folder)])
-        raise CorpusError(f"no file or folder {text}{did_you_mean(text, catalog.entries())}")
+        hint = did_you_mean(text, catalog.entries()) or typed_text(Path(text))
+        raise CorpusError(f"no file or folder {text}{hint}")
     return sources(
         [text], glob, reading, lambda path, skipped: out.note(f"skipped in {path}: {skipped_text(skipped)}")
     )

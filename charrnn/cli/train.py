@@ -104,7 +104,7 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     corpus.splits(plan.config.split)  # raises CorpusError if the training part is too short
     if plan.start:
         new = " ".join(map(repr, sorted(set(corpus.vocabulary.symbols) - set(known))))
-        fact = f"{plan.start.path}: knows {len(known)} symbols; new in this text: {new or 'none'}"
+        fact = f"{plan.options['start']}: knows {len(known)} symbols; new in this text: {new or 'none'}"
         screen(out).facts({"from": fact})
     return corpus
 

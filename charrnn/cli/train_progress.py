@@ -28,9 +28,11 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     learner, corpus, config = training.learner, training.corpus, training.config
     model, batches = learner.model.config, learner.batches
     size = len(corpus.vocabulary)
+    parts = {"train": len(learner.train_part), "validate": len(learner.validation_part)}
+    parts["test"] = len(corpus.ids) - sum(parts.values())
     facts = {
         "text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
-        f" {len(learner.train_part):,} train, {len(learner.validation_part):,} validate",
+        f" {', '.join(f'{length:,} {part}' for part, length in parts.items())}",
         "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
         f" {parameters.count(model, size):,} parameters",
         "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),

@@ -16,6 +16,18 @@ COMMANDS = {
 }
 """Words that may stand for a command, for "did you mean"."""
 
+LISTING = ("list", "ls", "show")
+LISTS = ("charrnn runs", "charrnn cache")
+"""Commands that list without a further word."""
+
+ANSWERS = {
+    **dict.fromkeys(("resume", "continue"), "charrnn train --resume RUN"),
+    **dict.fromkeys(LISTING, "charrnn runs"),
+    **dict.fromkeys(("interactive", "chat"), "charrnn sample --interactive"),
+    "download": "charrnn corpus get NAME",
+}
+"""What to type for words that are commands of other programs."""
+
 
 class Command(NamedTuple):
     """The command that a command line names: "charrnn corpus get", typer's command, its arguments."""
@@ -54,7 +66,7 @@ def explain(error: typer.TyperException, root: Any, arguments: Sequence[str]) ->
     if isinstance(error, typer.BadParameter) and not hasattr(error, "param_type"):
         return _bad_value(error)
     message = _usage_message(error, command)
-    return message and f"{message} (see {command.path} --help)"
+    return message if not message or message.endswith("--help") else f"{message} (see {command.path} --help)"
 
 
 def foreign_options(command: Command, arguments: Sequence[str]) -> str:
@@ -127,6 +139,13 @@ def _usage_message(error: typer.TyperException, command: Command) -> str:
     commands = getattr(command.command, "commands", None)
     if commands and message.startswith("No such command"):
         unknown = command.arguments[0]
+        if unknown == "help":
+            topic = next((f" {name}" for name in command.arguments[1:2] if name in commands), "")
+            return f"no command is called help; type {command.path}{topic} --help"
+        if unknown in LISTING and command.path in LISTS:
+            return f"no command is called {unknown}; type {command.path}"
+        if unknown in ANSWERS and command.path == "charrnn":
+            return f"no command is called {unknown}; type {ANSWERS[unknown]}"
         hint = did_you_mean(unknown, commands, COMMANDS) or f"; commands: {', '.join(commands)}"
         return f"no command is called {unknown}{hint}"
     if message.startswith("Got unexpected extra argument"):

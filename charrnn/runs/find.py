@@ -67,10 +67,11 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
     runs = run_names(folder, kind)
     if similar := similar_name(given, model_names(folder) if kind == BEST else runs):
         return f"did you mean {similar}? (looked in {folder})"
+    models = f"; models that come with charrnn: {', '.join(pretrained())}" if kind == BEST else ""
     if not runs:
-        return f"{folder} holds no runs{but_elsewhere(folder, kind)}"
+        return f"no runs in {folder}{but_elsewhere(folder, kind)}{models}"
     shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])
-    return f"runs in {folder}: {', '.join(shown)}"
+    return f"runs in {folder}: {', '.join(shown)}{models}"
 
 
 def newest(folder: Path, kind: str = BEST) -> Path:

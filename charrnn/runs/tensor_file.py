@@ -56,6 +56,10 @@ class TensorFormat:
         except OSError as error:
             raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
         except SafetensorError as error:
+            if _is_text(path):
+                raise CheckpointError(
+                    f"{path} is a text, not a {self.kind}; to train on a text: charrnn train TEXT"
+                ) from error
             raise CheckpointError(f"{path} is not a {self.kind}, or is damaged: {error}") from error
         except _INVALID as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
@@ -76,3 +80,10 @@ class TensorFormat:
                 " upgrade charrnn"
             )
         return header
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as a UTF-8 text does, without control characters."""
+    with path.open("rb") as file:
+        start = file.read(1000).decode("utf-8", "ignore")  # the last character may be cut
+    return bool(start) and not any(ord(character) < 32 and character not in "\t\n\r\f" for character in start)

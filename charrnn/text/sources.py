@@ -119,8 +119,13 @@ def sources(
         elif path.exists():
             result.append(file_source(path))
         else:
-            raise CorpusError(f"no file or folder {path}")
+            raise CorpusError(f"no file or folder {path}{typed_text(path)}")
     return result
+
+
+def typed_text(path: Path) -> str:
+    """The end of a message where a missing path looks like words; "" otherwise."""
+    return "; to read these words themselves, pipe them in with echo" if " " in str(path) else ""
 
 
 def skipped_text(skipped: Skipped) -> str:

@@ -87,7 +87,8 @@ def choose(
     shown = ", ".join(
         f"{name.replace('_', ' ')} {value:g}" for name, value in values.items() if name in left_open
     )
-    return model, config, f"{shown}: about {budget:,.0f} characters to train on, {budget / length:.1f} epochs"
+    enough_for = f"about {float(f'{budget:.2g}'):,.0f} characters, {budget / length:.1f} epochs"
+    return model, config, f"{shown}; the budget suffices for {enough_for}"
 
 
 def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, Any]:
