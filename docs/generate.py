@@ -203,7 +203,7 @@ OTHER_TOOLS_BEGIN = """# From char-rnn, torch-rnn, textgenrnn or nanoGPT
 
 Written by `docs/generate.py` from `charrnn/cli/predecessors.py`.
 
-charrnn answers their flags with its own, whether they begin with one dash or two:
+If you type one of their flags, with one dash or two, an error message names the option of charrnn:
 
 ```text
 $ charrnn train -rnn_size 256 -num_layers 2
@@ -211,17 +211,17 @@ charrnn: -rnn_size (char-rnn, torch-rnn, textgenrnn) is --hidden here;
          -num_layers (char-rnn, torch-rnn) is --layers here
 ```
 
-What
+These commands of char-rnn
 
 ```text
 th train.lua -data_dir data/tinyshakespeare -rnn_size 256 -num_layers 2 -dropout 0.3 -seq_length 64
 th sample.lua cv/lm_lstm_epoch30.00_1.4.t7 -primetext 'ROMEO:' -length 500 -temperature 0.7
 ```
 
-did is done here by
+are these commands of charrnn
 
 ```sh
-charrnn train data/tinyshakespeare --hidden 256 --layers 2 --dropout 0.3 --bptt 64
+charrnn train tinyshakespeare --hidden 256 --layers 2 --dropout 0.3 --bptt 64
 charrnn sample --prompt 'ROMEO:' --length 500 --temperature 0.7
 ```
 

@@ -96,7 +96,8 @@ Name = Annotated[
 Resume = Annotated[
     str | None,
     option(
-        "Continue a stopped run exactly where it was saved; with a budget, train so much more.",
+        "Continue a stopped run exactly where it was saved; with --minutes, --epochs or --steps,"
+        " train that much more.",
         metavar="RUN",
         complete=completion.resumable_runs,
     ),
