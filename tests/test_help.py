@@ -177,5 +177,6 @@ def test_the_manual_page_is_formatted_without_a_warning() -> None:
     done = subprocess.run(command, input=page, capture_output=True, check=True)
     assert not done.stderr
     text = done.stdout.decode()
-    assert "--match '[A-Z]\\w+'" in text
+    assert "--match '[A-Z]+:'" in text
+    assert "The escapes \\n, \\t" in " ".join(text.split())
     assert "--temperature N|A:B" in text

@@ -116,7 +116,7 @@ def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int
 ) -> None:
-    trained(tmp_path, "whole")
+    _, events = trained(tmp_path, "whole")
     training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "cut")
     train_step = training.learner.train_step
 
@@ -127,6 +127,8 @@ def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     monkeypatch.setattr(training.learner, "train_step", stopping)
     list(training.run())
     assert training.step == stop_step
+    if stop_step < reports(events)[0].step:
+        assert checkpoint.read_header(tmp_path / "cut" / BEST).results["step"] == stop_step
     last = checkpoint.load(tmp_path / "cut" / LAST, resume=True)
     resumed, _ = trained(tmp_path, "cut", resume=last)
     assert resumed.step == STEPS

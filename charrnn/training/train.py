@@ -164,7 +164,7 @@ class Training:
                 self.files.write()
                 return
             if self.state.best == math.inf:
-                self.files.add_checkpoint(BEST, self.learner.weights(), {"train_nats": self.state.train_nats})
+                self.files.add_checkpoint(BEST, self.learner.weights(), self._figures())
             self._save()
 
     def _loop(self) -> Iterator[Event]:
@@ -272,13 +272,17 @@ class Training:
         self.state = replace(state, lr_scale=halved, rollbacks=rollbacks)
         return Notice(f"{reason}: back to step {self.step}, with {halved:g} times the learning rate")
 
+    def _figures(self) -> dict[str, Any]:
+        """What a checkpoint that is saved between reports says about the training."""
+        return {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
+
     def _save(self, figures: dict[str, Any] | None = None, tensors: Arrays | None = None) -> None:
         """Save the state and what the disk refused before. Raises CheckpointError.
 
         ``figures`` and ``tensors`` are a report's; between reports they are made here.
         """
         self.state.seconds = time.perf_counter() - self.started
-        figures = figures or {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
+        figures = figures or self._figures()
         resume = {"origin": self.origin, **self.state.to_dict()}
         self.files.add_checkpoint(LAST, tensors or self.learner.state(), figures, resume)
         self.files.write()
