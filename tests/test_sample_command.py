@@ -654,7 +654,7 @@ def test_the_locale_changes_nothing(run: Path) -> None:
 def test_every_example_of_the_sampling_page_runs(run: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "sampling.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for name in ("novels", "code"):
+    for name in ("notes", "better"):
         model(name, "\n" + "".join(map(chr, range(32, 127))))
     # The shell says what the arguments are; the commands run here.
     shell = 'charrnn() { printf "%s\\0" "$@" "" >> commands; }; jq() { cat; }\n'
