@@ -22,12 +22,11 @@ import numpy as np
 import pytest
 
 from charrnn.cli import consoles
-from charrnn.cli.consoles import HISTORY, PlainConsole, add_to_history, escape, read_history
-from charrnn.cli.options import unescape
 from charrnn.cli.sample_interactive import COMMANDS, HELP, HELP_WORDS, Dialogue, Settings
 from charrnn.cli.sample_options import Unknown
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Terminal
+from charrnn.files import data_path
 from charrnn.inference import sample as sampling
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
@@ -40,7 +39,7 @@ from tests.conftest import charrnn
 LENGTH = 12
 
 
-class Typist:
+class Typist(consoles.Console):
     """A console that types prepared lines; an exception in them is raised."""
 
     def __init__(self, *lines: str | type[BaseException]) -> None:
@@ -290,25 +289,19 @@ def test_what_makes_no_sense_in_a_session_is_refused(run: Path, arguments: list[
     assert ("needs a terminal" in line) == (not arguments)
 
 
-def test_the_history_is_one_line_each_and_readable_by_its_owner_alone() -> None:
-    assert read_history() == []
-    for line in ("the cat", "two\nlines", "é"):
-        add_to_history(line)
-    assert read_history() == ["the cat", r"two\nlines", "é"]
-    path = consoles.history_file()
-    assert path.name == HISTORY
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+def test_the_history_of_earlier_sessions_is_readable_by_its_owner_alone() -> None:
+    consoles.history().append_string("the cat")
+    consoles.history().append_string("é")
+    assert list(consoles.history().load_history_strings()) == ["é", "the cat"]
+    assert stat.S_IMODE(data_path(consoles.HISTORY).stat().st_mode) == 0o600
 
 
-def test_escaping_a_text_is_undone_by_unescaping() -> None:
-    for text in ("a\nb\tc\0d", "\\n", "\\\\\n", "plain"):
-        assert unescape(escape(text)) == text
-        assert "\n" not in escape(text)
-
-
-def test_the_session_works_without_prompt_toolkit(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
-    assert isinstance(consoles.open_console(COMMANDS), PlainConsole)
+def test_a_session_needs_no_file_for_its_history() -> None:
+    data_path("").parent.mkdir(parents=True, exist_ok=True)
+    data_path("").write_bytes(b"")  # no folder can be made here
+    history = consoles.history()
+    history.append_string("the cat")
+    assert list(history.get_strings()) == ["the cat"]
 
 
 # --- a real terminal ---
@@ -358,18 +351,11 @@ class Keyboard:
         return self.process.wait(60)
 
 
-BLOCKED = """
-import sys
-sys.modules["prompt_toolkit"] = None
-from charrnn.__main__ import entry
-entry()
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("program", [["-m", "charrnn"], ["-c", BLOCKED]], ids=["prompt_toolkit", "input"])
-def test_a_session_in_a_terminal(run: Path, program: list[str]) -> None:
-    keyboard = Keyboard(sys.executable, *program, "sample", "-i", "-s", "1", "-n", str(LENGTH), "--ban", "\n")
+def test_a_session_in_a_terminal(run: Path) -> None:
+    keyboard = Keyboard(
+        sys.executable, "-m", "charrnn", "sample", "-i", "-s", "1", "-n", str(LENGTH), "--ban", "\n"
+    )
     keyboard.wait_for("Ctrl-D leaves")
     keyboard.wait_for(">")
     keyboard.type("the cat\r")
@@ -386,6 +372,7 @@ def test_a_session_in_a_terminal(run: Path, program: list[str]) -> None:
     keyboard.wait_for("stopped")
     keyboard.wait_for(">")
     keyboard.type("/undo\r")
+    keyboard.wait_for(re.escape(expected))  # after it, ">" is the next prompt, not the redrawn last one
     keyboard.wait_for(">")
     keyboard.type("\x04")
     keyboard.wait_for(re.escape(expected))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from charrnn.cli.consoles import Console, open_console
+from charrnn.cli.consoles import Console
 from charrnn.cli.options import unescape
 from charrnn.cli.sample_options import parse_ramp
 from charrnn.cli.sample_output import Sample, TextWriter, write_samples
@@ -98,7 +98,7 @@ def hold_session(
 
     opening = opening_ids(reader.vocabulary)
     session = Session(reader.predictor, opening, reader.saved, seed, index)
-    dialogue = Dialogue(screen_of(out), reader, session, settings, open_console(COMMANDS))
+    dialogue = Dialogue(screen_of(out), reader, session, settings, Console(COMMANDS))
     try:
         dialogue.run(beginning.ids)
     finally:
