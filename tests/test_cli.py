@@ -312,7 +312,7 @@ def test_the_command_that_a_stopped_run_suggests_continues_it(text: Path, piped:
     resume = checkpoint.load(Path("my runs/mine/last.safetensors")).header.resume
     assert resume is not None
     training = SimpleNamespace(origin=resume["origin"], folder=Path("my runs/mine"), step=3, steps=12)
-    message = stopped(training, signal.SIGTERM, Path("my texts"))  # type: ignore[arg-type]
+    message = stopped(training, signal.SIGTERM, {"corpora": Path("my texts")})  # type: ignore[arg-type]
     assert message.status == 143
     assert str(message).startswith("SIGTERM: saved at step 3 of 12; to continue")
     assert ("pipe the text in again" in str(message)) == piped
