@@ -58,6 +58,13 @@ def model(name: str, symbols: str, byte_level: bool = False, seed: int = 0, **co
     return folder / BEST
 
 
+def test_a_file_gets_what_stdout_gets_and_the_command_succeeds(run: Path) -> None:
+    done = sample("--output", "out.txt")
+    assert done.out == b""
+    assert Path("out.txt").read_bytes() == sample().out
+    assert "No space left" in refusal("--output", "/dev/full")
+
+
 # --- several samples ---
 
 
