@@ -298,6 +298,16 @@ def test_a_finite_loss_far_above_that_of_a_guess_is_a_divergence(tmp_path: Path)
     assert DIVERGENCE * math.log(len(training.corpus.vocabulary)) < loss < math.inf
 
 
+def test_a_model_that_is_sure_and_wrong_about_a_new_text_is_no_divergence(tmp_path: Path) -> None:
+    _, events = trained(tmp_path, "sure", text="ab" * 50)
+    sure = checkpoint.load(tmp_path / "sure" / BEST)
+    sure.weights["readout.bias"][:] = [20.0, -20.0]
+    training = Training(corpus(tmp_path, "b" * 99 + "a"), MODEL, CONFIG, tmp_path / "run", pretrained=sure)
+    events = list(training.run())
+    assert reports(events)[0].train_nats > DIVERGENCE * math.log(2)
+    assert not [event for event in events if isinstance(event, Notice)]
+
+
 class FullDisk:
     """A disk that, while ``full``, refuses the file called ``name``, or every file."""
 

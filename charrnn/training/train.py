@@ -36,7 +36,7 @@ SAMPLE_LENGTH, SAMPLE_TEMPERATURE = 120, 0.8
 PROGRESS_SECONDS = 0.1  # between progress events
 RETRY_SECONDS = 30.0  # from a save that the disk refused to the next attempt
 ROLLBACKS = 3  # rollbacks allowed; each one halves the learning rate
-DIVERGENCE = 3.0  # divergence: a loss above this multiple of log V, the loss of a uniform guess
+DIVERGENCE = 3.0  # divergence: a loss above this multiple of log V (a uniform guess) and of the first loss
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ Event = Progress | Report | Notice
 
 
 class Diverged(Exception):
-    """The loss is NaN, infinite, or far above that of a uniform guess."""
+    """The loss is NaN, infinite, or far above that of a uniform guess and that at the start."""
 
 
 def bits(nats: float) -> float:
@@ -95,6 +95,7 @@ class Training:
         self.group = group or ProcessGroup(torch.device("cpu"))
         self.learner = Learner(corpus, model, config, self.group)
         self.state = RunState()
+        self.loss_limit = 0.0  # the loss from which training diverges; 0 before the first step
         self.stop = False
         header = Header(
             model=model,
@@ -214,8 +215,10 @@ class Training:
     def _progress(self, losses: list[torch.Tensor]) -> Progress:
         """Read the losses since the last progress event. Raises Diverged."""
         nats = self.group.mean(torch.stack(losses)).cpu().double()  # not every GPU has float64
-        limit = DIVERGENCE * math.log(max(2, self.learner.model.symbols))
-        if not (nats < limit).all():  # a comparison with NaN is False
+        if not self.loss_limit:  # a pretrained model may be sure of another text, and wrong
+            uniform = math.log(max(2, self.learner.model.symbols))
+            self.loss_limit = DIVERGENCE * max(uniform, float(nats[0]))
+        if not (nats < self.loss_limit).all():  # a comparison with NaN is False
             raise Diverged(f"the loss is {float(nats.max()):.3g} at step {self.step}")
         self.state.loss_sum += float(nats.sum())
         self.state.loss_steps += len(nats)
