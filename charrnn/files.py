@@ -35,8 +35,8 @@ def is_pipe(path: str) -> bool:
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a run can have this name: that of one folder, with no dot or dash at its start."""
-    return bool(name) and name[0] not in ".-" and Path(name).name == name
+    """Whether a run can have this name: that of one folder, printable, with no dot or dash at its start."""
+    return bool(name) and name[0] not in ".-" and Path(name).name == name and name.isprintable()
 
 
 @contextlib.contextmanager

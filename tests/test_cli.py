@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 
 from charrnn import __version__
 from charrnn.cli import app, main
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_params
 from charrnn.cli.train_plan import BUDGET, WITH_RESUME, make_plan
 from charrnn.cli.train_progress import stopped
@@ -32,6 +32,7 @@ from charrnn.errors import CheckpointError
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint
 from charrnn.runs import find as find_module
+from charrnn.runs.lock import LOCK
 from charrnn.training.run_folder import new_run_folder
 from tests.conftest import TEXT, Ran, charrnn
 
@@ -109,10 +110,26 @@ def test_a_name_that_is_taken_is_refused_and_the_resume_it_suggests_works(text: 
     assert charrnn(*command).status == 0
 
 
-@pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden"])
+def test_the_name_of_a_run_that_was_killed_before_its_first_save_is_free_after_the_command_suggested(
+    text: Path,
+) -> None:
+    where = ("--name", "mine", "--checkpoints", "my runs")
+    Path("my runs/mine").mkdir(parents=True)
+    Path("my runs/mine", LOCK).touch()
+    line = one_line(train(str(text), *where))
+    assert charrnn(*shlex.split(line.partition("remove it: charrnn ")[2]), "--yes").status == 0
+    assert train(str(text), *where).status == 0
+
+
+def test_the_folder_of_another_program_is_no_run_to_resume_or_remove(text: Path) -> None:
+    Path("checkpoints/mine").mkdir(parents=True)
+    assert one_line(train(str(text), "--name", "mine")).endswith("mine exists: give another --name")
+
+
+@pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden", "two\nlines"])
 def test_a_name_that_is_not_a_folder_name_is_refused(text: Path, name: str) -> None:
     line = one_line(train(str(text), "--name", name), 2)
-    assert f"--name {shlex.quote(name)}: must be a plain folder name" in line
+    assert f"--name {printable(shlex.quote(name))}: must be a plain folder name" in line
 
 
 def test_a_text_is_read_from_standard_input(text: Path) -> None:

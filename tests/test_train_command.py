@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_a_fine_tuned_run_and_a_piped_one_are_repeated_too() -> None:
     line = line_of(done, "to repeat exactly, pipe the text in again: ")
     assert charrnn(*suggested(line), stdin=TEXT.upper().encode()).status == 0
     assert same("stdin", "stdin-2")
+
+
+def test_a_text_whose_name_looks_like_an_option_is_given_as_a_path() -> None:
+    Path("-x.txt").touch()
+    for name in ("-x.txt", os.path.abspath("-x.txt")):
+        command = train_command(ModelConfig(), TrainConfig(steps=1), Origin([name]), SHORT)
+        assert command.startswith("charrnn train ./-x.txt --hidden")
+    command = train_command(ModelConfig(), TrainConfig(steps=1), Origin(["-"]), SHORT)
+    assert command.startswith("charrnn train - --hidden")
 
 
 def test_a_command_has_every_setting_that_is_not_a_default() -> None:

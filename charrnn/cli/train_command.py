@@ -161,6 +161,7 @@ def _number(value: object) -> str:
 
 
 def _short_path(text: str) -> str:
-    """A path below the current folder relative to it."""
+    """A path below the current folder relative to it, and never like an option."""
     folder = os.getcwd() + os.sep
-    return text.removeprefix(folder) if os.path.exists(text) else text
+    short = text.removeprefix(folder) if os.path.exists(text) else text
+    return f"./{short}" if short.startswith("-") and text != "-" else short

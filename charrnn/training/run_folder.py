@@ -18,7 +18,7 @@ from charrnn.files import write_errors
 from charrnn.runs import history
 from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
-from charrnn.runs.lock import locked
+from charrnn.runs.lock import LOCK, locked
 
 Arrays = dict[str, NDArray[Any]]
 Values = dict[str, Any]
@@ -104,6 +104,11 @@ def new_run_folder(runs: Path, name: str | None, default: str) -> Iterator[Path]
 
 
 def run_exists(folder: Path) -> CheckpointError:
-    """The error for the name of a run that is taken."""
-    command = shlex.join(["charrnn", "train", "--resume", str(folder)])
-    return CheckpointError(f"run {folder} exists: give another --name, or resume it: {command}")
+    """The error for the name of a run that is taken, with the command that resumes or removes the run."""
+    advice = ""
+    if (folder / LAST).exists():
+        advice = f", or resume it: {shlex.join(['charrnn', 'train', '--resume', str(folder)])}"
+    elif (folder / LOCK).exists() and not (folder / BEST).exists():  # stopped before the first save
+        words = ["charrnn", "runs", "rm", folder.name, "--checkpoints", str(folder.parent)]
+        advice = f", or remove it: {shlex.join(words)}"
+    return CheckpointError(f"run {folder} exists: give another --name{advice}")
