@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -218,6 +220,30 @@ def test_no_product_goes_to_a_file_called_dash(run: Path) -> None:
         command = "sample" if option == "--save-state" else "gradient-flow"
         assert "name a file" in one_line(charrnn(command, option, "-"), 2)
     assert not Path("-").exists()
+
+
+def test_a_description_of_stdin_names_no_temporary_file(run: Path) -> None:
+    facts = json.loads(charrnn("info", "-", "--json", stdin=(run / BEST).read_bytes()).text)
+    assert facts["path"] == "-"
+
+
+def test_a_pipe_that_is_larger_than_the_temporary_folder_names_that_folder(monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    line = one_line(train("-", stdin=PIPED), 1)
+    assert tempfile.gettempdir() in line
+    assert "$TMPDIR" in line
+
+
+def test_an_empty_text_is_not_the_current_folder() -> None:
+    Path("notes.txt").write_text(TEXT, encoding="utf-8")
+    assert "TEXT is empty" in one_line(train(""), 2)
+
+
+def test_a_pattern_of_file_names_has_no_effect_on_stdin() -> None:
+    assert "--glob has no effect" in one_line(train("-", "--glob", "*.txt", stdin=PIPED), 2)
 
 
 def test_a_file_that_is_written_whole_never_replaces_a_pipe_or_a_device() -> None:

@@ -151,6 +151,7 @@ def test_the_messages_for_wrong_values_have_one_form(arguments: str, line: str) 
         ("corpus get --corpra x", "did you mean --corpora? (see charrnn corpus get --help)"),
         ("--colour", "no option is called --colour (see charrnn --help)"),
         ("sample --colour", "--colour needs a value (see charrnn sample --help)"),
+        ("-q runs", "-q: give it after the command: charrnn runs -q (see charrnn runs --help)"),
         ("sample --json=3", "--json takes no value (see charrnn sample --help)"),
         ("corpus get", "NAME is missing (see charrnn corpus get --help)"),
         ("corpus get a b", "one argument too many: b (see charrnn corpus get --help)"),

@@ -59,6 +59,8 @@ def info(
     given_or_newest: list[str | None] = [*checkpoint] if checkpoint else [None]
     paths = [find_checkpoint(out, given, checkpoints) for given in given_or_newest]
     all_facts = [describe(path) for path in paths]
+    for given, facts in zip(given_or_newest, all_facts, strict=True):
+        facts["path"] = given if given == "-" else facts["path"]
     named = [(model_name(path), path) for path in paths]
     if png or svg:
         drawn = curves_of(named)

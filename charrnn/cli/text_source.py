@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError, ConfigError, CorpusError, did_you_mean
-from charrnn.files import is_pipe
+from charrnn.files import is_pipe, write_errors
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def input_file(out: Terminal, given: str, option: str, copies: ExitStack | None 
     """The path that ``option`` gives, or a temporary copy of stdin ("-") or of a pipe.
 
     The copy is deleted with ``copies``, or when the command ends.
-    Raises ConfigError, and CharrnnError when stdin or the pipe is empty.
+    Raises ConfigError, and CharrnnError when stdin or the pipe is empty or the copy cannot be written.
     """
     if given != "-" and not is_pipe(given):
         return Path(given)
@@ -35,8 +35,10 @@ def input_file(out: Terminal, given: str, option: str, copies: ExitStack | None 
 
     name = "standard input" if given == "-" else given
     copy = Path((copies or out.cleanup).enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
-    with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe, copy.open("wb") as file:
-        shutil.copyfileobj(pipe, file)
+    with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe:
+        advice = "; set $TMPDIR to another folder"
+        with write_errors(copy.parent.parent, CharrnnError, advice), copy.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
     if not copy.stat().st_size:
         raise CharrnnError(f"{option}: {name} is empty: pipe something in, or name a file")
     return copy
@@ -92,6 +94,8 @@ def _open(
     from charrnn.text import catalog
     from charrnn.text.sources import Source, skipped_text, sources, typed_text
 
+    if not text:  # an unset variable of the shell; as a path it would be the current folder
+        raise ConfigError(f"{option} is empty: name a text, or leave it out")
     if text == "-" or is_pipe(text):
         copy = input_file(out, text, option, copies)
         return [Source("standard input" if text == "-" else text, lambda: copy.open("rb"))]

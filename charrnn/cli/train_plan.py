@@ -125,8 +125,8 @@ def check_combinations(context: typer.Context) -> None:
 def check_effect(context: typer.Context) -> None:
     """Raises ConfigError for options that would have no effect."""
     options = context.params
-    texts = [Path(text) for text in options["text"] or []]
-    if given_options(context, "glob") and all(path.is_file() for path in texts):
+    texts = options["text"] or []
+    if given_options(context, "glob") and all(text == "-" or Path(text).is_file() for text in texts):
         raise ConfigError("--glob has no effect without a folder: charrnn train FOLDER --glob '*.txt'")
     if options["as_bytes"] and given_options(context, "encoding"):
         raise ConfigError("--encoding has no effect with --bytes: leave out one of the two")

@@ -126,6 +126,9 @@ def _usage_message(error: typer.TyperException, command: Command) -> str:
     """The message for an unknown, incomplete or superfluous option or argument, or an unknown command."""
     options = command.options()
     option = getattr(error, "option_name", None)
+    context = getattr(error, "ctx", None)
+    if option in options and context and context.command_path != command.path:
+        return f"{option}: give it after the command: {command.path} {option}"
     if option in options:
         return f"{option} takes no value" if options[option].is_flag else f"{option} needs a value"
     if option is not None:
