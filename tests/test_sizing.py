@@ -111,7 +111,11 @@ def laps(*seconds: float) -> Iterator[float]:
 
 
 def test_the_speed_is_that_of_the_fastest_lap_after_the_first(corpus: Corpus) -> None:
-    for seconds in ((0.1, 2.0, 2.0, 2.0), (9.0, 2.0, 50.0, 70.0), (9.0, 8.0, 7.0, 2.0)):
+    for seconds in (
+        (0.1, 2.0, 2.0, 2.0, 2.0, 2.0),
+        (9.0, 2.0, 50.0, 70.0, 3.0, 4.0),
+        (9.0, 8.0, 7.0, 6.0, 5.0, 2.0),
+    ):
         speed = budget.speed(learner(corpus), laps(*seconds).__next__)
         assert speed == pytest.approx(learner(corpus).batches.characters_per_step / 2.0)
 
