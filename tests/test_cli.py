@@ -685,9 +685,9 @@ def test_a_process_substitution_is_read_like_a_pipe(text: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_name_that_is_not_utf_8_is_printed_unchanged(text: Path) -> None:
-    done = shell(f"charrnn train notes.txt --name $'\\xff' {' '.join(TINY)} --steps 3")
-    assert done.stdout == b"checkpoints/\xff/model.safetensors\n", done.stderr
+def test_a_path_that_is_not_utf_8_is_printed_unchanged(text: Path) -> None:
+    done = shell(f"charrnn train notes.txt --checkpoints $'\\xff' {' '.join(TINY)} --steps 3")
+    assert done.stdout == b"\xff/notes/model.safetensors\n", done.stderr
 
 
 @pytest.mark.slow

@@ -189,20 +189,20 @@ def test_pictures_are_drawn(kind: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--cells", "rnn,lstn"], "no cell is called 'lstn'; choose from gru"),
+        (["--cells", "rnn,lstn"], "no cell is called lstn; did you mean lstm?"),
         (["--cells", "rnn", "--length", "0"], "--length 0"),
         (["--cells", "rnn", "--length", "99999"], "--length 99999"),
         (["--cells", "rnn", "--hidden", "0"], "--hidden 0"),
         (["--cells", "rnn", "--layers", "1000"], "--layers 1000"),
         (
             ["--cells", "rnn,lstm", "--hidden", "1000000"],
-            "would have 1,000,130,004,225 parameters; give smaller numbers, for at most 20,000,000",
+            "would have 1,000,130,004,225 parameters; at most 20,000,000 are possible",
         ),
         (["--cells", "rnn", "--layers", "100", "--length", "1000"], "must be at most 781"),
-        (["--cells", ""], "no cell is called ''; choose from gru"),
+        (["--cells", ""], "no cell is called ; cells: gru"),
         (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
-        (["tiny", "short.txt"], "--length 100: the text has 3 characters"),
+        (["tiny", "short.txt"], "--length 100: must be below 3, the number of characters of the text"),
         (["tiny", "--cells", "rnn"], "leave out the checkpoints"),
         (["--cells", "rnn", "--beside", "tiny"], "leave out the checkpoints"),
         (["tiny", "--beside", "tiny"], "compares checkpoints on a text"),
@@ -213,6 +213,6 @@ def test_pictures_are_drawn(kind: str) -> None:
 def test_a_mistake_is_one_line(run: Path, arguments: list[str], says: str) -> None:
     Path("short.txt").write_text("the")
     done = charrnn("gradient-flow", *arguments)
-    assert done.status == 1
+    assert done.status == (1 if "nowhere" in says or "none" in says else 2)
     assert says in done.err
     assert len(done.err.splitlines()) == 1
