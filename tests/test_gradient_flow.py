@@ -199,7 +199,7 @@ def test_pictures_are_drawn(kind: str) -> None:
             "would have 1,000,130,004,225 parameters; at most 20,000,000 are possible",
         ),
         (["--cells", "rnn", "--layers", "100", "--length", "1000"], "must be at most 781"),
-        (["--cells", ""], "no cell is called ; cells: gru"),
+        (["--cells", ""], "no cell is called ''; cells: gru"),
         (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
         (["tiny", "short.txt"], "--length 100: must be below 3, the number of characters of the text"),

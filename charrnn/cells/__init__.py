@@ -147,7 +147,7 @@ def get(name: str) -> Cell:
     """The cell of this name. Raises ConfigError, with a similar name or all names."""
     if name not in names():
         hint = did_you_mean(name, names(), OTHER_NAMES) or f"; cells: {', '.join(names())}"
-        raise ConfigError(f"no cell is called {name}{hint}")
+        raise ConfigError(f"no cell is called {name or repr(name)}{hint}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     (cell,) = (
         value
