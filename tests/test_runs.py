@@ -491,6 +491,15 @@ def test_the_loss_curves_are_saved_as_a_picture(kind: str) -> None:
     assert picture.startswith({"png": b"\x89PNG", "svg": b"<?xml"}[kind])
 
 
+@pytest.mark.slow
+def test_a_run_without_a_curve_is_named_when_a_picture_is_saved() -> None:
+    make_run("one")
+    (make_run("two") / "log.jsonl").unlink()
+    done = charrnn("info", "one", "two", "--svg", "curves.svg")
+    assert done.status == 0, done.err
+    assert done.err.splitlines()[0] == "two is not in the picture: its log has fewer than two reports"
+
+
 # --- options ---
 
 

@@ -67,6 +67,9 @@ def info(
         if not drawn:
             shown = ", ".join(str(path.parent) for path in paths)
             raise CharrnnError(f"no loss curve to draw: the log of {shown} has fewer than two reports")
+        for name, path in named:
+            if not curves_of([(name, path)]):
+                out.note(f"{name} is not in the picture: its log has fewer than two reports")
         curves.save_pictures(out, png, svg, drawn, "epochs", "nats per character")
     if as_json:
         for facts in all_facts:
