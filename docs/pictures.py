@@ -60,14 +60,18 @@ def unit_of_line_position() -> int:
 
 
 def recorded(arguments: list[str], columns: int, folder: str) -> bytes:
-    """What a terminal with these columns gets from ``charrnn`` with these arguments, run in ``folder``."""
+    """What a terminal with these columns gets from ``charrnn`` with these arguments, run in ``folder``.
+
+    A command that fails ends the script with the message.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (LINES, columns))
     variables = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(DOCS.parent)}
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
     command = [sys.executable, "-m", "charrnn", *arguments]
     output = b""
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment):
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with subprocess.Popen(command, cwd=folder, env=environment, **streams) as process:
         os.close(theirs)
         try:
             while data := os.read(ours, 65536):
@@ -75,6 +79,8 @@ def recorded(arguments: list[str], columns: int, folder: str) -> bytes:
         except OSError:  # the end of a pseudo-terminal
             pass
     os.close(ours)
+    if process.returncode:
+        sys.exit(output.decode(errors="replace"))
     return output
 
 
