@@ -17,7 +17,7 @@ class Flag(NamedTuple):
     """A flag of other programs.
 
     command  the command of charrnn whose part the flag has
-    ours     its option or argument; "" where there is none
+    ours     the option or argument of charrnn that does the same; "" for a flag without a counterpart
     note     how the two differ, or what to do instead
     """
 
@@ -172,5 +172,5 @@ FLAGS = (
 
 
 def find(command: str, name: str) -> Flag | None:
-    """The flag of a command, "train" or "sample", with this name without dashes; None where there is none."""
+    """The flag called ``name`` (without dashes) of "train" or "sample"; None for a name not in FLAGS."""
     return next((flag for flag in FLAGS if (flag.command, flag.name) == (command, name)), None)

@@ -72,7 +72,7 @@ def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) 
 
 
 def advise(run: Path) -> tuple[str, str]:
-    """The diagnosis of a run, and a line with the command that helps; "" where there is none."""
+    """The diagnosis of a run, and a line with the command that helps; "" if no command would help."""
     from charrnn.runs import history
     from charrnn.runs.checkpoint import LAST, read_header
 

@@ -38,7 +38,7 @@ class Moment(NamedTuple):
 
     texts     the finished texts
     position  the end of the present text
-    base      where the last continuation began; None: there is none
+    base      where the last continuation began; None before the first continuation
     """
 
     texts: tuple[Position, ...]

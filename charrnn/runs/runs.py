@@ -52,7 +52,7 @@ def _is_run(path: Path) -> bool:
 def _run_facts(run: Path) -> Facts:
     """What ``describe`` says of the best checkpoint, else of the last one, and the facts of the folder.
 
-    problem  why a checkpoint cannot be read, or that there is none
+    problem  why a checkpoint cannot be read, or "no checkpoint was saved"; None for a sound run
     saved    when the run was last saved, in UTC
     """
     facts: Facts = {}
