@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -18,7 +18,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import DEFAULT_EPOCHS, DEFAULT_MINUTES, ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
@@ -230,7 +230,6 @@ def train(
     left_open = {*sizing.CHOSEN, "split"} - settings.keys()
     if config.epochs is config.steps is config.minutes is None:
         left_open.add("steps")
-        config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     corpus.splits(config.split)  # raises CorpusError if the text is too short
     group = devices.join(device)
     model, config, _ = budget.choose_settings(corpus, model, config, left_open, group)

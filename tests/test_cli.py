@@ -232,18 +232,17 @@ def test_every_setting_of_a_run_can_be_given(text: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "budget", "newlines"),
     [
-        ([], (5.0, 30.0, None), "lf"),
+        ([], (None, None, None), "lf"),
         (["--steps", "3", "--bytes"], (None, None, 3), "keep"),
         (["--epochs", "2", "--bytes", "--newlines", "lf"], (None, 2.0, None), "lf"),
     ],
 )
-def test_the_default_budget_and_newlines_of_a_plan(
-    arguments: list[str], budget: tuple, newlines: str
-) -> None:
+def test_the_budget_and_newlines_of_a_plan(arguments: list[str], budget: tuple, newlines: str) -> None:
     command = typer.main.get_group(app).commands["train"]
     context = cast(typer.Context, command.make_context("train", arguments))
     plan = make_plan(Terminal(io.BytesIO(), io.BytesIO(), io.StringIO()), context)
     assert (plan.config.minutes, plan.config.epochs, plan.config.steps) == budget
+    assert ("steps" in plan.left_open) == (not any(budget)), "the budget is chosen with the sizes"
     assert plan.origin.newlines == newlines
 
 

@@ -24,6 +24,7 @@ from charrnn.cli.train_command import sample_command
 from charrnn.cli.train_progress import budget, stop_on_signals
 from charrnn.cli.train_screen import MARGIN, screen
 from charrnn.config import TrainConfig
+from charrnn.files import user_folder
 from charrnn.runs.history import Report
 from tests.conftest import TEXT, charrnn
 
@@ -300,7 +301,7 @@ def training(folder: Path, planned: bool) -> Any:
 def message_after(running: Any, number: int) -> Stopped:
     """The error after a signal is sent twice."""
     try:
-        with stop_on_signals(running):
+        with stop_on_signals(running, {"corpora": user_folder("corpora")}):
             signal.raise_signal(number)
             signal.raise_signal(number)
     except Stopped as stopped:

@@ -7,14 +7,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import BY_HEART, DEFAULT_STEPS, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, DEFAULT_STEPS, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import budget
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
@@ -183,8 +185,16 @@ def test_a_short_text_gets_the_fewest_steps_unless_a_budget_is_given(
 ) -> None:
     path = tmp_path / "short.txt"
     path.write_text(TEXT * 2)
-    corpus, config = open_corpus([file_source(path)], "short"), TrainConfig(epochs=3)
+    corpus, config = open_corpus([file_source(path)], "short"), TrainConfig(epochs=None if left_open else 3)
     group = ProcessGroup(torch.device("cpu"))
     model, config, _ = budget.choose_settings(corpus, ModelConfig(hidden=4), config, left_open, group)
     steps, _ = budget.plan_steps(Learner(corpus, model, config, group))
     assert (steps == DEFAULT_STEPS) == bool(left_open)
+    assert config.minutes == (DEFAULT_MINUTES if left_open else None)
+
+
+def test_a_text_of_usual_length_gets_the_default_epochs() -> None:
+    ids = np.zeros(50_000, np.uint8)
+    corpus, group = Corpus(ids, Vocabulary("ab"), "", "usual"), ProcessGroup(torch.device("cpu"))
+    _, config, _ = budget.choose_settings(corpus, ModelConfig(), TrainConfig(), {"steps"}, group)
+    assert (config.minutes, config.epochs, config.steps) == (DEFAULT_MINUTES, DEFAULT_EPOCHS, None)

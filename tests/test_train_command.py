@@ -225,3 +225,15 @@ def test_a_short_text_gets_a_warning(length: int, note: str) -> None:
     warnings = [line for line in done.err.splitlines() if line.startswith("short  ")]
     assert len(warnings) == bool(note)
     assert all(note in line for line in warnings)
+
+
+def test_the_advice_of_a_run_on_a_text_of_another_folder_names_that_folder() -> None:
+    Path("my texts").mkdir()
+    Path("my texts", "tinyshakespeare.txt").write_text(TEXT * 2)
+    done = charrnn(
+        "train", "tinyshakespeare", "--corpora", "my texts", "--steps", "4", "--hidden", "4", "--name", "run"
+    )
+    assert done.status == 0, done.err
+    (command,) = re.findall(r"^to train (?:longer|again).*?: charrnn (.*)$", done.err, re.MULTILINE)
+    assert "--corpora 'my texts'" in command
+    assert charrnn(*shlex.split(command)).status == 0

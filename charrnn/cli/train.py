@@ -17,6 +17,7 @@ from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_command import (
     advise,
+    folder_option,
     longer_command,
     pipe_again,
     repeat_command,
@@ -145,12 +146,13 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
             ended = training.done
             if plan.last and ended:
                 texts = training.origin["texts"]
-                command = longer_command(run, plan.last.header, texts)
+                more = folder_option("corpora", plan.options)
+                command = longer_command(run, plan.last.header, texts, more)
                 out.note(f"to train on{pipe_again(texts)}: {command}")
             write_events = None
             if plan.options["tensorboard"] and group.is_main:
                 write_events = stack.enter_context(event_writer(run))
-            signals = stack.enter_context(stop_on_signals(training))
+            signals = stack.enter_context(stop_on_signals(training, plan.options))
             follow(out, training, write_events)
             devices.barrier()
     if not training.done:  # without signals, another process of the group received one
@@ -158,7 +160,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
-    advice, command = advise(run)
+    advice, command = advise(run, folder_option("corpora", plan.options))
     commands = [command] if command and not ended else []
     if plan.last is None:
         repeat = repeat_command(training, plan.origin, plan.options)

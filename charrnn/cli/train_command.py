@@ -71,8 +71,11 @@ def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) 
     return train_command(model, config, Origin(**origin.record()), length, options["start"], more)
 
 
-def advise(run: Path) -> tuple[str, str]:
-    """The diagnosis of a run, and a line with the command that helps; "" if no command would help."""
+def advise(run: Path, options: Sequence[str] = ()) -> tuple[str, str]:
+    """The diagnosis of a run, and a line with the command that helps; "" if no command would help.
+
+    ``options`` are appended to the command, as --corpora with its folder.
+    """
     from charrnn.runs import history
     from charrnn.runs.checkpoint import LAST, read_header
 
@@ -85,13 +88,16 @@ def advise(run: Path) -> tuple[str, str]:
         return diagnosis.says, ""
     origin = Origin.from_record(record)
     if diagnosis.remedy == "longer":
-        command = longer_command(run, header, origin.texts)
+        command = longer_command(run, header, origin.texts, options)
         return diagnosis.says, f"to train longer{pipe_again(origin.texts)}: {command}"
-    return diagnosis.says, _retrain(header, origin)
+    return diagnosis.says, _retrain(header, origin, options)
 
 
-def longer_command(run: Path, header: Header, texts: Sequence[str]) -> str:
-    """The command that trains a run on, for a budget of the same kind and size as its last one."""
+def longer_command(run: Path, header: Header, texts: Sequence[str], more: Sequence[str] = ()) -> str:
+    """The command that trains a run on, for a budget of the same kind and size as its last one.
+
+    ``more`` are further options.
+    """
     config, state, results = header.training, header.resume or {}, header.results
     options = ["--minutes", _number(config.minutes)]
     if config.steps is not None:
@@ -101,10 +107,10 @@ def longer_command(run: Path, header: Header, texts: Sequence[str]) -> str:
         epochs = steps * results.get("epoch", 0) / max(1, results.get("step", 0))
         if config.minutes is None or epochs > 0.99 * config.epochs:
             options = ["--epochs", _number(config.epochs)]
-    return resume_command(texts, run, *options)
+    return resume_command(texts, run, *options, *more)
 
 
-def _retrain(header: Header, origin: Origin) -> str:
+def _retrain(header: Header, origin: Origin, options: Sequence[str]) -> str:
     """Advice to train a new run that overfits less; "" if its command is not known."""
     from charrnn.runs.find import find
     from charrnn.training.sizing import regularised
@@ -118,7 +124,7 @@ def _retrain(header: Header, origin: Origin) -> str:
     model, config, change = regularised(header.model, header.training, fixed_width=start is not None)
     if not change:
         return ""
-    command = train_command(model, config, origin, header.corpus.get("characters", 0), start)
+    command = train_command(model, config, origin, header.corpus.get("characters", 0), start, options)
     return f"to train again with {change}{pipe_again(origin.texts)}: {command}"
 
 

@@ -12,7 +12,7 @@ from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
-from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, SHORT, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.origin import Origin
 
@@ -76,9 +76,6 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
-    left_open = _left_open(context)
-    if "steps" in left_open:
-        config = replace(config, minutes=DEFAULT_MINUTES, epochs=DEFAULT_EPOCHS)
     if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
         rates = "a quarter of the default learning rates, for trained weights (--lr, --muon)"
@@ -90,10 +87,10 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         byte_level=options["as_bytes"],
         newlines=options["newlines"] or "",
     )
-    return Plan(runs, name, model, config, origin, options, start, left_open=frozenset(left_open))
+    return Plan(runs, name, model, config, origin, options, start, left_open=_left_open(context))
 
 
-def _left_open(context: typer.Context) -> set[str]:
+def _left_open(context: typer.Context) -> frozenset[str]:
     """The settings to choose for the text; "steps" stands for the whole budget."""
     options = context.params
     left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
@@ -103,7 +100,7 @@ def _left_open(context: typer.Context) -> set[str]:
         left_open.add("split")
     if all(options[name] is None for name in BUDGET):
         left_open.add("steps")
-    return left_open
+    return frozenset(left_open)
 
 
 def check_combinations(context: typer.Context) -> None:

@@ -82,10 +82,11 @@ def follow(out: Terminal, training: Training, write_events: Callable[[Report], N
 
 
 @contextmanager
-def stop_on_signals(training: Training) -> Iterator[list[int]]:
+def stop_on_signals(training: Training, options: dict[str, Any]) -> Iterator[list[int]]:
     """Context manager: the signals received. The first ends the run after its step, a second the process.
 
-    Before the first step there is nothing to save, and the first signal ends the run at once.
+    Before the first step there is nothing to save, and the first signal ends the run at once. ``options``
+    are those of the command, by name.
     """
     received: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill, a terminal that is closed (not on Windows)
@@ -94,7 +95,7 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if not training.planned:
-            raise unsaved(number, training)
+            raise unsaved(number, training, options)
         training.stop = True
         for other in signals:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
@@ -103,7 +104,7 @@ def stop_on_signals(training: Training) -> Iterator[list[int]]:
     try:
         yield received
     except KeyboardInterrupt:  # the second
-        raise unsaved(signal.SIGINT, training) from None
+        raise unsaved(signal.SIGINT, training, options) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -123,13 +124,14 @@ def stopped(training: Training, number: int, options: dict[str, Any]) -> Stopped
     )
 
 
-def unsaved(number: int, training: Training | None = None) -> Stopped:
+def unsaved(number: int, training: Training | None = None, options: dict[str, Any] | None = None) -> Stopped:
     """The message and exit status of a run that a signal stopped before it could save."""
     from charrnn.runs.checkpoint import LAST
 
     message = f"{_signal_name(number)}: stopped before the first save, nothing is kept"
     if training and (training.folder / LAST).exists():
-        command = resume_command(training.origin["texts"], training.folder)
+        more = folder_option("corpora", options) if options else []
+        command = resume_command(training.origin["texts"], training.folder, *more)
         message = f"{_signal_name(number)}: stopped without saving; to continue from the last save: {command}"
     return Stopped(message, 128 + number)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from charrnn import cells
-from charrnn.config import BY_HEART, DEFAULT_STEPS, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, DEFAULT_STEPS, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import sizing
 from charrnn.training.batches import Batches
@@ -38,10 +38,9 @@ def choose_settings(
         left_open, config = left_open - {"weight_drop"}, replace(config, weight_drop=0.0)
     if len(corpus.ids) < BY_HEART:
         return (*sizing.learn_by_heart(model, config, left_open), "")
-    if "steps" in left_open and config.epochs is not None:
-        part = corpus.splits(config.split)[0]
-        batches = Batches.fitted(corpus.ids[: part.stop], config.streams, config.bptt, group.world_size)
-        config = replace(config, epochs=max(config.epochs, DEFAULT_STEPS / batches.steps_per_epoch))
+    if "steps" in left_open:
+        fewest = DEFAULT_STEPS / _batches(corpus, config, group).steps_per_epoch
+        config = replace(config, minutes=DEFAULT_MINUTES, epochs=max(DEFAULT_EPOCHS, fewest))
     choices = left_open & set(sizing.CHOSEN)
     if not choices:
         return model, config, ""
@@ -49,16 +48,19 @@ def choose_settings(
     return sizing.choose(model, config, choices, length, partial(characters, corpus, group=group))
 
 
+def _batches(corpus: Corpus, config: TrainConfig, group: ProcessGroup) -> Batches:
+    """The batches of the training part."""
+    ids = corpus.ids[: corpus.splits(config.split)[0].stop]
+    return Batches.fitted(ids, config.streams, config.bptt, group.world_size)
+
+
 def characters(corpus: Corpus, model: ModelConfig, config: TrainConfig, group: ProcessGroup) -> float:
     """Estimate the characters that the budget allows to read. For minutes, steps of this model are timed."""
-    part = corpus.splits(config.split)[0]
-    ids = corpus.ids[part.start : part.stop]
     limits = []
     if config.steps is not None:
-        batches = Batches.fitted(ids, config.streams, config.bptt, group.world_size)
-        limits.append(config.steps * batches.characters_per_step)
+        limits.append(config.steps * _batches(corpus, config, group).characters_per_step)
     if config.epochs is not None:
-        limits.append(config.epochs * len(ids))
+        limits.append(config.epochs * len(corpus.splits(config.split)[0]))
     if config.minutes is not None:
         learner = Learner(corpus, model, config, group)
         limits.append(config.minutes * 60 * TRAINING_SHARE * speed(learner))
@@ -70,14 +72,19 @@ def speed(learner: Learner, clock: Callable[[], float] = time.perf_counter) -> f
 
     The fastest of LAPS steps counts: other processes on the machine can only make a step slower.
     """
+    fastest = min(_step_times(learner, LAPS + 1, clock)[1:])  # the first step also allocates memory
+    return learner.group.broadcast(learner.batches.characters_per_step / max(fastest, 1e-9))
+
+
+def _step_times(learner: Learner, count: int, clock: Callable[[], float]) -> list[float]:
+    """The seconds of each of ``count`` steps, which change the optimisers' moments but not the weights."""
     times = []
-    for step in range(LAPS + 1):
+    for step in range(count):
         start = clock()
         loss, _ = learner.train_step(step, 0.0)
         float(loss)  # waits for the device
         times.append(clock() - start)
-    fastest = min(times[1:])  # the first step also allocates memory
-    return learner.group.broadcast(learner.batches.characters_per_step / max(fastest, 1e-9))
+    return times
 
 
 def plan_steps(learner: Learner) -> tuple[int, int]:
@@ -109,18 +116,9 @@ def report_interval(steps: int, reports: int = MOST_REPORTS) -> int:
 def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:
     """Time steps and a report, and leave the learner as it was: (seconds per step, seconds per report)."""
     before = learner.state()
-
-    def step_seconds(count: int) -> float:
-        times = []
-        for step in range(count):
-            start = time.perf_counter()
-            loss, _ = learner.train_step(step, 0.0)  # changes the moments, not the weights
-            float(loss)  # waits for the device
-            times.append(time.perf_counter() - start)
-        return statistics.median(times)
-
-    first = learner.group.broadcast(step_seconds(3))
-    typical = step_seconds(max(3, min(1000, int(seconds / first))))
+    first = learner.group.broadcast(statistics.median(_step_times(learner, 3, time.perf_counter)))
+    count = max(3, min(1000, int(seconds / first)))
+    typical = statistics.median(_step_times(learner, count, time.perf_counter))
     learner.restore(before)
 
     part = learner.validation_part[: max(50_000, len(learner.validation_part) // 10)]
