@@ -36,7 +36,7 @@ THEIRS = TrainConfig(
 def test_loss(path: Path, ids: np.ndarray, part: range) -> float:
     """Nats per character of the test part, read once as one stream from an empty state."""
     checkpoint = load(path)
-    network = Inference(checkpoint.header.model, checkpoint.weights)
+    network = Inference(checkpoint.header.network, checkpoint.weights)
     total, position = 0.0, part.start
     for chunk, logits, _ in read(network, ids[part.start - 1 : part.stop - 1], network.start(1)):
         rows = logits.astype(np.float64)

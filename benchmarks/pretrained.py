@@ -60,7 +60,7 @@ def train(name: str, runs: Path, corpora: Path) -> None:
 
 def loss(checkpoint: Checkpoint, corpus: Corpus, dtype: type[np.floating]) -> float:
     """Nats per character on the run's validation part, read as one stream, with weights of this type."""
-    model = CharRNN(checkpoint.header.model, len(checkpoint.header.vocabulary)).eval()
+    model = CharRNN(checkpoint.header.network, len(checkpoint.header.vocabulary)).eval()
     rounded = {name: weight.astype(dtype).astype(np.float32) for name, weight in checkpoint.weights.items()}
     load_weights(model, rounded)
     return evaluate(model, corpus.ids, corpus.splits(checkpoint.header.training.split)[1])
@@ -88,7 +88,7 @@ def store(name: str, runs: Path, corpora: Path) -> None:
         raise SystemExit(f"{name}: {size:,} bytes, {LARGEST_FILE:,} are allowed: try a smaller --hidden")
     shutil.copyfile(stored, PRETRAINED / f"{name}.safetensors")
     header = checkpoint.header
-    model, results = header.model, header.results
+    model, results = header.network, header.results
     row = [
         name,
         f"`{MODELS[name]}`",

@@ -64,7 +64,7 @@ def main() -> None:
         first, second, third = (float(share) for share in chosen.split.split(","))
         shares = first, second, third
     part = corpus.splits(shares)[1 if chosen.part == "validation" else 2]
-    model = CharRNN(checkpoint.header.model, len(vocabulary)).eval()
+    model = CharRNN(checkpoint.header.network, len(vocabulary)).eval()
     load_weights(model, checkpoint.weights)
     print(f"{chosen.part} of {corpus.name}, {len(part):,} characters, nats per character:")
     print(f"streaming {evaluate(model, corpus.ids, part):.4f}")

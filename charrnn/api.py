@@ -26,6 +26,7 @@ from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.inspect_cell import unit_values
 from charrnn.inference.network import Inference
+from charrnn.inference.predictor import predictor
 from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
 from charrnn.inference.states import Cursor
 from charrnn.origin import Origin
@@ -89,11 +90,11 @@ class Model:
         loaded = checkpoint.load(path)
         self.path, self.name = path.absolute(), loaded.header.name or model_name(path)
         self._vocabulary = loaded.header.vocabulary
-        self._network = Inference(loaded.header.model, loaded.weights)
+        self._title = loaded.header.model.title
+        self._predictor = predictor(loaded)
 
     def __repr__(self) -> str:
-        config = self._network.config
-        return f"<charrnn.Model {self.name}: {config.cell} {config.layers} x {config.hidden}>"
+        return f"<charrnn.Model {self.name}: {self._title}>"
 
     @property
     def symbols(self) -> str:
@@ -121,7 +122,7 @@ class Model:
 
         Raises UnknownCharacterError.
         """
-        return score.log_probabilities(self._network, self._vocabulary, self._vocabulary.encode(text))
+        return score.log_probabilities(self._predictor, self._vocabulary, self._vocabulary.encode(text))
 
     def bits_per_character(self, text: str) -> float:
         """The loss on a text that is not empty. Raises UnknownCharacterError."""
@@ -132,7 +133,9 @@ class Model:
 
         Raises ConfigError, UnknownCharacterError.
         """
-        pieces = unit_values(self._network, [self._vocabulary.encode(text)], layer, unit, signal)
+        if not isinstance(self._predictor, Inference):
+            raise ConfigError(f"{self.name} is an n-gram model: it has no units")
+        pieces = unit_values(self._predictor, [self._vocabulary.encode(text)], layer, unit, signal)
         return np.concatenate([np.zeros(0), *(values for _, values in pieces)])
 
     def _stream(
@@ -168,9 +171,9 @@ class Model:
         if not endless and not constraints.ends:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
         ids = self._vocabulary.encode(prompt) if prompt else opening_ids(self._vocabulary)
-        cursor = Cursor(ids, self._network.start(1))
+        cursor = Cursor(ids, self._predictor.start(1))
         generator = sample_generator(choose_seed(seed))
-        chunks = sample(self._network, [cursor], choice, constraints, [generator])
+        chunks = sample(self._predictor, [cursor], choice, constraints, [generator])
         return _decoded(self._vocabulary, chunks)
 
 

@@ -10,6 +10,8 @@ from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 WIDEST = 1_000_000
 """Most hidden units of a layer, and most numbers of an embedding."""
+MAX_ORDER = 100
+"""Longest n-grams of an n-gram model."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DEVICE_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -74,6 +76,26 @@ class ModelConfig(_Config):
         self._check_integers("layers", 1, 100)
         self._check_integers("hidden", 1, WIDEST)
         self._check_integers("embedding", 0, WIDEST)
+
+    @property
+    def title(self) -> str:
+        """The architecture as messages show it."""
+        return f"{self.cell} {self.layers} x {self.hidden}"
+
+
+@dataclass(frozen=True)
+class NgramConfig(_Config):
+    """An n-gram model: ``order`` is the length of its longest n-grams."""
+
+    order: int
+
+    def __post_init__(self) -> None:
+        self._check_integers("order", 1, MAX_ORDER)
+
+    @property
+    def title(self) -> str:
+        """The model as messages show it."""
+        return f"{self.order}-gram"
 
 
 @dataclass(frozen=True)

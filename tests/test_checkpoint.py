@@ -111,7 +111,7 @@ headers = st.builds(
 @settings(deadline=None)
 @given(headers, st.integers(0, 99))
 def test_a_checkpoint_comes_back_as_it_was_saved(header: Header, seed: int) -> None:
-    weights = random_weights(header.model, len(header.vocabulary), seed)
+    weights = random_weights(header.network, len(header.vocabulary), seed)
     with TemporaryDirectory(dir=".") as folder:
         path = Path(folder) / BEST
         save_checkpoint(path, header, weights)

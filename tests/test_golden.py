@@ -65,10 +65,10 @@ def logits(cell: str, backend: str) -> np.ndarray:
     loaded = checkpoint.load(FOLDER / f"{cell}.safetensors")
     ids = loaded.header.vocabulary.encode(TEXT[:32])[None]
     if backend == "numpy":
-        inference = Inference(loaded.header.model, loaded.weights)
+        inference = Inference(loaded.header.network, loaded.weights)
         result, _ = inference(ids, inference.start(1))
     else:
-        model = CharRNN(loaded.header.model, len(loaded.header.vocabulary)).eval()
+        model = CharRNN(loaded.header.network, len(loaded.header.vocabulary)).eval()
         load_weights(model, loaded.weights)
         with torch.no_grad():
             result = model(torch.from_numpy(ids), model.start(1))[0].numpy()

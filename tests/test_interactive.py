@@ -70,7 +70,7 @@ class Stage:
     def __init__(self, run: Path, *lines: str | type[BaseException], beginning: str = "", count: int = 1):
         loaded = load(run / BEST)
         vocabulary = loaded.header.vocabulary
-        self.predictor = Inference(loaded.header.model, loaded.weights)
+        self.predictor = Inference(loaded.header.network, loaded.weights)
         self.shown, self.messages = io.BytesIO(), io.StringIO()
         screen = Terminal(io.BytesIO(), self.shown, self.messages, stdout_tty=True)
         reader = PromptReader(screen, vocabulary, Unknown.error, self.predictor, None)

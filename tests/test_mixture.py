@@ -11,7 +11,8 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
-from charrnn.inference.mixture import Mixture, check_vocabularies
+from charrnn.inference.mixing import Mixing
+from charrnn.inference.mixture import Mixture, check_vocabularies, check_weights
 from charrnn.inference.network import Inference, Predictor
 from charrnn.inference.sample import sample, sample_generator
 from charrnn.inference.states import Cursor
@@ -35,30 +36,39 @@ def read(predictor: Predictor, text: np.ndarray = TEXT) -> np.ndarray:
 
 @given(st.lists(st.floats(0.01, 100), min_size=3, max_size=3))
 def test_probabilities_are_the_weighted_mean(weights: list[float]) -> None:
-    result = np.exp(read(Mixture(PARTS, weights)))
+    result = np.exp(read(Mixture(PARTS, Mixing.constant(weights))))
     expected = sum(w * softmax(read(part)) for w, part in zip(weights, PARTS, strict=True)) / sum(weights)
     np.testing.assert_allclose(result, expected, rtol=1e-9)
     np.testing.assert_allclose(result.sum(-1), 1)
 
 
 def test_a_model_mixed_with_itself_is_itself() -> None:
-    for mixture in (Mixture([PARTS[0]], [7]), Mixture([PARTS[0]] * 2, [0.7, 0.3])):
+    for mixture in (
+        Mixture([PARTS[0]], Mixing.constant([7])),
+        Mixture([PARTS[0]] * 2, Mixing.constant([0.7, 0.3])),
+    ):
         np.testing.assert_allclose(np.exp(read(mixture)), softmax(read(PARTS[0])), rtol=1e-12)
 
 
 def test_only_the_ratios_of_the_weights_matter() -> None:
     np.testing.assert_allclose(
-        read(Mixture(PARTS, [1, 2, 5])), read(Mixture(PARTS, [0.125, 0.25, 0.625])), rtol=1e-12
+        read(Mixture(PARTS, Mixing.constant([1, 2, 5]))),
+        read(Mixture(PARTS, Mixing.constant([0.125, 0.25, 0.625]))),
+        rtol=1e-12,
     )
 
 
 def test_the_weight_0_drops_a_model() -> None:
-    np.testing.assert_array_equal(read(Mixture(PARTS, [1, 0, 3])), read(Mixture(PARTS[::2], [1, 3])))
-    np.testing.assert_array_equal(read(Mixture(PARTS, [5e-324, 0, 0])), read(Mixture(PARTS[:1], [1])))
+    np.testing.assert_array_equal(
+        read(Mixture(PARTS, Mixing.constant([1, 0, 3]))), read(Mixture(PARTS[::2], Mixing.constant([1, 3])))
+    )
+    np.testing.assert_array_equal(
+        read(Mixture(PARTS, Mixing.constant([5e-324, 0, 0]))), read(Mixture(PARTS[:1], Mixing.constant([1])))
+    )
 
 
 def test_a_mixture_keeps_the_states_of_all_models() -> None:
-    mixture = Mixture(PARTS, [1, 2, 5])
+    mixture = Mixture(PARTS, Mixing.constant([1, 2, 5]))
     state, result = mixture.start(3), []
     for at in range(TEXT.shape[1]):
         logits, state = mixture(TEXT[:, at : at + 1], state)
@@ -77,14 +87,14 @@ def test_a_character_that_no_model_allows_has_probability_zero() -> None:
         def __call__(self, ids, state, trace=None):
             return np.broadcast_to(np.array([0.0, -np.inf, -2000.0]), (*ids.shape, 3)), state
 
-    result = read(Mixture([Never(), Never()], [1, 1]), np.zeros((1, 1), int))
+    result = read(Mixture([Never(), Never()], Mixing.constant([1, 1])), np.zeros((1, 1), int))
     np.testing.assert_array_equal(result, [[[0, -np.inf, -np.inf]]])
 
 
 def test_a_damaged_model_in_a_mixture_is_an_error() -> None:
     config = ModelConfig(layers=1, hidden=2, embedding=2)
     damaged = Inference(config, {k: w * np.float32(np.nan) for k, w in random_weights(config, V).items()})
-    mixture = Mixture([PARTS[0], damaged], [1, 1])
+    mixture = Mixture([PARTS[0], damaged], Mixing.constant([1, 1]))
     with pytest.raises(CheckpointError, match="not finite"):
         list(
             sample(
@@ -98,7 +108,7 @@ def test_a_damaged_model_in_a_mixture_is_an_error() -> None:
 
 
 def test_a_mixture_scores_the_samples_of_a_batch_as_it_scores_each_text_read_alone() -> None:
-    mixture = Mixture(PARTS, [1, 2, 5])
+    mixture = Mixture(PARTS, Mixing.constant([1, 2, 5]))
     cursors = [Cursor(TEXT[0, : 2 + k % 3], mixture.start(1)) for k in range(9)]
     generators = [sample_generator(1, k) for k in range(9)]
     texts = gathered(sample(mixture, cursors, Choice(), Constraints(V, 40), generators, scored=True))
@@ -115,7 +125,7 @@ def test_a_mixture_scores_the_samples_of_a_batch_as_it_scores_each_text_read_alo
 )
 def test_an_error_in_the_weights_names_the_option(weights: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"^--weights"):
-        Mixture(PARTS, weights)
+        check_weights(weights, len(PARTS))
 
 
 BYTES = Vocabulary("abc", byte_level=True)

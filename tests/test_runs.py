@@ -38,7 +38,7 @@ def make_run(name: str, age: float = 0, folder: Path = RUNS, **changes: Any) -> 
     run = folder / name
     run.mkdir(parents=True)
     header = replace(HEADER, name=name, **changes)
-    weights = random_weights(header.model, len(header.vocabulary))
+    weights = random_weights(header.network, len(header.vocabulary))
     save_checkpoint(run / BEST, header, weights)
     state = {"resume.adam": np.arange(4, dtype=np.float32)}
     save_checkpoint(run / LAST, replace(header, resume=POSITION), weights | state)

@@ -106,7 +106,7 @@ def signals(context: typer.Context) -> list[str]:
     try:
         given = context.args[0] if context.args else None  # an option without its value ends the parsing
         path = find(given, context.params["checkpoints"])
-        names = [read_header(path).model.cell]
+        names = [read_header(path).network.cell]
     except (CharrnnError, OSError):
         pass
     result = {signal for name in names for signal in cells.get(name).signals}

@@ -163,12 +163,12 @@ def _trained(
     if text is not None:
         ids = np.concatenate([np.empty(0, np.int64), *read_ids(out, vocabulary, text)])
     else:
-        predictor = Inference(loaded.header.model, loaded.weights)
+        predictor = Inference(loaded.header.network, loaded.weights)
         count = gradients.TEXTS * (length + 1)
         ids = sample.sample_ids(predictor, vocabulary, count, sample.sample_generator(seed))
-    model = CharRNN(loaded.header.model, len(vocabulary))
+    model = CharRNN(loaded.header.network, len(vocabulary))
     load_weights(model, loaded.weights)
-    return name or loaded.header.model.cell, model.double(), gradients.texts(ids, length)
+    return name or loaded.header.network.cell, model.double(), gradients.texts(ids, length)
 
 
 def _write_lines(out: Terminal, flows: Sequence[NamedFlow], with_checkpoint: bool) -> None:

@@ -92,7 +92,7 @@ def inspect_cell(
     if as_json and colour is Colour.always:
         raise ConfigError("--json and --colour: JSON has no colours")
     loaded = load(find_checkpoint(out, checkpoint, checkpoints))
-    inference, vocabulary = Inference(loaded.header.model, loaded.weights), loaded.header.vocabulary
+    inference, vocabulary = Inference(loaded.header.network, loaded.weights), loaded.header.vocabulary
     signal = of or default_signal(inference.cell)
     pieces: Iterable[Ids]
     if sampled:

@@ -83,7 +83,7 @@ def advise(run: Path, options: Sequence[str] = ()) -> tuple[str, str]:
     if diagnosis.remedy is None or not (run / LAST).exists():
         return diagnosis.says, ""
     header = read_header(run / LAST)
-    record = (header.resume or {}).get("origin")
+    record = header.origin
     if not record:  # a run that was not trained by the command line
         return diagnosis.says, ""
     origin = Origin.from_record(record)
@@ -121,7 +121,7 @@ def _retrain(header: Header, origin: Origin, options: Sequence[str]) -> str:
             find(start, user_folder("checkpoints"))
     except CheckpointError:
         return ""
-    model, config, change = regularised(header.model, header.training, fixed_width=start is not None)
+    model, config, change = regularised(header.network, header.training, fixed_width=start is not None)
     if not change:
         return ""
     command = train_command(model, config, origin, header.corpus.get("characters", 0), start, options)

@@ -71,7 +71,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
 
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(out, options)
-    model = start.header.model if start else _config(ModelConfig, options)
+    model = start.header.network if start else _config(ModelConfig, options)
     cell = cells.get(model.cell)  # raises ConfigError if there is no such cell
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
@@ -159,7 +159,7 @@ def _resumed(out: Terminal, options: Options) -> Plan:
     header, folder, config = last.header, last.path.parent, last.header.training
     if header.resume is None:
         raise CheckpointError(f"{last.path} cannot be resumed: give the run's {LAST}")
-    origin = Origin.from_record(header.resume.get("origin", {}))
+    origin = Origin.from_record(header.origin)
     if options["text"]:
         origin = replace(origin, texts=options["text"])
     elif "-" in origin.texts and not out.stdin_unread:
@@ -171,7 +171,7 @@ def _resumed(out: Terminal, options: Options) -> Plan:
     if options["patience"] is not None:
         config = replace(config, patience=options["patience"])
         last = replace(last, header=replace(header, resume=header.resume | {"stale": 0}))
-    plan = Plan(folder.parent, folder.name, header.model, config, origin, options, last=last)
+    plan = Plan(folder.parent, folder.name, header.network, config, origin, options, last=last)
     return replace(plan, new_budget=new_budget)
 
 

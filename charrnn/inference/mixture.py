@@ -1,6 +1,6 @@
-"""A mixture of models: the weighted mean of their probabilities.
+"""A mixture of models as one Predictor.
 
-B: batch   T: characters   V: vocabulary
+B: batch   T: characters   V: vocabulary   K: models   F: features
 """
 
 from __future__ import annotations
@@ -9,28 +9,25 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError
-from charrnn.inference.network import Ids, Inference, Logits, Predictor, Trace
+from charrnn.inference.choice import Scores, log_softmax
+from charrnn.inference.mixing import Mixing, features
+from charrnn.inference.network import Ids, Logits, Predictor, Trace
+from charrnn.inference.ngram import NGram
+from charrnn.inference.predictor import predictor
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.find import model_name
 from charrnn.text.vocabulary import Vocabulary, describe
 
 
 class Mixture:
-    """A Predictor whose probabilities are the weighted mean of others'. Its state joins their layers."""
+    """A Predictor that combines the probabilities of others. Its state joins their layers."""
 
-    def __init__(self, predictors: Sequence[Predictor], weights: Sequence[float]) -> None:
-        """``weights`` are normalised to sum to one. Raises ConfigError."""
-        if len(weights) != len(predictors):
-            raise ConfigError(
-                f"--weights {_shown(weights)}: must be {len(predictors)} numbers, one for each checkpoint"
-            )
-        if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
-            raise ConfigError(f"--weights {_shown(weights)}: must be 0 or more, and one of them above 0")
-        self.predictors = predictors
-        self.weights = np.array(weights) / sum(weights)
+    def __init__(self, predictors: Sequence[Predictor], mixing: Mixing) -> None:
+        self.predictors, self.mixing = predictors, mixing
         sizes = [len(predictor.start(1)) for predictor in predictors]
         self._layers = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
 
@@ -39,32 +36,55 @@ class Mixture:
         return tuple(layer for predictor in self.predictors for layer in predictor.start(batch))
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
-        """(B, T) ids -> (B, T, V) logs of the mixed probabilities, and the state after the last character."""
-        total: Logits = np.zeros(1)
+        """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
+        log_probabilities, x, after = self.components(ids, state, trace)
+        return self.mixing(log_probabilities, x).reshape(*ids.shape, -1), after
+
+    def components(
+        self, ids: Ids, state: State, trace: Trace | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], State]:
+        """(R, K, V) log-probabilities of the models, R = B * T; (R, F) features; the state after."""
+        parts: list[Scores] = []
+        confidences: list[Scores] = []
         after: State = ()
-        for predictor, weight, layers in zip(self.predictors, self.weights, self._layers, strict=True):
-            logits, model_state = predictor(ids, state[layers], trace)
-            scores = logits.astype(np.float64)
-            scores = np.exp(scores - scores.max(-1, keepdims=True))
-            total = total + weight / scores.sum(-1, keepdims=True) * scores
+        for model, layers in zip(self.predictors, self._layers, strict=True):
+            if isinstance(model, NGram):
+                logits, confidence, model_state = model.predict(ids, state[layers])
+                confidences.append(confidence.reshape(ids.size, -1))
+            else:
+                logits, model_state = model(ids, state[layers], trace)
+            parts.append(log_softmax(logits.reshape(ids.size, -1)))
             after += model_state
-        with np.errstate(divide="ignore"):
-            return np.log(total), after
+        log_probabilities = np.stack(parts, 1)
+        constant = np.ones((ids.size, 1))
+        x = constant if self.mixing.is_constant else features(log_probabilities, confidences)
+        return log_probabilities, x, after
 
 
 def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
-    """The network of one checkpoint, or the mixture of several, with equal weights where none are given.
+    """The model of one checkpoint, or the mixture of several, with equal weights where none are given.
 
     Raises ConfigError.
     """
-    predictors = [Inference(checkpoint.header.model, checkpoint.weights) for checkpoint in checkpoints]
+    predictors = [predictor(checkpoint) for checkpoint in checkpoints]
     if len(checkpoints) == 1 and not weights:
         return predictors[0]
     check_vocabularies(
         [model_name(checkpoint.path) for checkpoint in checkpoints],
         [checkpoint.header.vocabulary for checkpoint in checkpoints],
     )
-    return Mixture(predictors, weights or [1.0] * len(checkpoints))
+    weights = weights or [1.0] * len(checkpoints)
+    check_weights(weights, len(checkpoints))
+    return Mixture(predictors, Mixing.constant(weights))
+
+
+def check_weights(weights: Sequence[float], count: int) -> None:
+    """Raise ConfigError unless these are weights for ``count`` models."""
+    shown = ",".join(f"{weight:g}" for weight in weights)
+    if len(weights) != count:
+        raise ConfigError(f"--weights {shown}: must be {count} numbers, one for each checkpoint")
+    if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
+        raise ConfigError(f"--weights {shown}: must be 0 or more, and one of them above 0")
 
 
 def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:
@@ -76,10 +96,6 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
         if set(first.symbols) != set(other.symbols):
             differences = "; ".join([*_lacks(name, other, first), *_lacks(names[0], first, other)])
             raise ConfigError(f"{names[0]} and {name} do not mix, their symbols differ: {differences}")
-
-
-def _shown(weights: Sequence[float]) -> str:
-    return ",".join(f"{weight:g}" for weight in weights)
 
 
 def _lacks(name: str, vocabulary: Vocabulary, other: Vocabulary) -> Iterator[str]:

@@ -1,17 +1,55 @@
 """The probability of a text under a model.
 
-N: characters   V: vocabulary
+N: characters of a text   n: characters of a piece   V: vocabulary
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.choice import log_softmax
-from charrnn.inference.network import Ids, Predictor, read
+from charrnn.cells import State
+from charrnn.inference.choice import Scores, log_softmax
+from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.sample import opening_ids
 from charrnn.text.vocabulary import Vocabulary
+
+
+class ScoredPiece(NamedTuple):
+    """A piece of a text that a model has read.
+
+    ids     (n,) its characters
+    scores  (n, V) log-probability in nats of every character at each position, given the text before it
+    """
+
+    ids: Ids
+    scores: Scores
+
+    @property
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """(n,) log-probability in nats of each character."""
+        return self.scores[np.arange(len(self.ids)), self.ids]
+
+
+def score_stream(
+    predictor: Predictor, pieces: Iterable[Ids], before: Ids, state: State | None = None
+) -> Iterator[ScoredPiece]:
+    """Read a text that comes in pieces (N,), as one stream; yields it in pieces of at most CHUNK characters.
+
+    before  (1,) the character before the text, whose prediction is that of the text's first character:
+            ``opening_ids`` where there is none
+    state   before ``before``; by default the start
+    """
+    state = predictor.start(1) if state is None else state
+    for piece in pieces:
+        for start in range(0, len(piece), CHUNK):
+            ids = piece[start : start + CHUNK]
+            logits, state = predictor(np.concatenate([before, ids[:-1]])[None], state)
+            yield ScoredPiece(ids, log_softmax(logits[0]))
+            before = ids[-1:]
 
 
 def log_probabilities(predictor: Predictor, vocabulary: Vocabulary, ids: Ids) -> NDArray[np.float64]:
@@ -19,11 +57,5 @@ def log_probabilities(predictor: Predictor, vocabulary: Vocabulary, ids: Ids) ->
 
     The first one is that of a sample's first character when no prompt is given.
     """
-    inputs = np.concatenate([opening_ids(vocabulary), ids])[:-1]
-    result = np.zeros(len(ids))
-    start = 0
-    for piece, logits, _ in read(predictor, inputs, predictor.start(1)):
-        stop = start + len(piece)
-        result[start:stop] = log_softmax(logits)[np.arange(len(piece)), ids[start:stop]]
-        start = stop
-    return result
+    pieces = score_stream(predictor, [ids], opening_ids(vocabulary))
+    return np.concatenate([np.zeros(0), *(piece.log_probabilities for piece in pieces)])

@@ -83,9 +83,8 @@ def identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
         symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
         for name in sorted(checkpoint.weights):
             weights.update(checkpoint.weights[name].tobytes())
-    models = [checkpoint.header.model for checkpoint in checkpoints]
     return {
-        "cells": ", ".join(f"{model.cell} {model.layers} x {model.hidden}" for model in models),
+        "cells": ", ".join(checkpoint.header.model.title for checkpoint in checkpoints),
         "symbols": symbols.hexdigest()[:16],
         "weights": weights.hexdigest()[:16],
     }

@@ -1,4 +1,6 @@
-"""Checkpoints: one safetensors file holds weights, config, vocabulary and provenance.
+"""Checkpoints: one safetensors file holds a model, its config, its vocabulary and its provenance.
+
+The model is a network, whose tensors are its weights, or an n-gram model, whose tensors are its n-grams.
 
 The file's metadata has one entry, ``charrnn``: a JSON object (docs/checkpoint-format.md). Only
 resuming a training reads the tensors that are called ``resume.*``.
@@ -18,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import cells
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, NgramConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
-from charrnn.runs import parameters
+from charrnn.runs import ngram_arrays, parameters
 from charrnn.runs.tensor_file import TensorFormat
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
@@ -40,13 +42,14 @@ class Header:
     name            the run's
     parent          the model whose weights the run started with: {"name", "weights_sha256"}
     weights_sha256  of the weights in the file; ``save_checkpoint`` computes it
+    origin    where the text comes from: the record of an ``Origin``
     corpus    {"name", "sha256", "characters"}
     results   the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
     versions  {"charrnn", "python", "numpy", "torch"}
     resume    what resuming needs besides tensors; only in ``last.safetensors``
     """
 
-    model: ModelConfig
+    model: ModelConfig | NgramConfig
     vocabulary: Vocabulary
     training: TrainConfig = field(default_factory=TrainConfig)
     corpus: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +59,16 @@ class Header:
     name: str = ""
     parent: dict[str, str] | None = None
     weights_sha256: str = ""
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def network(self) -> ModelConfig:
+        """The architecture. Raises CheckpointError for an n-gram model."""
+        if isinstance(self.model, NgramConfig):
+            raise CheckpointError(
+                f"{self.name or 'this checkpoint'} is an n-gram model: this command needs a network"
+            )
+        return self.model
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]
         "vocabulary": {"symbols": header.vocabulary.symbols, "bytes": header.vocabulary.byte_level},
         "training": header.training.to_dict(),
         "corpus": header.corpus,
+        "origin": header.origin,
         "results": header.results,
         "versions": header.versions,
     }
@@ -146,8 +160,9 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
     Raises CheckpointError for an unknown cell; KeyError, TypeError, ValueError and others for
     values that are missing or unfit, which ``TensorFormat.open`` turns into CheckpointError.
     """
-    model = ModelConfig.from_dict(values["model"])
-    if model.cell not in cells.names():
+    kind = NgramConfig if "order" in values["model"] else ModelConfig
+    model: ModelConfig | NgramConfig = kind.from_dict(values["model"])
+    if isinstance(model, ModelConfig) and model.cell not in cells.names():
         cell = model.cell if model.cell.isprintable() else repr(model.cell)
         raise CheckpointError(
             f"{path}: this charrnn does not know its cell, {cell}: upgrade charrnn"
@@ -172,11 +187,16 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         name=str(values.get("name", "")),
         parent=parent,
         weights_sha256=str(values.get("weights_sha256", "")),
+        # earlier versions kept the origin beside the position to resume from
+        origin=dict(values.get("origin") or values.get("resume", {}).get("origin", {})),
     )
 
 
 def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Raise CheckpointError unless the weights among the tensors are those of the network, and finite."""
+    if isinstance(header.model, NgramConfig):
+        ngram_arrays.check(path, header.model.order, len(header.vocabulary), tensors)
+        return
     shapes = parameters.shapes(header.model, len(header.vocabulary))
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(RESUME)}
     for name in sorted(weights.keys() ^ shapes.keys()):

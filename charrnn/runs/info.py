@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from charrnn.config import NgramConfig
 from charrnn.runs import history, parameters
-from charrnn.runs.checkpoint import BEST, LAST, read_header
+from charrnn.runs.checkpoint import BEST, LAST, Header, read_header
 from charrnn.runs.find import model_name
 
 
@@ -18,7 +19,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises CheckpointError.
     """
     header = read_header(path)
-    model, results, corpus = header.model, header.results, header.corpus
+    results, corpus = header.results, header.corpus
     return {
         "name": header.name or model_name(path),
         "validation_bpc": results.get("validation_bpc"),
@@ -27,11 +28,7 @@ def describe(path: Path) -> dict[str, Any]:
         "path": str(path),
         "parent": header.parent,
         "weights_sha256": header.weights_sha256 or None,
-        "cell": model.cell,
-        "layers": model.layers,
-        "hidden": model.hidden,
-        "embedding": model.embedding,
-        "parameters": parameters.count(model, len(header.vocabulary)),
+        **_architecture(header),
         "vocabulary": len(header.vocabulary),
         "bytes": header.vocabulary.byte_level,
         "symbols": header.vocabulary.symbols,
@@ -47,6 +44,14 @@ def describe(path: Path) -> dict[str, Any]:
         "training": header.training.to_dict(),
         "versions": header.versions,
     }
+
+
+def _architecture(header: Header) -> dict[str, Any]:
+    """The facts of a network or of an n-gram model."""
+    model = header.model
+    if isinstance(model, NgramConfig):
+        return {"cell": f"{model.order}-gram", "order": model.order}
+    return {**model.to_dict(), "parameters": parameters.count(model, len(header.vocabulary))}
 
 
 def reports(path: Path) -> list[dict[str, Any]]:

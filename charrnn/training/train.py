@@ -105,6 +105,7 @@ class Training:
             versions=checkpoint.versions(torch=torch.__version__),
             name=folder.name,
             parent=None if resume is None else resume.header.parent,
+            origin=self.origin,
         )
         if pretrained is not None:
             header = replace(header, parent=pretrained.record())
@@ -286,7 +287,7 @@ class Training:
         """
         self.state.seconds = time.perf_counter() - self.started
         figures = figures or self._figures()
-        resume = {"origin": self.origin, **self.state.to_dict()}
+        resume = self.state.to_dict()
         self.files.add_checkpoint(LAST, tensors or self.learner.state(), figures, resume)
         self.files.write()
 
