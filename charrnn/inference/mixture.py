@@ -48,6 +48,7 @@ class Mixture:
         confidences: list[Scores] = []
         after: State = ()
         for model, layers in zip(self.predictors, self._layers, strict=True):
+            logits: Logits
             if isinstance(model, NGram):
                 logits, confidence, model_state = model.predict(ids, state[layers])
                 confidences.append(confidence.reshape(ids.size, -1))
