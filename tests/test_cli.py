@@ -325,9 +325,8 @@ def test_the_command_that_a_stopped_run_suggests_continues_it(text: Path, piped:
     texts = ["-", str(text)] if piped else [str(text)]
     stdin = b"more" if piped else b""
     train(*texts, "--name", "mine", "--checkpoints", "my runs", stdin=stdin)
-    resume = checkpoint.load(Path("my runs/mine/last.safetensors")).header.resume
-    assert resume is not None
-    training = SimpleNamespace(origin=resume["origin"], folder=Path("my runs/mine"), step=3, steps=12)
+    origin = checkpoint.load(Path("my runs/mine/last.safetensors")).header.origin
+    training = SimpleNamespace(origin=origin, folder=Path("my runs/mine"), step=3, steps=12)
     message = stopped(training, signal.SIGTERM, {"corpora": Path("my texts")})  # type: ignore[arg-type]
     assert message.status == 143
     assert str(message).startswith("SIGTERM: saved at step 3 of 12; to continue")
