@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,6 +138,34 @@ def given_options(context: typer.Context, *names: str) -> list[str]:
         and (source := context.get_parameter_source(parameter.name))
         and source.name == "COMMANDLINE"
     ]
+
+
+def changed_options(context: typer.Context) -> set[str]:
+    """The options whose value is not the default, as "--save-every"."""
+    values = context.params
+    return {
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in values and values[parameter.name] not in (parameter.default, ())
+    }
+
+
+def refuse_combinations(
+    given: Collection[str],
+    needs: Mapping[str, Sequence[str]],
+    conflicts: Sequence[tuple[Sequence[str], str]],
+) -> None:
+    """Raise ConfigError for options that lack or exclude each other.
+
+    needs      options that have no effect unless one of the others is given
+    conflicts  options of which only one may be given, and why
+    """
+    for name, needed in needs.items():
+        if name in given and not any(other in given for other in needed):
+            raise ConfigError(f"{name} has no effect without {' or '.join(needed)}")
+    for options, reason in conflicts:
+        if len(both := [name for name in options if name in given]) > 1:
+            raise ConfigError(f"{' and '.join(both)}: {reason}")
 
 
 def refuse_options_before_subcommand(context: typer.Context) -> None:

@@ -10,7 +10,15 @@ from typing import Annotated, NamedTuple
 import typer
 
 from charrnn.cli import completion, terminal
-from charrnn.cli.options import option, panel, parse_text, refuse_stdout, utf8
+from charrnn.cli.options import (
+    changed_options,
+    option,
+    panel,
+    parse_text,
+    refuse_combinations,
+    refuse_stdout,
+    utf8,
+)
 from charrnn.errors import ConfigError
 
 
@@ -261,19 +269,10 @@ NEED_AN_END = ("--count", "--prompts", "--json", "--novel", "--save-state")
 def check_combinations(context: typer.Context) -> None:
     """Raises ConfigError for options that exclude or lack each other. A default value counts as not given."""
     values = context.params
-    given = {
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name in values and values[parameter.name] not in (parameter.default, ())
-    }
+    given = changed_options(context)
     if "--scores" in given:
         given.add("--json")
-    for name, needed in NEEDS.items():
-        if name in given and given.isdisjoint(needed):
-            raise ConfigError(f"{name} has no effect without {' or '.join(needed)}")
-    for options, reason in CONFLICTS:
-        if len(both := [name for name in options if name in given]) > 1:
-            raise ConfigError(f"{' and '.join(both)}: {reason}")
+    refuse_combinations(given, NEEDS, CONFLICTS)
     if values["length"] > 0:
         return
     endless = [name for name in NEED_AN_END if name in given]

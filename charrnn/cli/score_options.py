@@ -8,9 +8,16 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli import completion
-from charrnn.cli.options import option, panel, parse_text, refuse_stdout
-from charrnn.cli.terminal import Colour
+from charrnn.cli import completion, terminal
+from charrnn.cli.options import (
+    changed_options,
+    option,
+    panel,
+    parse_text,
+    refuse_combinations,
+    refuse_stdout,
+)
+from charrnn.cli.sample_options import Unknown
 
 
 class Part(StrEnum):
@@ -27,7 +34,8 @@ Arguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CHECKPOINT]... [FILE|-]...",
-        help="Checkpoints, then texts. A checkpoint is a file, a run's folder or its name; several are mixed.",
+        help="Checkpoints, then texts. A checkpoint is a file, a run's folder or its name; several are"
+        " mixed. - is standard input.",
         show_default="the newest run, and the text that is piped in",
         autocompletion=completion.checkpoints,
     ),
@@ -63,8 +71,8 @@ Prompt = Annotated[
 Chars = Annotated[
     bool, option("Print each character with its probability, its rank and likelier characters.", "--chars")
 ]
-ColourOfSurprise = Annotated[
-    Colour,
+Colour = Annotated[
+    terminal.Colour,
     _where("When to print the text itself, shaded by surprise; auto: in a terminal.", "--colour", "--color"),
 ]
 Html = Annotated[
@@ -73,7 +81,45 @@ Html = Annotated[
 ]
 Worst = Annotated[int | None, _where("Print the N most surprising places, with context.", min=1, metavar="N")]
 
+UnknownCharacters = Annotated[
+    Unknown,
+    _reading(
+        "Characters outside the vocabulary: stop with an error, skip them, or read the nearest known"
+        " character (e for é)."
+    ),
+]
 Streams = Annotated[
     int,
     _reading("Cut the text into N pieces that are read at once: faster for long texts.", min=1, metavar="N"),
 ]
+
+NEEDS = {
+    **dict.fromkeys(("--sort", "--above", "--below", "--top"), ("--lines", "--compare")),
+    "--carry": ("--lines",),
+    "--prompt": ("--candidates",),
+}
+"""Options that have no effect unless one of the others is given."""
+
+CONFLICTS = (
+    *(
+        (("--candidates", name), "candidates have rows of their own")
+        for name in ("--lines", "--part", "--chars", "--worst", "--colour", "--html", "--compare")
+    ),
+    *(
+        (("--compare", name), "a comparison says which model gives more probability")
+        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights")
+    ),
+    (("--lines", "--chars", "--worst", "--colour"), "give only one of them"),
+    *((("--lines", name), "lines have rows of their own") for name in ("--html", "--streams", "--part")),
+    *(
+        ((name, "--streams"), "the pieces are not read in order")
+        for name in ("--chars", "--worst", "--colour", "--html")
+    ),
+    (("--json", "--colour"), "JSON has no colours"),
+)
+"""Options of which only one may be given, and why."""
+
+
+def check_combinations(context: typer.Context) -> None:
+    """Raises ConfigError for options that exclude or lack each other."""
+    refuse_combinations(changed_options(context), NEEDS, CONFLICTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 
 from charrnn.errors import UnknownCharacterError
@@ -18,12 +19,14 @@ class Replacement:
     """Replaces unknown characters in texts for one vocabulary.
 
     replaced  the unknown characters of the texts so far, each with its replacement ("" where it was left out)
+    counts    how often each of them occurred
     """
 
     def __init__(self, vocabulary: Vocabulary, skip: bool = False) -> None:
         """``skip``: leave unknown characters out, instead of replacing them by the nearest known ones."""
         self._vocabulary, self._known, self._skip = vocabulary, set(vocabulary.symbols), skip
         self.replaced: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
 
     def knows(self, text: str) -> bool:
         """Whether the vocabulary holds all characters of a text (at byte level: all their bytes)."""
@@ -37,7 +40,9 @@ class Replacement:
 
         Raises UnknownCharacterError for a character without a known replacement.
         """
-        if not self._skip and not self.knows(text):
+        if self.knows(text):
+            return text
+        if not self._skip:
             text = unicodedata.normalize("NFC", text)
             if not self.knows("\r"):
                 text = text.replace("\r\n", "\n")
@@ -48,6 +53,7 @@ class Replacement:
             return character
         if character not in self.replaced:
             self.replaced[character] = "" if self._skip else self._nearest(character)
+        self.counts[character] += 1
         return self.replaced[character]
 
     def _nearest(self, character: str) -> str:

@@ -1,0 +1,156 @@
+"""What ``charrnn score`` reads: its checkpoints, and the characters of its texts."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from charrnn.cli.sample_options import Unknown
+from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import read_units
+from charrnn.errors import ConfigError, CorpusError, UnknownCharacterError, did_you_mean
+
+if TYPE_CHECKING:
+    from charrnn.inference.network import Ids, Predictor
+    from charrnn.text.vocabulary import Vocabulary
+
+SHOWN = 10
+"""The most unknown characters that a note names."""
+
+
+class Model(NamedTuple):
+    """A model that scores texts: a checkpoint's, or a mixture of several."""
+
+    name: str
+    predictor: Predictor
+    vocabulary: Vocabulary
+
+
+def split_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+    """The checkpoints, then the texts: the first argument that is no checkpoint begins the texts.
+
+    A checkpoint is the name of a run or of a pretrained model, the folder of a run or a .safetensors file.
+    Raises ConfigError for an argument that is neither.
+    """
+    checkpoints: list[str] = []
+    texts: list[str] = []
+    for argument in arguments:
+        if not argument:  # an unset variable of the shell
+            raise ConfigError("an argument is empty: name a checkpoint or a text, or leave it out")
+        if _is_checkpoint(argument, folder):
+            if texts:
+                raise ConfigError(f"{argument} is a checkpoint: give the checkpoints before the texts")
+            checkpoints.append(argument)
+        elif argument == "-" or Path(argument).exists():
+            texts.append(argument)
+        else:
+            raise ConfigError(f"{argument} is neither a checkpoint nor a text{_advice(argument, folder)}")
+    return checkpoints, texts
+
+
+def _is_checkpoint(argument: str, folder: Path) -> bool:
+    from charrnn.runs import BEST
+    from charrnn.runs.find import pretrained
+
+    path = Path(argument)
+    if path.suffix == Path(BEST).suffix and path.exists():
+        return True
+    runs = (path / BEST, folder / argument / BEST)
+    return any(run.is_file() for run in runs) or (argument in pretrained() and not path.is_file())
+
+
+def _advice(argument: str, folder: Path) -> str:
+    """The end of an error message: a similar name of a model or of a file, or where the run is."""
+    from charrnn.runs.find import advice, model_names
+
+    path = Path(argument)
+    names = model_names(folder)
+    if path.parent.is_dir():
+        names += [str(file) for file in sorted(path.parent.iterdir()) if not file.name.startswith(".")]
+    if hint := did_you_mean(argument, names):
+        return hint
+    return f"; {advice(argument, folder)}"
+
+
+def texts_or_stdin(out: Terminal, texts: Sequence[str]) -> Sequence[str]:
+    """The texts; without any, stdin. Raises ConfigError where nothing is piped in."""
+    if texts or out.stdin_unread:
+        return texts or ["-"]
+    raise ConfigError("no text to score: name a file, or pipe one in: charrnn score CHECKPOINT < notes.txt")
+
+
+class Reader:
+    """Reads texts as the ids of a vocabulary; what is done with unknown characters is as --unknown says."""
+
+    def __init__(self, out: Terminal, vocabulary: Vocabulary, unknown: Unknown) -> None:
+        from charrnn.text.unknown import Replacement
+
+        self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
+        self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
+
+    def read(self, path: str) -> Iterator[Ids]:
+        """The ids of a file, or of stdin for "-", in pieces (N,).
+
+        Raises CorpusError, UnknownCharacterError.
+        """
+        units = read_units(self.out, self.vocabulary, path)
+        if self.unknown is Unknown.error:
+            position = 0
+            for piece in units:
+                yield self.encode_units(piece, position)
+                position += len(piece)
+            return
+        for text in _whole_characters(units, self.vocabulary.byte_level):
+            yield self.vocabulary.encode(self._replacement(text))
+
+    def encode_units(self, units: str, before: int = 0) -> Ids:
+        """``Vocabulary.encode_units``, its error with the way out. Raises UnknownCharacterError."""
+        try:
+            return self.vocabulary.encode_units(units, before)
+        except UnknownCharacterError as error:
+            raise UnknownCharacterError(
+                f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
+            ) from error
+
+    def report(self) -> None:
+        """Print how many characters were unknown, and which, to stderr."""
+        counts = self._replacement.counts
+        if not counts:
+            return
+        skipped = self.unknown is Unknown.skip
+        shown = [
+            f"{character!r} {'' if skipped else f'by {self._replacement.replaced[character]!r} '}({count:,})"
+            for character, count in counts.most_common(SHOWN)
+        ]
+        more = [f"and {len(counts) - SHOWN} others"] if len(counts) > SHOWN else []
+        total = counts.total()
+        self.out.note(
+            f"{'skipped' if skipped else 'replaced'} {total:,} unknown character{'' if total == 1 else 's'}:"
+            f" {', '.join(shown + more)}"
+        )
+
+    def check_not_empty(self, name: str, characters: int) -> None:
+        """Raise CorpusError where a text had no character that the model knows."""
+        if characters:
+            return
+        if self._replacement.counts:
+            raise CorpusError(f"{name}: the model knows none of its characters")
+        raise CorpusError(f"{name}: the text is empty")
+
+
+def _whole_characters(pieces: Iterator[str], byte_level: bool) -> Iterator[str]:
+    """Units in pieces -> text in pieces, which end neither inside a character nor before its accents."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    held_back = ""
+    for piece in pieces:
+        text = held_back + (decoder.decode(piece.encode("latin-1")) if byte_level else piece)
+        end = len(text) - 1
+        while end > 0 and unicodedata.combining(text[end]):
+            end -= 1
+        end = max(end, 0)
+        held_back = text[end:]
+        yield text[:end]
+    yield held_back + decoder.decode(b"", final=True)
