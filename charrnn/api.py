@@ -220,8 +220,8 @@ def train(
 
     Raises ConfigError, CorpusError, CheckpointError; CharrnnError when the loss diverges.
     """
+    from charrnn.runs.new_run import new_run_folder
     from charrnn.training import budget, devices, sizing
-    from charrnn.training.run_folder import new_run_folder
     from charrnn.training.train import Notice, Training
 
     if name is not None and not is_run_name(name):

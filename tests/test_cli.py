@@ -33,7 +33,7 @@ from charrnn.origin import Origin
 from charrnn.runs import checkpoint
 from charrnn.runs import find as find_module
 from charrnn.runs.lock import LOCK
-from charrnn.training.run_folder import new_run_folder
+from charrnn.runs.new_run import new_run_folder
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]

@@ -117,8 +117,8 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     # makes training many times slower where another process holds a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from charrnn.runs.checkpoint import BEST
+    from charrnn.runs.new_run import new_run_folder
     from charrnn.training import devices
-    from charrnn.training.run_folder import new_run_folder
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Training
 

@@ -67,7 +67,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         return _resumed(out, options)
     runs, name = options["checkpoints"], options["name"]
     if name is not None and (runs / name).exists():
-        from charrnn.training.run_folder import run_exists
+        from charrnn.runs.new_run import run_exists
 
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(out, options)

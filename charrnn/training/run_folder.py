@@ -1,13 +1,10 @@
-"""A run's folder: the best and the last checkpoint, the log, and a lock."""
+"""The files of a training: the best and the last checkpoint, the log, and a lock."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from charrnn.files import write_errors
 from charrnn.runs import history
 from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
-from charrnn.runs.lock import LOCK, locked
+from charrnn.runs.lock import locked
 
 Arrays = dict[str, NDArray[Any]]
 Values = dict[str, Any]
@@ -78,37 +75,3 @@ class RunFolder:
         if name in self._checkpoints:
             save_checkpoint(self.path / name, *self._checkpoints[name])
             del self._checkpoints[name]
-
-
-@contextlib.contextmanager
-def new_run_folder(runs: Path, name: str | None, default: str) -> Iterator[Path]:
-    """Make the folder of a new run, and remove it at the end if it holds no checkpoint.
-
-    Making the folder reserves it: no other process can get the same one. A ``name`` that is taken is
-    an error; without a name the run is called ``default``, or ``default-2`` and so on.
-
-    Raises CheckpointError.
-    """
-    for candidate in [name] if name else chain([default], (f"{default}-{number}" for number in count(2))):
-        folder = runs / candidate
-        with write_errors(folder, CheckpointError), contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            break
-    else:
-        raise run_exists(folder)
-    try:
-        yield folder
-    finally:
-        if folder.exists() and not any(path.suffix == ".safetensors" for path in folder.iterdir()):
-            shutil.rmtree(folder)
-
-
-def run_exists(folder: Path) -> CheckpointError:
-    """The error for the name of a run that is taken, with the command that resumes or removes the run."""
-    advice = ""
-    if (folder / LAST).exists():
-        advice = f", or resume it: {shlex.join(['charrnn', 'train', '--resume', str(folder)])}"
-    elif (folder / LOCK).exists() and not (folder / BEST).exists():  # stopped before the first save
-        words = ["charrnn", "runs", "rm", folder.name, "--checkpoints", str(folder.parent)]
-        advice = f", or remove it: {shlex.join(words)}"
-    return CheckpointError(f"run {folder} exists: give another --name{advice}")
