@@ -11,8 +11,9 @@ B: batch   T: characters   R = B * T   V: vocabulary   N: order, the length of t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ Array = NDArray[Any]
 
 UNSEEN = -1
 """The node of a context that the text does not contain."""
+FEW = 16
+"""Up to so many lookups, Python's binary search takes less time than the calls of NumPy."""
 
 
 class Level(NamedTuple):
@@ -38,19 +41,37 @@ class Level(NamedTuple):
     counts: NDArray[np.unsignedinteger]
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The node of each key, UNSEEN where there is none."""
-        # a query of another type would make searchsorted convert all keys
-        wanted = keys.astype(self.keys.dtype)
-        nodes = np.searchsorted(self.keys, wanted)
-        nodes[nodes == len(self.keys)] = 0
-        nodes[(self.keys[nodes] != wanted) | (keys < 0)] = UNSEEN
-        return nodes
+        """(R,) The node of each key, UNSEEN where there is none, as for a negative key."""
+        if len(keys) > FEW:
+            nodes = self._position(keys)
+            nodes[self.keys[nodes] != keys] = UNSEEN
+            return nodes
+        view, wanted = memoryview(self.keys), keys.tolist()
+        positions = [bisect_left(view, key, 0, len(view) - 1) for key in wanted]
+        pairs = zip(positions, wanted, strict=True)
+        return np.array([position if view[position] == key else UNSEEN for position, key in pairs])
 
-    def ranges(self, nodes: NDArray[np.int64], symbols: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first n-gram that continues each node, and the one after the last."""
-        starts = np.searchsorted(self.keys, (nodes * symbols).astype(self.keys.dtype))
-        stops = np.searchsorted(self.keys, (nodes * symbols + (symbols - 1)).astype(self.keys.dtype), "right")
-        return starts, stops
+    def children(self, nodes: NDArray[np.int64], symbols: int) -> tuple[NDArray[np.int64], Array, Array]:
+        """(R,) nodes -> (R,) how many n-grams continue each, their keys and counts (K,) one after the other."""
+        if len(nodes) > FEW:
+            keys = nodes * symbols
+            starts, stops = self._position(keys), self._position(keys + (symbols - 1), "right")
+            types = np.where((nodes < 0) | (keys > self.keys[-1]), 0, stops - starts)
+            ends = np.cumsum(types)
+            grams = np.arange(ends[-1]) + np.repeat(starts - ends + types, types)
+            return types, self.keys[grams], self.counts[grams]
+        view, ranges = memoryview(self.keys), []
+        for node in nodes.tolist():
+            start = bisect_left(view, node * symbols) if node >= 0 else 0
+            ranges.append((start, bisect_left(view, (node + 1) * symbols, start)))
+        all_keys = np.concatenate([self.keys[start:stop] for start, stop in ranges])
+        counts = np.concatenate([self.counts[start:stop] for start, stop in ranges])
+        return np.array([stop - start for start, stop in ranges]), all_keys, counts
+
+    def _position(self, keys: NDArray[np.int64], side: Literal["left", "right"] = "left") -> NDArray[np.int64]:
+        """Where each key belongs, on the left at most at the last n-gram."""
+        # a query of another type would make searchsorted convert all n-grams; the last key fits their type
+        return self.keys.searchsorted(keys.clip(0, self.keys[-1]).astype(self.keys.dtype), side)
 
 
 class NGram:
@@ -84,10 +105,9 @@ class NGram:
         The number tells how sure the model is: 0 stands for a context that the text does not contain.
         """
         nodes = self._nodes(ids, state[0][0])
-        batch, times = ids.shape
-        probabilities, types = self._probabilities(nodes.reshape(self.order, batch * times))
-        logits = np.log(probabilities).reshape(batch, times, self.symbols)
-        confidence = np.log1p(types.T).reshape(batch, times, self.order - 1)
+        probabilities, types = self._probabilities(nodes.reshape(self.order, ids.size))
+        logits = np.log(probabilities).reshape(*ids.shape, self.symbols)
+        confidence = np.log1p(types[1:].T).reshape(*ids.shape, self.order - 1)
         return logits, confidence, ((nodes[1:, :, -1].T,),)
 
     def _nodes(self, ids: Ids, before: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -97,37 +117,31 @@ class NGram:
             shorter = nodes[length - 1]
             if length > 1:
                 shorter = np.concatenate([before[:, length - 2 : length - 1], shorter[:, :-1]], 1)
-            keys = np.where(shorter == UNSEEN, UNSEEN, shorter * self.symbols + ids)
-            nodes[length] = self.levels[length - 1].find(keys)
+            keys = shorter * self.symbols + ids  # negative where the shorter context is UNSEEN
+            nodes[length] = self.levels[length - 1].find(keys.ravel()).reshape(ids.shape)
         return nodes
 
     def _probabilities(self, nodes: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """(N, R) nodes -> (R, V) probabilities, and (N - 1, R) different characters after each context."""
-        rows = nodes.shape[1]
-        result = np.full((rows, self.symbols), 1 / self.symbols)
-        all_types = np.zeros((self.order, rows), np.int64)
-        for length, (level, discounts) in enumerate(zip(self.levels, self.discounts, strict=True)):
-            known = np.flatnonzero(nodes[length] != UNSEEN)
-            contexts = nodes[length, known]
-            starts, stops = level.ranges(contexts, self.symbols)
-            types = stops - starts
-            continued = types > 0  # a context at the end of the text is not
-            known, contexts, starts, types = (part[continued] for part in (known, contexts, starts, types))
-            if not len(known):
-                break  # nor do longer contexts occur
-            # the n-grams that continue the contexts, and the row of each
-            ends = np.cumsum(types)
-            grams = np.arange(ends[-1]) + np.repeat(starts - ends + types, types)
-            row = np.repeat(np.arange(len(known)), types)
-            counts = level.counts[grams].astype(np.int64)
-            taken = discounts[np.minimum(counts, 3)]
-            totals = np.bincount(row, counts)
-            left = np.bincount(row, taken) / totals
-            result[known] *= left[:, None]
-            last = level.keys[grams].astype(np.int64) - np.repeat(contexts * self.symbols, types)
-            result[known[row], last] += (counts - taken) / totals[row]
-            all_types[length, known] = types
-        return result, all_types[1:]
+        """(N, R) nodes -> (R, V) probabilities, and (N, R) different characters after each context."""
+        size, rows = nodes.size, nodes.shape[1]
+        children = [
+            level.children(contexts, self.symbols)
+            for level, contexts in zip(self.levels, nodes, strict=True)
+        ]
+        types, keys, counts = (np.concatenate(parts, dtype=np.int64) for parts in zip(*children, strict=True))
+        context = np.repeat(np.arange(size), types)  # of each n-gram; contexts are counted through nodes
+        taken = self.discounts.take(context // rows * 4 + np.minimum(counts, 3))
+        totals = np.bincount(context, counts, size)
+        left = np.ones(size)  # gamma; 1 where the text does not contain the context, or ends with it
+        np.divide(np.bincount(context, taken, size), totals, out=left, where=totals > 0)
+        # the share of each context's own prediction: what all longer contexts leave
+        shares = np.ones((self.order + 1, rows))
+        np.cumprod(left.reshape(nodes.shape)[::-1], 0, out=shares[-2::-1])
+        weights = shares[1:].ravel() / np.maximum(totals, 1)
+        cells = context % rows * self.symbols + keys % self.symbols
+        parts = np.bincount(cells, (counts - taken) * weights[context], rows * self.symbols)
+        result = parts.reshape(rows, self.symbols) + shares[0][:, None] / self.symbols
+        return result, types.reshape(nodes.shape)
 
 
 def from_arrays(arrays: Mapping[str, Array], symbols: int) -> NGram:
