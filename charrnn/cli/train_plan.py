@@ -123,11 +123,12 @@ def check_effect(context: typer.Context) -> None:
     """Raises ConfigError for options that would have no effect."""
     options = context.params
     texts = options["text"] or []
+    command = context.command_path
     if given_options(context, "glob") and all(text == "-" or Path(text).is_file() for text in texts):
-        raise ConfigError("--glob has no effect without a folder: charrnn train FOLDER --glob '*.txt'")
+        raise ConfigError(f"--glob has no effect without a folder: {command} FOLDER --glob '*.txt'")
     if options["as_bytes"] and given_options(context, "encoding"):
         raise ConfigError("--encoding has no effect with --bytes: leave out one of the two")
-    if options["patience"] is not None and not options["split"][1]:
+    if options.get("patience") is not None and not options["split"][1]:
         raise ConfigError("--patience needs a validation part: give --split a second share, e.g. 90,10,0")
 
 

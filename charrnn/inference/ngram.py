@@ -52,7 +52,7 @@ class Level(NamedTuple):
         return np.array([position if view[position] == key else UNSEEN for position, key in pairs])
 
     def children(self, nodes: NDArray[np.int64], symbols: int) -> tuple[NDArray[np.int64], Array, Array]:
-        """(R,) nodes -> (R,) how many n-grams continue each, their keys and counts (K,) one after the other."""
+        """(R,) nodes -> (R,) how many n-grams continue each, and the keys and counts (K,) of all of these."""
         if len(nodes) > FEW:
             keys = nodes * symbols
             starts, stops = self._position(keys), self._position(keys + (symbols - 1), "right")
@@ -68,7 +68,9 @@ class Level(NamedTuple):
         counts = np.concatenate([self.counts[start:stop] for start, stop in ranges])
         return np.array([stop - start for start, stop in ranges]), all_keys, counts
 
-    def _position(self, keys: NDArray[np.int64], side: Literal["left", "right"] = "left") -> NDArray[np.int64]:
+    def _position(
+        self, keys: NDArray[np.int64], side: Literal["left", "right"] = "left"
+    ) -> NDArray[np.int64]:
         """Where each key belongs, on the left at most at the last n-gram."""
         # a query of another type would make searchsorted convert all n-grams; the last key fits their type
         return self.keys.searchsorted(keys.clip(0, self.keys[-1]).astype(self.keys.dtype), side)
@@ -125,8 +127,7 @@ class NGram:
         """(N, R) nodes -> (R, V) probabilities, and (N, R) different characters after each context."""
         size, rows = nodes.size, nodes.shape[1]
         children = [
-            level.children(contexts, self.symbols)
-            for level, contexts in zip(self.levels, nodes, strict=True)
+            level.children(contexts, self.symbols) for level, contexts in zip(self.levels, nodes, strict=True)
         ]
         types, keys, counts = (np.concatenate(parts, dtype=np.int64) for parts in zip(*children, strict=True))
         context = np.repeat(np.arange(size), types)  # of each n-gram; contexts are counted through nodes

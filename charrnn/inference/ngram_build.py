@@ -1,54 +1,174 @@
-"""Choosing the order of an n-gram model: the one with the lowest loss on text that was not counted.
+"""The n-gram model of a text: its order is the one with the lowest loss on text that is not counted.
 
 n: characters of the held-out text   V: vocabulary
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import MAX_ORDER
-from charrnn.inference.network import CHUNK, Ids
-from charrnn.inference.ngram import Level, NGram
-from charrnn.inference.ngram_counts import count, discounts
+from charrnn.config import MAX_ORDER, NgramConfig, TrainConfig
+from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.ngram import UNSEEN, Level, NGram, to_arrays
+from charrnn.inference.ngram_counts import build, count, discounts
+from charrnn.runs.checkpoint import BEST, Header, save_checkpoint, versions
+from charrnn.text.corpus import Corpus
 
+COMPARED = 1_000_000
+"""Characters of the held-out text, at most, on which the orders are compared."""
+LEAST_GAIN = 1e-3
+"""The nats by which an order must lower the loss to be chosen."""
+PATIENCE = 2
+"""Orders in a row that do not lower the loss, after which no higher order is tried."""
 HELD_OUT = 10
-"""Without a validation part, one character in so many is held out at the end to choose the order."""
+"""Without a validation part, the order is chosen on the last one of so many parts of the text."""
 
 
 class Trial(NamedTuple):
-    """A model of some order, and its mean loss in nats on the held-out text; None without such a text."""
+    """A model, its mean loss in nats on the held-out text, and whether its order is the best so far."""
 
     model: NGram
-    nats: float | None
+    nats: float
+    best: bool
 
 
-def held_out_loss(model: NGram, before: Ids, ids: Ids) -> float:
-    """Mean nats per character of a text (n,), n >= 1, that follows ``before`` (1,), read as one stream."""
-    state, total = model.start(1), 0.0
+class Fitted(NamedTuple):
+    """The model of a text, and its mean loss in nats on the validation part; None without such a part."""
+
+    model: NGram
+    validation_nats: float | None
+
+
+def fit(
+    ids: Ids,
+    validation: Ids,
+    symbols: int,
+    order: int | None = None,
+    tried: Callable[[Trial], None] = lambda trial: None,
+) -> Fitted:
+    """The model of a text (N,), N >= 2, of a fixed order or of the best one.
+
+    The order is chosen on the validation part, the text that follows. Without one, the orders are compared on
+    the text's own end, and then the whole text is counted. ``tried`` is called with each model compared.
+    """
+    model = None
+    if order is None:
+        held_out = validation if len(validation) else ids[-max(1, len(ids) // HELD_OUT) :]
+        for trial in trials(ids if len(validation) else ids[: -len(held_out)], symbols, held_out):
+            tried(trial)
+            if trial.best:
+                model, nats = trial.model, trial.nats
+        assert model is not None
+        if 0 < len(validation) <= COMPARED:
+            return Fitted(model, nats)
+        order = model.order
+    if model is None or not len(validation):
+        model = build(ids, symbols, order)
+    return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
+
+
+def save(
+    run: Path, fitted: Fitted, corpus: Corpus, split: tuple[float, float, float], origin: dict[str, Any]
+) -> Path:
+    """Write the model into the folder of its run, and return the checkpoint. Raises CheckpointError."""
+    results: dict[str, Any] = {"ngrams": [len(level.keys) for level in fitted.model.levels]}
+    if fitted.validation_nats is not None:
+        results["validation_nats"] = fitted.validation_nats
+        results["validation_bpc"] = fitted.validation_nats / math.log(2)
+    header = Header(
+        model=NgramConfig(fitted.model.order),
+        vocabulary=corpus.vocabulary,
+        training=TrainConfig(split=split),
+        corpus={"name": corpus.name, "sha256": corpus.sha256, "characters": len(corpus.ids)},
+        results=results,
+        versions=versions(),
+        name=run.name,
+        origin=origin,
+    )
+    save_checkpoint(run / BEST, header, to_arrays(fitted.model))
+    return run / BEST
+
+
+def trials(ids: Ids, symbols: int, held_out: Ids, highest: int = MAX_ORDER) -> Iterator[Trial]:
+    """Yields the models of a text of the orders 1, 2, 3 and so on, until higher ones do not lower the loss.
+
+    The held-out text (n,), n >= 1, follows the text that is counted. Its beginning is read as by ``loss``.
+    """
+    losses = _Losses(symbols, ids[-1:], held_out[:COMPARED])
+    levels: list[Level] = []
+    values: list[NDArray[np.float64]] = []
+    best, stale = np.inf, 0
+    for level, shorter in count(ids, symbols, highest):
+        if shorter is not None:
+            levels[-1], values[-1] = shorter, discounts(shorter.counts)
+            losses.lengthen(levels[-1], values[-1])
+        levels.append(level)
+        values.append(discounts(level.counts))
+        nats = losses.loss(level, values[-1])
+        lower = nats < best - LEAST_GAIN
+        best, stale = (nats, 0) if lower else (best, stale + 1)
+        yield Trial(NGram(list(levels), np.array(values), symbols), nats, lower)
+        if stale == PATIENCE:
+            return
+
+
+def loss(predictor: Predictor, before: Ids, ids: Ids) -> float:
+    """Mean nats per character of a text (n,), n >= 1, as one stream that begins after ``before`` (1,)."""
+    state, total = predictor.start(1), 0.0
     for start in range(0, len(ids), CHUNK):
         piece = ids[start : start + CHUNK]
-        logits, state = model(np.concatenate([before, piece[:-1]])[None], state)
+        logits, state = predictor(np.concatenate([before, piece[:-1]])[None], state)
         total -= float(logits[0, np.arange(len(piece)), piece].sum())
         before = piece[-1:]
     return total / len(ids)
 
 
-def trials(ids: Ids, symbols: int, held_out: Ids, highest: int = MAX_ORDER) -> Iterator[Trial]:
-    """Yields the models of a text of the orders 1, 2, 3 ... up to ``highest``, with their losses on another.
+class _Losses:
+    """The losses of models of increasing order on one text (n,), each from the predictions of the one before.
 
-    The held-out text follows the counted text, whose last character is read before it.
+    length    characters of a context
+    contexts  (n,) the node of the context before each character
+    shorter   (n,) the probability of each character after a context one shorter
     """
-    levels: list[Level] = []
-    values: list[NDArray[np.float64]] = []
-    for level, shorter in count(ids, symbols, highest):
-        if shorter is not None:
-            levels[-1], values[-1] = shorter, discounts(shorter.counts)
-        levels.append(level)
-        values.append(discounts(level.counts))
-        model = NGram(list(levels), np.array(values), symbols)
-        yield Trial(model, held_out_loss(model, ids[-1:], held_out) if len(held_out) else None)
+
+    def __init__(self, symbols: int, before: Ids, ids: Ids) -> None:
+        self.symbols, self.before, self.ids = symbols, before.astype(np.int64), ids.astype(np.int64)
+        self.length = 0
+        self.contexts = np.zeros(len(ids), np.int64)  # the empty context is node 0
+        self.shorter = np.full(len(ids), 1 / symbols)
+
+    def loss(self, level: Level, values: NDArray[np.float64]) -> float:
+        """The mean nats of the model whose longest n-grams, and their discounts (3,), these are."""
+        return -float(np.log(self._probabilities(level, values)).mean())
+
+    def lengthen(self, level: Level, values: NDArray[np.float64]) -> None:
+        """Take the n-grams of the last ``loss`` as shorter ones, with their continuation counts."""
+        self.shorter = self._probabilities(level, values)
+        nodes = level.find(self.contexts * self.symbols + self.ids)
+        first = np.array([UNSEEN]) if self.length else level.find(self.before)
+        self.contexts = np.concatenate([first, nodes[:-1]])
+        self.length += 1
+
+    def _probabilities(self, level: Level, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) the probability of each character of the text, interpolated with ``shorter``."""
+        result, taken = self.shorter.copy(), np.pad(values, (1, 0))
+        for start in range(0, len(self.ids), CHUNK):
+            part = slice(start, start + CHUNK)
+            contexts = self.contexts[part]
+            types, _, counts = level.children(contexts, self.symbols)
+            row = np.repeat(np.arange(len(types)), types)
+            totals = np.bincount(row, counts, len(types))
+            discounted = np.bincount(row, taken.take(np.minimum(counts, 3)), len(types))
+            nodes = level.find(contexts * self.symbols + self.ids[part])
+            found = np.where(nodes == UNSEEN, 0, level.counts[nodes].astype(np.int64))
+            mixed = (found - taken.take(np.minimum(found, 3)) + discounted * result[part]) / np.maximum(
+                totals, 1
+            )
+            result[part] = np.where(types, mixed, result[part])
+        return result

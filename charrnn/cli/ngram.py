@@ -1,0 +1,145 @@
+"""``charrnn ngram``: count the n-grams of a text, and print the path of the model's checkpoint."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli import train_options as option
+from charrnn.cli.options import CORPORA, RUNS, CheckpointsOption, CorporaOption, QuietOption
+from charrnn.cli.options import option as common_option
+from charrnn.cli.table import size_text
+from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import read_corpus
+from charrnn.cli.train_command import sample_command
+from charrnn.cli.train_plan import check_effect
+from charrnn.cli.train_progress import unsaved
+from charrnn.cli.train_screen import screen
+from charrnn.config import BY_HEART, NgramConfig
+from charrnn.origin import Origin
+
+if TYPE_CHECKING:
+    from charrnn.inference.ngram_build import Fitted, Trial
+    from charrnn.text.corpus import Corpus
+
+Order = Annotated[
+    int | None,
+    common_option(
+        "Length of the longest n-grams.", default="the one with the lowest validation loss", metavar="N"
+    ),
+]
+
+
+def ngram(
+    context: typer.Context,
+    text: option.Texts = None,
+    name: Annotated[
+        str | None,
+        common_option(
+            "Name of the run.",
+            default="the text's name and -ngram, with a number if that run exists",
+            metavar="NAME",
+            parser=option.parse_name,
+        ),
+    ] = None,
+    checkpoints: CheckpointsOption = RUNS,
+    order: Order = None,
+    quiet: QuietOption = False,
+    split: option.Split = option.SPLIT,
+    glob: option.Glob = "*",
+    encoding: option.Encoding = "utf-8",
+    as_bytes: option.Bytes = False,
+    newlines: option.Newlines = None,
+    corpora: CorporaOption = CORPORA,
+) -> None:
+    """Count the n-grams of a text: a model without training. On stdout, print only the path of its checkpoint.
+
+    An n-gram model predicts each character from the few before it (interpolated modified Kneser-Ney). It is
+    ready in seconds and needs no GPU. On short texts it is about as good as a network, and a mixture of
+    both is better than either.
+
+    Examples:
+      charrnn ngram notes.txt
+      charrnn sample "$(charrnn ngram tinyshakespeare)" --prompt 'ROMEO:' --length 300
+      zcat logs/*.gz | charrnn ngram --name logs-ngram --order 8
+    """
+    from charrnn.inference import ngram_build
+    from charrnn.runs.new_run import new_run_folder, run_exists
+
+    out: Terminal = context.obj
+    out.stdin_advice = "give - as TEXT to learn it"
+    if order is not None:
+        NgramConfig(order)  # raises ConfigError
+    check_effect(context)
+    if name is not None and (checkpoints / name).exists():
+        raise run_exists(checkpoints / name)
+    texts = text or (["-"] if out.stdin_unread else [])
+    origin = Origin(texts, glob, encoding, as_bytes, newlines or "")
+    try:
+        corpus = read_corpus(out, origin, corpora)
+        out.note_unread_stdin()
+        shares = _shares(context, corpus)
+        fitted = _fit(out, corpus, shares, order)
+        default = f"{origin.run_name}-ngram"
+        with new_run_folder(checkpoints, name, default) as run:
+            path = ngram_build.save(run, fitted, corpus, shares, origin.record())
+    except KeyboardInterrupt:
+        raise unsaved(signal.SIGINT) from None
+    if run.name != (name or default):
+        out.note(f"run {default} exists: this run is called {run.name}")
+    count = sum(len(level.keys) for level in fitted.model.levels)
+    title = NgramConfig(fitted.model.order).title
+    facts = {"model": f"{title}: {count:,} n-grams, {size_text(path.stat().st_size)}", "run": str(run)}
+    screen(out).facts(facts)
+    out.note(f"to sample: {sample_command(run)}")
+    out.write(os.fsencode(path) + b"\n")
+
+
+def _shares(context: typer.Context, corpus: Corpus) -> tuple[float, float, float]:
+    """The shares of the split: those given; by default no validation part where the text is too short."""
+    from charrnn.config import TrainConfig
+
+    given = context.get_parameter_source("split")
+    if len(corpus.ids) < BY_HEART and given and given.name == "DEFAULT":
+        return 100.0, 0.0, 0.0
+    return TrainConfig(split=context.params["split"]).split
+
+
+def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], order: int | None) -> Fitted:
+    """The model of the training part, with facts on stderr. Raises CorpusError."""
+    from charrnn.inference import ngram_build
+
+    parts = dict(zip(("train", "validate", "test"), corpus.splits(shares), strict=True))
+    size = len(corpus.vocabulary)
+    lengths = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    shown = screen(out)
+    shown.facts({"text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols; {lengths}"})
+    train, validation = (corpus.ids[part.start : part.stop] for part in list(parts.values())[:2])
+    if not len(validation) and order is None:
+        share = f"the last {1 / ngram_build.HELD_OUT:.0%} of the training part"
+        out.note(f"no validation part: the order is chosen on {share}, then all of it is counted")
+    if order is not None and order > len(train):
+        out.note(f"the training part has {len(train)} characters: order {len(train)} instead of {order}")
+        order = len(train)
+    kind = "validation" if len(validation) else "held out"
+    bar = out.bar(desc="counting", unit=" orders", delay=1)
+
+    def tried(trial: Trial) -> None:
+        shown.facts(
+            {"order": f"{trial.model.order:<2} {_loss(kind, trial.nats)}{' best' if trial.best else ''}"}
+        )
+        bar.update()
+
+    fitted = ngram_build.fit(train, validation, size, order, tried)
+    out.end_bars()
+    if order is not None and fitted.validation_nats is not None:
+        shown.facts({"order": f"{order:<2} {_loss(kind, fitted.validation_nats)}"})
+    return fitted
+
+
+def _loss(kind: str, nats: float) -> str:
+    return f"{kind} {nats:.4f} ({nats / math.log(2):.3f} bpc)"
