@@ -110,6 +110,7 @@ sys.exit(main(sys.argv[1:]))
     [
         ["--help"],
         ["train", "--help"],
+        ["ngram", "notes.txt"],
         ["sample", "tiny", "--length", "5", "--prompt", "the"],
         ["inspect-cell", "tiny", "--unit", "1", "--sample", "5"],
         ["info", "tiny"],
@@ -120,6 +121,7 @@ sys.exit(main(sys.argv[1:]))
     ids=" ".join,
 )
 def test_no_command_but_training_needs_torch(run: Path, arguments: list[str]) -> None:
+    Path("notes.txt").write_text("a short text")
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, *arguments], capture_output=True, text=True, check=False
     )

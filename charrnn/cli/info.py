@@ -105,6 +105,8 @@ def value_text(name: str, value: object) -> str:
             return f"{parent} ({sha256[:12]})"
         case dict():
             return ", ".join(f"{key} {setting}" for key, setting in value.items() if setting is not None)
+        case list() if all(type(part) is int for part in value):
+            return " ".join(f"{part:,}" for part in value)
         case list() | tuple():
             return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
     return str(value)

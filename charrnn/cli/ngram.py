@@ -56,15 +56,14 @@ def ngram(
     newlines: option.Newlines = None,
     corpora: CorporaOption = CORPORA,
 ) -> None:
-    """Count the n-grams of a text: a model without training. On stdout, print only the path of its checkpoint.
+    """Count the n-grams of a text: a model without training. On stdout, print only its checkpoint's path.
 
     An n-gram model predicts each character from the few before it (interpolated modified Kneser-Ney). It is
-    ready in seconds and needs no GPU. On short texts it is about as good as a network, and a mixture of
-    both is better than either.
+    ready in seconds. `charrnn sample NETWORK NGRAM` mixes it with a network, which is better than either.
 
     Examples:
       charrnn ngram notes.txt
-      charrnn sample "$(charrnn ngram tinyshakespeare)" --prompt 'ROMEO:' --length 300
+      charrnn sample "$(charrnn ngram tinyshakespeare)" | head -c 300
       zcat logs/*.gz | charrnn ngram --name logs-ngram --order 8
     """
     from charrnn.inference import ngram_build
@@ -119,27 +118,24 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
     shown = screen(out)
     shown.facts({"text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols; {lengths}"})
     train, validation = (corpus.ids[part.start : part.stop] for part in list(parts.values())[:2])
-    if not len(validation) and order is None:
-        share = f"the last {1 / ngram_build.HELD_OUT:.0%} of the training part"
-        out.note(f"no validation part: the order is chosen on {share}, then all of it is counted")
+    if order is None and not len(validation):
+        order = ngram_build.DEFAULT_ORDER
+        out.note(f"no validation part to choose the order on: order {order} (--order gives another)")
     if order is not None and order > len(train):
         out.note(f"the training part has {len(train)} characters: order {len(train)} instead of {order}")
         order = len(train)
-    kind = "validation" if len(validation) else "held out"
     bar = out.bar(desc="counting", unit=" orders", delay=1)
 
     def tried(trial: Trial) -> None:
-        shown.facts(
-            {"order": f"{trial.model.order:<2} {_loss(kind, trial.nats)}{' best' if trial.best else ''}"}
-        )
+        shown.facts({"order": f"{trial.model.order:<2} {_loss(trial.nats)}{' best' if trial.best else ''}"})
         bar.update()
 
     fitted = ngram_build.fit(train, validation, size, order, tried)
     out.end_bars()
     if order is not None and fitted.validation_nats is not None:
-        shown.facts({"order": f"{order:<2} {_loss(kind, fitted.validation_nats)}"})
+        shown.facts({"order": f"{order:<2} {_loss(fitted.validation_nats)}"})
     return fitted
 
 
-def _loss(kind: str, nats: float) -> str:
-    return f"{kind} {nats:.4f} ({nats / math.log(2):.3f} bpc)"
+def _loss(nats: float) -> str:
+    return f"validation {nats:.4f} ({nats / math.log(2):.3f} bpc)"

@@ -23,6 +23,7 @@ from charrnn.cli.options import (
 from charrnn.cli.table import age_text, size_text, write_table
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
+from charrnn.config import NgramConfig
 from charrnn.errors import CharrnnError, ConfigError
 from charrnn.files import json_line
 
@@ -93,7 +94,6 @@ def _write_runs(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
     now = datetime.now(UTC)
     rows = [["NAME", "TEXT", "MODEL", "BPC", "AGE", "SIZE", "RESUMABLE", "NOTE"]]
     for facts in all_facts:
-        model = f"{facts['cell']} {facts['layers']} x {facts['hidden']}" if "cell" in facts else "-"
         bpc = facts.get("validation_bpc")
         saved = facts["saved"]
         age = age_text((now - datetime.fromisoformat(saved)).total_seconds()) if saved else "-"
@@ -101,7 +101,7 @@ def _write_runs(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
             [
                 facts["name"],
                 facts.get("corpus") or "-",
-                model,
+                _model(facts),
                 "-" if bpc is None else f"{bpc:.3f}",
                 age,
                 size_text(facts["size_bytes"]),
@@ -112,6 +112,13 @@ def _write_runs(out: Terminal, all_facts: Sequence[dict[str, Any]]) -> None:
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     write_table(out, rows, right=(3, 4, 5))
+
+
+def _model(facts: dict[str, Any]) -> str:
+    """The size of a run's model."""
+    if "order" in facts:
+        return NgramConfig(facts["order"]).title
+    return f"{facts['cell']} {facts['layers']} x {facts['hidden']}" if "cell" in facts else "-"
 
 
 def _note(facts: dict[str, Any]) -> str:

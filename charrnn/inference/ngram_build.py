@@ -26,8 +26,9 @@ LEAST_GAIN = 1e-3
 """The nats by which an order must lower the loss to be chosen."""
 PATIENCE = 2
 """Orders in a row that do not lower the loss, after which no higher order is tried."""
-HELD_OUT = 10
-"""Without a validation part, the order is chosen on the last one of so many parts of the text."""
+DEFAULT_ORDER = 6
+"""The order without a validation part. On English texts of 300 to 1,000,000 characters, its loss was at most
+0.02 nats above that of the best order (docs/ngrams.md)."""
 
 
 class Trial(NamedTuple):
@@ -52,25 +53,20 @@ def fit(
     order: int | None = None,
     tried: Callable[[Trial], None] = lambda trial: None,
 ) -> Fitted:
-    """The model of a text (N,), N >= 2, of a fixed order or of the best one.
+    """The model of a text (N,), N >= 1, of a fixed order; by default of the best one on the validation part.
 
-    The order is chosen on the validation part, the text that follows. Without one, the orders are compared on
-    the text's own end, and then the whole text is counted. ``tried`` is called with each model compared.
+    The validation part is the text that follows. ``tried`` is called with each model compared.
     """
-    model = None
-    if order is None:
-        held_out = validation if len(validation) else ids[-max(1, len(ids) // HELD_OUT) :]
-        for trial in trials(ids if len(validation) else ids[: -len(held_out)], symbols, held_out):
-            tried(trial)
-            if trial.best:
-                model, nats = trial.model, trial.nats
-        assert model is not None
-        if 0 < len(validation) <= COMPARED:
-            return Fitted(model, nats)
-        order = model.order
-    if model is None or not len(validation):
-        model = build(ids, symbols, order)
-    return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
+    if order is not None or not len(validation):
+        model = build(ids, symbols, DEFAULT_ORDER if order is None else order)
+        return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
+    best = None
+    for trial in trials(ids, symbols, validation):
+        tried(trial)
+        best = trial if trial.best else best
+    assert best is not None
+    whole = len(validation) <= COMPARED
+    return Fitted(best.model, best.nats if whole else loss(best.model, ids[-1:], validation))
 
 
 def save(

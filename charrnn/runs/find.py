@@ -54,6 +54,9 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if kind == LAST and (folder / given / BEST).is_file():
+        reason = "it is an n-gram model, or the file was removed"
+        raise CheckpointError(f"run {given} has no {LAST} to resume from: {reason}")
     raise CheckpointError(f"no checkpoint is called {given}; {advice(given, folder, kind)}")
 
 

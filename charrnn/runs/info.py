@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import NgramConfig
+from charrnn.config import ModelConfig, NgramConfig
 from charrnn.runs import history, parameters
 from charrnn.runs.checkpoint import BEST, LAST, Header, read_header
 from charrnn.runs.find import model_name
@@ -14,27 +14,48 @@ from charrnn.runs.find import model_name
 def describe(path: Path) -> dict[str, Any]:
     """The facts of a checkpoint's header, its losses first; None where the header has no value.
 
+    An n-gram model has no facts of a training but its split.
+
     resumable  whether the checkpoint, or the last checkpoint beside it, can be resumed
 
     Raises CheckpointError.
     """
     header = read_header(path)
     results, corpus = header.results, header.corpus
+    trained = isinstance(header.model, ModelConfig)
     return {
         "name": header.name or model_name(path),
         "validation_bpc": results.get("validation_bpc"),
         "validation_nats": results.get("validation_nats"),
-        "train_nats": results.get("train_nats"),
+        **({"train_nats": results.get("train_nats")} if trained else {}),
         "path": str(path),
-        "parent": header.parent,
+        **({"parent": header.parent} if trained else {}),
         "weights_sha256": header.weights_sha256 or None,
-        **_architecture(header),
+        **_architecture(header, path),
         "vocabulary": len(header.vocabulary),
         "bytes": header.vocabulary.byte_level,
         "symbols": header.vocabulary.symbols,
         "corpus": corpus.get("name"),
         "corpus_sha256": corpus.get("sha256"),
         "corpus_characters": corpus.get("characters"),
+        **(_training(header, path) if trained else {"training": {"split": header.training.split}}),
+        "versions": header.versions,
+    }
+
+
+def _architecture(header: Header, path: Path) -> dict[str, Any]:
+    """The facts of a network, or of an n-gram model: how many n-grams of each length it has."""
+    model = header.model
+    if isinstance(model, NgramConfig):
+        size = path.stat().st_size
+        return {"order": model.order, "ngrams": header.results.get("ngrams"), "size_bytes": size}
+    return {**model.to_dict(), "parameters": parameters.count(model, len(header.vocabulary))}
+
+
+def _training(header: Header, path: Path) -> dict[str, Any]:
+    """The facts of a network's training."""
+    results = header.results
+    return {
         "steps": results.get("step"),
         "steps_planned": results.get("steps"),
         "epochs": results.get("epoch"),
@@ -42,16 +63,7 @@ def describe(path: Path) -> dict[str, Any]:
         "seconds": results.get("seconds"),
         "resumable": header.resume is not None or (path.name == BEST and path.with_name(LAST).is_file()),
         "training": header.training.to_dict(),
-        "versions": header.versions,
     }
-
-
-def _architecture(header: Header) -> dict[str, Any]:
-    """The facts of a network or of an n-gram model."""
-    model = header.model
-    if isinstance(model, NgramConfig):
-        return {"cell": f"{model.order}-gram", "order": model.order}
-    return {**model.to_dict(), "parameters": parameters.count(model, len(header.vocabulary))}
 
 
 def reports(path: Path) -> list[dict[str, Any]]:

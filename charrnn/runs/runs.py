@@ -64,7 +64,7 @@ def _run_facts(run: Path) -> Facts:
         except CheckpointError as error:
             problem = str(error)
         else:
-            resumable = facts["resumable"] if kind == LAST else resumable
+            resumable = facts.get("resumable", False) if kind == LAST else resumable
     training = is_locked(run)
     if not kinds:
         problem = None if training else "no checkpoint was saved"
@@ -179,7 +179,7 @@ def compare(paths: Sequence[Path]) -> tuple[Facts, Facts]:
     Raises CheckpointError.
     """
     all_facts = [describe(path) for path in paths]
-    results = {key: [facts[key] for facts in all_facts] for key in RESULTS}
+    results = {key: [facts.get(key) for facts in all_facts] for key in RESULTS}
     all_settings = [_settings(facts) for facts in all_facts]
     common = set.intersection(*(set(facts["symbols"]) for facts in all_facts))
     for settings, facts in zip(all_settings, all_facts, strict=True):
