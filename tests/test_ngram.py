@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def model_of(text: list[int], order: int) -> NGram:
 
 def read(model: NGram, text: list[int]) -> np.ndarray:
     """(T, V) log-probabilities after each character."""
-    return model(np.array([text]), model.start(1))[0][0]
+    logits: np.ndarray = model(np.array([text]), model.start(1))[0][0]
+    return logits
 
 
 @pytest.mark.slow
@@ -226,16 +228,17 @@ def test_the_order_is_short_for_noise_and_long_for_a_text_that_repeats_itself() 
 # --- checkpoints ---
 
 
-def saved(path: Path, changes: dict[str, object] | None = None, order: int = 3) -> Path:
+def saved(path: Path, changes: Mapping[str, np.ndarray | None] | None = None, order: int = 3) -> Path:
     """A checkpoint of an n-gram model of TEXT, with some arrays changed, or left out where None."""
     vocabulary = Vocabulary("".join(sorted(set(TEXT))))
-    arrays = to_arrays(build(vocabulary.encode(TEXT), len(vocabulary), 3)) | (changes or {})
+    arrays: dict[str, np.ndarray | None] = dict(to_arrays(build(vocabulary.encode(TEXT), len(vocabulary), 3)))
+    arrays |= changes or {}
     tensors = {name: array for name, array in arrays.items() if array is not None}
     save_checkpoint(path, Header(NgramConfig(order), vocabulary), tensors)
     return path
 
 
-HOSTILE = {
+HOSTILE: dict[str, dict[str, np.ndarray | None]] = {
     "an array is missing": {"ngrams.2.counts": None},
     "an array too many": {"ngrams.4.keys": np.arange(3, dtype=np.uint8)},
     "keys that do not increase": {"ngrams.1.keys": np.arange(17, dtype=np.uint8)[::-1]},
@@ -254,7 +257,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_checkpoint_is_one_line(changes: dict[str, object], tmp_path: Path) -> None:
+def test_a_hostile_checkpoint_is_one_line(changes: dict[str, np.ndarray | None], tmp_path: Path) -> None:
     ran = charrnn("sample", str(saved(tmp_path / "model.safetensors", changes)))
     assert (ran.status, ran.out) == (1, b"")
     assert ran.err.count("\n") == 1

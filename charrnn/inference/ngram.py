@@ -46,7 +46,7 @@ class Level(NamedTuple):
             nodes = self._position(keys)
             nodes[self.keys[nodes] != keys] = UNSEEN
             return nodes
-        view, wanted = memoryview(self.keys), keys.tolist()
+        view, wanted = self.keys.data, keys.tolist()
         positions = [bisect_left(view, key, 0, len(view) - 1) for key in wanted]
         pairs = zip(positions, wanted, strict=True)
         return np.array([position if view[position] == key else UNSEEN for position, key in pairs])
@@ -60,7 +60,7 @@ class Level(NamedTuple):
             ends = np.cumsum(types)
             grams = np.arange(ends[-1]) + np.repeat(starts - ends + types, types)
             return types, self.keys[grams], self.counts[grams]
-        view, ranges = memoryview(self.keys), []
+        view, ranges = self.keys.data, []
         for node in nodes.tolist():
             start = bisect_left(view, node * symbols) if node >= 0 else 0
             ranges.append((start, bisect_left(view, (node + 1) * symbols, start)))
