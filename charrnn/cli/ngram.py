@@ -120,7 +120,7 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
     train, validation = (corpus.ids[part.start : part.stop] for part in list(parts.values())[:2])
     if order is None and not len(validation):
         order = ngram_build.DEFAULT_ORDER
-        out.note(f"no validation part to choose the order on: order {order}")
+        out.note(f"no validation part to choose the order on: order {order} (--order gives another)")
     if order is not None and order > len(train):
         out.note(f"the training part has {len(train)} characters: order {len(train)} instead of {order}")
         order = len(train)
