@@ -202,7 +202,7 @@ def test_the_losses_of_the_trials_are_those_of_their_models(text: list[int], hel
 def test_the_model_has_the_order_with_the_lowest_validation_loss() -> None:
     ids = english(3000)
     tried: list[ngram_build.Trial] = []
-    fitted = ngram_build.fit(ids[:2500], ids[2500:], ids.max() + 1, tried=tried.append)
+    fitted = ngram_build.fit(ids[:2500], ids[2500:], int(ids.max()) + 1, tried=tried.append)
     losses = [trial.nats for trial in tried]
     assert fitted.validation_nats == min(losses)
     assert fitted.model.order == losses.index(min(losses)) + 1
@@ -212,7 +212,7 @@ def test_the_model_has_the_order_with_the_lowest_validation_loss() -> None:
 
 def test_the_loss_of_a_long_validation_part_is_that_of_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = english(3000)
-    train, validation, symbols = ids[:2500], ids[2500:], ids.max() + 1
+    train, validation, symbols = ids[:2500], ids[2500:], int(ids.max()) + 1
     monkeypatch.setattr(ngram_build, "COMPARED", 400)
     fitted = ngram_build.fit(train, validation, symbols)
     assert fitted.validation_nats == ngram_build.loss(fitted.model, train[-1:], validation)
