@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from charrnn.cli import curves, shades
 from charrnn.cli import train as train_command
-from charrnn.cli.sample_output import FIRST_SHADE, FULL_SHADE, _shaded
+from charrnn.cli.shades import FIRST_SHADE, FULL_SHADE, surprising
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.cli.train_command import sample_command
 from charrnn.cli.train_progress import budget, stop_on_signals
@@ -83,12 +83,14 @@ def test_each_mark_is_under_its_character_on_lines_that_fit() -> None:
 # --- surprise as colour ---
 
 
-def test_only_surprising_characters_are_shaded() -> None:
-    assert _shaded("e", 0.0) == _shaded("e", FIRST_SHADE) == "e"
-    assert (_shaded("\n", 1.0), _shaded("\x1b", 1.0)) == ("\n", "␛")
-    shaded = [_shaded("e", bits) for bits in (FIRST_SHADE + 0.1, (FIRST_SHADE + FULL_SHADE) / 2, FULL_SHADE)]
+def test_only_surprising_characters_aresurprising() -> None:
+    assert surprising("e", 0.0) == surprising("e", FIRST_SHADE) == "e"
+    assert (surprising("\n", 1.0), surprising("\x1b", 1.0)) == ("\n", "␛")
+    shaded = [
+        surprising("e", bits) for bits in (FIRST_SHADE + 0.1, (FIRST_SHADE + FULL_SHADE) / 2, FULL_SHADE)
+    ]
     assert len(set(shaded)) == 3
-    assert _shaded("e", 99.0) == shaded[-1]
+    assert surprising("e", 99.0) == shaded[-1]
     for styled in shaded:
         assert re.match(r"\x1b\[38;5;\d+;48;5;\d+me\x1b\[0m$", styled), (
             "with a colour of its own for the text"

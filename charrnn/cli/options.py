@@ -200,3 +200,12 @@ def one_thread() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def threads() -> int:
+    """The number of threads for work that NumPy does not spread: $OMP_NUM_THREADS, or the cores."""
+    try:
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
+    except (KeyError, ValueError):
+        cores = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+        return len(cores(0)) if cores else os.cpu_count() or 1

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from charrnn.text.novel import Run
     from charrnn.text.vocabulary import Vocabulary
 
-FIRST_SHADE, FULL_SHADE = 3.0, 8.0
-"""Bits of surprise up to which a character has no shade, and from which on it has the darkest."""
-LIGHTEST = shades.LEVELS // 3
-"""The lightest shade: paler ones would be the brightest spots of a dark terminal."""
-
 
 @dataclass
 class Sample:
@@ -140,7 +135,7 @@ class TextWriter(Writer):
         """Write what is new, and drop it where no search for copies needs it: a sample can be endless."""
         if sample is not self._current:
             if self.colour and self._current is None:
-                self.out.write(_legend().encode())
+                self.out.write(shades.surprise_legend().encode())
             self._current, self._written, self._surprise = sample, 0, 0.0
             if self.echo:
                 self.out.write(self.vocabulary.decode_bytes(sample.prompt.ids))
@@ -183,22 +178,8 @@ class TextWriter(Writer):
         for symbol_id, score in zip(ids, scores, strict=True):
             self._surprise -= score / math.log(2)
             for character in self._decode([symbol_id]):
-                self.out.write(_shaded(character, self._surprise).encode("utf-8", "replace"))
+                self.out.write(shades.surprising(character, self._surprise).encode("utf-8", "replace"))
                 self._surprise = 0.0
-
-
-def _shaded(character: str, surprise: float) -> str:
-    """A character on a red background if its surprise, in bits, is above FIRST_SHADE."""
-    if surprise > FIRST_SHADE:
-        share = min(1.0, (surprise - FIRST_SHADE) / (FULL_SHADE - FIRST_SHADE))
-        return shades.shaded(character, -(LIGHTEST + share * (shades.LEVELS - LIGHTEST)) / shades.LEVELS)
-    return character if character in "\n\t" else shades.visible(character)
-
-
-def _legend() -> str:
-    """The line that explains the shades."""
-    scale = shades.scale(-LIGHTEST, -shades.LEVELS)
-    return f"bits of surprise: {FIRST_SHADE:g} {scale} {FULL_SHADE:g}, no colour below {FIRST_SHADE:g}\n"
 
 
 @dataclass

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, tee, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charrnn.cli import score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
-from charrnn.cli.options import RUNS, CheckpointsOption, QuietOption, find_checkpoint, one_thread
+from charrnn.cli.options import (
+    CORPORA,
+    RUNS,
+    CheckpointsOption,
+    CorporaOption,
+    QuietOption,
+    find_checkpoint,
+    one_thread,
+    threads,
+)
 from charrnn.cli.sample_options import Unknown, Weights
-from charrnn.cli.score_input import Model
-from charrnn.cli.table import write_table
+from charrnn.cli.score_html import write_page
+from charrnn.cli.score_input import Model, Reader, Text
+from charrnn.cli.score_output import (
+    OTHERS,
+    Total,
+    write_characters,
+    write_places,
+    write_shaded,
+    write_totals,
+)
+from charrnn.cli.score_part import part_of_text
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import ConfigError
-from charrnn.files import json_line
 
 if TYPE_CHECKING:
+    from charrnn.inference.score import ScoredPiece
+    from charrnn.inference.worst_places import Place
     from charrnn.runs.checkpoint import Checkpoint
 
 Options = dict[str, Any]
@@ -48,14 +67,22 @@ def score(
     streams: option.Streams = 1,
     as_json: option.AsJson = False,
     quiet: QuietOption = False,
+    corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Measure how probable a text is under a model: bits per character, perplexity.
 
+    The whole text is read as one stream. Of several texts, each is read by itself. Several checkpoints are
+    mixed.
+
     Examples:
       charrnn score shakespeare out.txt
       charrnn sample shakespeare | charrnn score shakespeare -
-      charrnn score logs --lines --above 4 < today.log
+      charrnn score --part test
+      charrnn score shakespeare out.txt --worst 10
+      charrnn score shakespeare --chars < out.txt | head
+      charrnn score shakespeare out.txt --html surprise.html
+      charrnn score shakespeare --lines --above 4 < out.txt
     """
     option.check_combinations(context)
     out: Terminal = context.obj
@@ -64,14 +91,16 @@ def score(
     names, texts = score_input.split_arguments(arguments or [], checkpoints)
     if compare and len(names) < 2:
         raise ConfigError("--compare needs two checkpoints: charrnn score A B --compare TEXT")
-    if not candidates:
+    if candidates is None and part is None:
         texts = list(score_input.texts_or_stdin(out, texts))
-    if streams == 1 and not lines and candidates is None:
-        one_thread()
+    _check_one_text(texts, options)
+    if not lines and candidates is None:
+        one_thread()  # --streams has threads of its own
     from charrnn.runs.checkpoint import load
 
     given: Sequence[str | None] = names or [None]
-    models = _models([load(find_checkpoint(out, name, checkpoints)) for name in given], options)
+    loaded = [load(find_checkpoint(out, name, checkpoints)) for name in given]
+    models = _models(loaded, options)
     if candidates is not None:
         score_compare.rank(out, models[0], options)
     elif compare:
@@ -79,7 +108,14 @@ def score(
     elif lines:
         score_lines.write(out, models, texts, options)
     else:
-        _write_totals(out, models[0], texts, options)
+        _score(out, models[0], loaded, texts, options)
+
+
+def _check_one_text(texts: Sequence[str], options: Options) -> None:
+    """Raise ConfigError for several texts where one is expected."""
+    for name in ("part", "chars", "worst", "html", "colour"):
+        if len(texts) > 1 and options[name] not in (None, False, Colour.never):
+            raise ConfigError(f"--{name}: give one text, not {len(texts)}")
 
 
 def _models(loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
@@ -97,52 +133,129 @@ def _models(loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
     return [Model(" + ".join(names), predictor, loaded[0].header.vocabulary)]
 
 
-@dataclass
-class Total:
-    """The score of a text: its characters, and the nats that they have together."""
+def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
+    """The n-gram model of the same text, beside the run of the one network that is scored."""
+    from charrnn.config import ModelConfig
+    from charrnn.inference.predictor import predictor
+    from charrnn.runs import find
+    from charrnn.runs.checkpoint import load
 
-    text: str
-    characters: int = 0
-    nats: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """Nats per character."""
-        return self.nats / self.characters
-
-    def row(self) -> list[str]:
-        """The cells of a table's row."""
-        bits = self.mean / math.log(2)
-        return [
-            self.text,
-            f"{self.characters:,}",
-            f"{self.nats:,.1f}",
-            f"{bits:.4f}",
-            f"{math.exp(self.mean):.4f}",
-        ]
+    ngram_beside = getattr(find, "ngram_beside", None)
+    header = loaded[0].header
+    if ngram_beside is None or len(loaded) > 1 or not isinstance(header.model, ModelConfig):
+        return None
+    path = ngram_beside(loaded[0].path, header)
+    return path and Model(find.model_name(path), predictor(load(path)), header.vocabulary)
 
 
-def _write_totals(out: Terminal, model: Model, texts: Sequence[str], options: Options) -> None:
-    """Write a row for each text, and for all of them together."""
-    from charrnn.inference.sample import opening_ids
-    from charrnn.inference.score import score_stream
-
-    reader = score_input.Reader(out, model.vocabulary, options["unknown"])
+def _score(
+    out: Terminal, model: Model, loaded: Sequence[Checkpoint], paths: Sequence[str], options: Options
+) -> None:
+    """Score each text as one stream, and write the results. Raises CorpusError for an empty one."""
+    reader = Reader(out, model.vocabulary, options["unknown"])
+    if part := options["part"]:
+        texts = iter([part_of_text(out, loaded, part.value, paths, options["corpora"])])
+    else:
+        texts = reader.texts(paths)
+    write = _writer(out, model, options)
+    baseline = _baseline(loaded) if write is None or options["html"] else None
     totals = []
     for text in texts:
-        total = Total("standard input" if text == "-" else text)
-        pieces = score_stream(model.predictor, reader.read(text), opening_ids(model.vocabulary))
-        for piece in pieces:
-            total.characters += len(piece.ids)
-            total.nats -= float(piece.log_probabilities.sum())
-        reader.check_not_empty(total.text, total.characters)
+        total = Total(text.name, model.name, baseline=baseline and Total(text.name, baseline.name))
+        if options["streams"] > 1:
+            _read_streams(out, model, baseline, text, total, options["streams"])
+        else:
+            pieces = _read_stream(out, model, baseline, text, total, progress=options["html"] or not write)
+            first = next(pieces, None)  # before anything is written, so that an error comes alone
+            if first is not None:
+                _consume(chain([first], pieces), total, write)
+        reader.check_not_empty(text.name, total.characters)
         totals.append(total)
     reader.report()
-    if len(totals) > 1:
-        totals.append(Total("total", sum(t.characters for t in totals), math.fsum(t.nats for t in totals)))
-    if options["as_json"]:
-        for total in totals:
-            out.write(json_line({"text": total.text, "characters": total.characters, "nats": total.nats}))
+    if write is None or options["html"]:
+        write_totals(out, totals, options["as_json"])
+    else:
+        out.flush()
+        out.note(totals[0].sentence)
+
+
+Write = Callable[["Iterator[ScoredPiece]", Total], None]
+"""Writes a text while it is scored; the total is known at its end."""
+
+
+def _writer(out: Terminal, model: Model, options: Options) -> Write | None:
+    """What writes the text as it is scored; None where the totals are all."""
+    vocabulary, as_json = model.vocabulary, options["as_json"]
+    if options["html"]:
+        return lambda pieces, total: write_page(options["html"], total, pieces, vocabulary)
+    if options["chars"]:
+        return lambda pieces, _: write_characters(out, pieces, vocabulary, as_json)
+    if options["worst"]:
+        return lambda pieces, _: write_places(out, _worst(pieces, model, options), vocabulary, as_json)
+    if out.colours(options["colour"]):
+        return lambda pieces, _: write_shaded(out, pieces, vocabulary)
+    return None
+
+
+def _worst(pieces: Iterator[ScoredPiece], model: Model, options: Options) -> list[Place]:
+    from charrnn.inference.worst_places import worst_places
+
+    others = min(OTHERS, len(model.vocabulary) - 1)
+    newline = model.vocabulary.symbols.find("\n")
+    return worst_places(pieces, options["worst"], others, newline)
+
+
+def _consume(pieces: Iterator[ScoredPiece], total: Total, write: Write | None) -> None:
+    """Read all pieces, and write them where there is a writer."""
+    if write is None:
+        deque(pieces, maxlen=0)
+    else:
+        write(pieces, total)
+
+
+def _read_stream(
+    out: Terminal, model: Model, baseline: Model | None, text: Text, total: Total, progress: bool
+) -> Iterator[ScoredPiece]:
+    """Yield the text as it is scored, and count it in ``total``."""
+    from charrnn.inference.score import score_stream
+
+    streams = tee(text.pieces, 2 if baseline else 1)
+    pieces = score_stream(model.predictor, streams[0], text.before)
+    others: Iterator[ScoredPiece] = iter(())
+    if baseline:
+        others = score_stream(baseline.predictor, streams[1], text.before)
+    show = progress or not out.stdout_tty  # no bar across the text that a terminal shows
+    size = text.size if show else None
+    with out.bar(desc="scoring", unit="char", unit_scale=True, total=size, delay=1) as bar:
+        for piece, other in zip_longest(pieces, others):
+            total.add(piece)
+            if total.baseline:
+                total.baseline.add(other)
+            bar.update(len(piece.ids) if show else 0)
+            yield piece
+
+
+def _read_streams(
+    out: Terminal, model: Model, baseline: Model | None, text: Text, total: Total, count: int
+) -> None:
+    """Score a text in pieces that are read at once, and say how much the cuts move its score."""
+    import numpy as np
+
+    from charrnn.inference.score_streams import WARM_UP, score_streams
+
+    dtype = model.vocabulary.id_dtype
+    ids = np.concatenate([np.zeros(0, dtype), *(piece.astype(dtype) for piece in text.pieces)])
+    if not len(ids):
         return
-    header = ["text", "characters", "nats", "bits per character", "perplexity"]
-    write_table(out, [header, *(total.row() for total in totals)], right=(1, 2, 3, 4))
+    models = [(model, total)] + ([(baseline, total.baseline)] if baseline and total.baseline else [])
+    with out.bar(desc="scoring", unit="char", unit_scale=True, total=len(ids) * len(models), delay=1) as bar:
+        for each, result in models:
+            score = score_streams(each.predictor, ids, text.before, count, threads(), bar.update)
+            result.characters, result.nats, result.shift = len(ids), score.nats, score.shift
+            if each is model:
+                pieces = score.pieces
+    out.note(
+        f"{text.name}: {pieces} pieces at once; the cuts move the score by"
+        f" {total.shift_bits_per_character:+.6f} bits per character, measured on the first {WARM_UP}"
+        " characters of each piece"
+    )

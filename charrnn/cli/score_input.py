@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN = 10
 """The most unknown characters that a note names."""
 
+COMPRESSED = (".gz", ".bz2", ".xz")
+
 
 class Model(NamedTuple):
     """A model that scores texts: a checkpoint's, or a mixture of several."""
@@ -27,6 +29,21 @@ class Model(NamedTuple):
     name: str
     predictor: Predictor
     vocabulary: Vocabulary
+
+
+class Text(NamedTuple):
+    """A text to score.
+
+    name    in messages and rows
+    pieces  its ids, in pieces (N,)
+    before  (1,) the character before it
+    size    about how many characters it has, where that is known
+    """
+
+    name: str
+    pieces: Iterable[Ids]
+    before: Ids
+    size: int | None
 
 
 def split_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
@@ -91,6 +108,14 @@ class Reader:
         self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
         self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
 
+    def texts(self, paths: Sequence[str]) -> Iterator[Text]:
+        """The texts of files, or of stdin for "-"; each is read after the one before it."""
+        from charrnn.inference.sample import opening_ids
+
+        for path in paths:
+            name = "standard input" if path == "-" else path
+            yield Text(name, self.read(path), opening_ids(self.vocabulary), _size(path))
+
     def read(self, path: str) -> Iterator[Ids]:
         """The ids of a file, or of stdin for "-", in pieces (N,).
 
@@ -139,6 +164,13 @@ class Reader:
         if self._replacement.counts:
             raise CorpusError(f"{name}: the model knows none of its characters")
         raise CorpusError(f"{name}: the text is empty")
+
+
+def _size(path: str) -> int | None:
+    """The bytes of a file that is not compressed, about as many as its characters."""
+    file = Path(path)
+    plain = path != "-" and file.is_file() and file.suffix.lower() not in COMPRESSED
+    return file.stat().st_size if plain else None
 
 
 def _whole_characters(pieces: Iterator[str], byte_level: bool) -> Iterator[str]:

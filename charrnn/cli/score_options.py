@@ -109,12 +109,13 @@ CONFLICTS = (
         (("--compare", name), "a comparison says which model gives more probability")
         for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights")
     ),
-    (("--lines", "--chars", "--worst", "--colour"), "give only one of them"),
-    *((("--lines", name), "lines have rows of their own") for name in ("--html", "--streams", "--part")),
+    (("--lines", "--chars", "--worst", "--colour", "--html"), "give only one of them"),
+    *((("--lines", name), "lines have rows of their own") for name in ("--streams", "--part")),
     *(
-        ((name, "--streams"), "the pieces are not read in order")
+        (("--streams", name), "pieces that are read at once give only the total")
         for name in ("--chars", "--worst", "--colour", "--html")
     ),
+    (("--part", "--unknown"), "the run's text holds only characters that the model knows"),
     (("--json", "--colour"), "JSON has no colours"),
 )
 """Options of which only one may be given, and why."""

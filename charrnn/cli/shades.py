@@ -15,6 +15,12 @@ MARKS = "▁▂▃▄ ▅▆▇█"
 """Marks of values from -1 to 1; those near 0 have none."""
 NEWLINE = "\u23ce"
 """The sign of a newline."""
+SPACE = "\u2423"
+"""The sign of a space."""
+FIRST_SHADE, FULL_SHADE = 3.0, 8.0
+"""Bits of surprise up to which a character has no shade, and from which on it has the darkest."""
+LIGHTEST = LEVELS // 3
+"""The lightest shade of surprise: paler ones would be the brightest spots of a dark terminal."""
 
 
 def shaded(character: str, value: float) -> str:
@@ -27,6 +33,27 @@ def shaded(character: str, value: float) -> str:
     if character == "\n":
         return f"{before}{NEWLINE}{after}\n"
     return f"{before}{visible(character)}{after}"
+
+
+def level_of_surprise(bits: float) -> int:
+    """The shade of a character: 0 up to FIRST_SHADE, then LIGHTEST to LEVELS."""
+    if not bits > FIRST_SHADE:
+        return 0
+    share = min(1.0, (bits - FIRST_SHADE) / (FULL_SHADE - FIRST_SHADE))
+    return round(LIGHTEST + share * (LEVELS - LIGHTEST))
+
+
+def surprising(character: str, bits: float) -> str:
+    """A character on a red background if its surprise is above FIRST_SHADE."""
+    if level := level_of_surprise(bits):
+        return shaded(character, -level / LEVELS)
+    return character if character in "\n\t" else visible(character)
+
+
+def surprise_legend() -> str:
+    """The line that explains the shades of surprise."""
+    shown = scale(-LIGHTEST, -LEVELS)
+    return f"bits of surprise: {FIRST_SHADE:g} {shown} {FULL_SHADE:g}, no colour below {FIRST_SHADE:g}\n"
 
 
 def scale(first: int = -LEVELS, last: int = LEVELS) -> str:
@@ -63,6 +90,11 @@ def mark(value: float) -> str:
     """The mark of a value."""
     middle = len(MARKS) // 2
     return MARKS[max(0, min(2 * middle, round((value + 1) * middle)))]
+
+
+def sign(character: str) -> str:
+    """The character as a sign that can be seen: ␣ for a space, ⏎ for a newline."""
+    return {" ": SPACE, "\n": NEWLINE}.get(character) or visible(character)
 
 
 def visible(character: str) -> str:

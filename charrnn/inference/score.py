@@ -33,6 +33,23 @@ class ScoredPiece(NamedTuple):
         """(n,) log-probability in nats of each character."""
         return self.scores[np.arange(len(self.ids)), self.ids]
 
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """(n,) rank of each character among all V: 1 for the most probable one."""
+        return 1 + (self.scores > self.log_probabilities[:, None]).sum(1)
+
+    def others(self, count: int) -> Ids:
+        """(n, count) the most probable characters besides the text's own, the most probable first.
+
+        ``count`` is at most V - 1.
+        """
+        scores = self.scores.copy()
+        rows = np.arange(len(scores))
+        scores[rows, self.ids] = np.inf  # sorted first, then left out
+        top = np.argpartition(-scores, count, 1)[:, : count + 1]
+        order = np.argsort(-np.take_along_axis(scores, top, 1), 1, kind="stable")
+        return np.take_along_axis(top, order, 1)[:, 1:]
+
 
 def score_stream(
     predictor: Predictor, pieces: Iterable[Ids], before: Ids, state: State | None = None

@@ -1,0 +1,92 @@
+"""``charrnn score --html``: a text as a page, shaded by surprise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from charrnn.cli import shades
+from charrnn.cli.score_output import Characters, Symbols, Total, bits
+from charrnn.errors import CharrnnError
+from charrnn.files import atomic_write, write_errors
+
+if TYPE_CHECKING:
+    from charrnn.inference.score import ScoredPiece
+    from charrnn.text.vocabulary import Vocabulary
+
+BLOCK = 5_000
+"""The most characters of a block. A browser lays out only the blocks that can be seen."""
+
+
+class _Character(NamedTuple):
+    """A character of the page: its text, its shade, and what is shown while the mouse is over it."""
+
+    text: str
+    level: int
+    about: str
+
+
+def write_page(path: Path, total: Total, pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> None:
+    """Write the page as the pieces come; ``total`` counts them meanwhile. Raises CharrnnError."""
+    import jinja2
+
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        Path(__file__).with_name("score.html").read_text(encoding="utf-8")
+    )
+    levels = range(shades.LIGHTEST, shades.LEVELS + 1)
+    page = template.stream(
+        blocks=_blocks(_characters(pieces, vocabulary)),
+        total=total,
+        levels=[(level, level / shades.LEVELS) for level in levels],
+        first=shades.FIRST_SHADE,
+        full=shades.FULL_SHADE,
+    )
+    page.enable_buffering(1000)
+    with write_errors(path, CharrnnError), atomic_write(path) as file:
+        for chunk in page:
+            file.write(chunk.encode("utf-8", "replace"))
+
+
+def _blocks(characters: Iterable[_Character]) -> Iterator[list[_Character]]:
+    """The lines of the text; a long one in several blocks."""
+    block: list[_Character] = []
+    for character in characters:
+        block.append(character)
+        if character.text == "\n" or len(block) == BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _characters(pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> Iterator[_Character]:
+    """The characters of a text. At byte level those of its first byte are the alternatives of a character."""
+    symbols, decoder = Symbols(vocabulary), Characters(vocabulary)
+    about = ""
+    for piece in pieces:
+        others = piece.others(symbols.others)
+        columns = (piece.ids, piece.log_probabilities, piece.ranks, others)
+        rows = zip(*(column.tolist() for column in columns), piece.scores, strict=True)
+        for symbol, score, rank, other_ids, scores in rows:
+            about = about or _about(symbols, score, rank, other_ids, [float(scores[i]) for i in other_ids])
+            for character, surprise in decoder.add(symbol, score):
+                shown = character if character in "\n\t" else shades.visible(character)
+                yield _Character(
+                    shown, shades.level_of_surprise(surprise), f"{shades.sign(character)} {about}"
+                )
+                about = ""
+
+
+def _about(symbols: Symbols, score: float, rank: int, others: list[int], scores: list[float]) -> str:
+    """The probability of a symbol and its alternatives."""
+    expected = [
+        f"{symbols.shown(other)} {_percent(score)}" for other, score in zip(others, scores, strict=True)
+    ]
+    return f"{_percent(score)}, {bits(score):.1f} bits, rank {rank}; instead: {', '.join(expected)}"
+
+
+def _percent(score: float) -> str:
+    """The probability of a score in nats, in percent with two digits."""
+    return f"{float(f'{100 * math.exp(score):.2g}'):g} %"

@@ -1,0 +1,73 @@
+"""The part of a run's own text that ``charrnn score --part`` scores."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.cli.score_input import Text
+from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import read_corpus
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.origin import Origin
+
+if TYPE_CHECKING:
+    from charrnn.runs.checkpoint import Checkpoint
+
+PARTS = ("training", "validation", "test")
+
+
+def part_of_text(
+    out: Terminal, loaded: Sequence[Checkpoint], part: str, texts: Sequence[str], corpora: Path
+) -> Text:
+    """A part of the text of the run, which must be the text of all checkpoints.
+
+    ``texts`` has at most one text, which stands for the run's; without it the run's own is found where the
+    checkpoint says. Raises ConfigError, CorpusError.
+    """
+    from charrnn.runs.find import model_name
+
+    header, name = loaded[0].header, model_name(loaded[0].path)
+    known = (header.corpus.get("sha256"), header.training.split)
+    for other in loaded[1:]:
+        if (other.header.corpus.get("sha256"), other.header.training.split) != known:
+            raise ConfigError(
+                f"--part: {model_name(other.path)} learned another text, or another part of it, than {name}"
+            )
+    command = f"charrnn score {shlex.quote(name)} --part {part} TEXT"
+    origin = _origin(loaded[0], name, texts, command)
+    try:
+        corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols)
+    except CorpusError as error:
+        raise error if texts else CorpusError(f"the text of {name}: {error}; give it: {command}") from error
+    if corpus.sha256 != header.corpus.get("sha256"):
+        raise CorpusError(
+            f"{corpus.name} is not the text that {name} learned (SHA-256 {corpus.sha256[:12]}, the run's"
+            f" {str(header.corpus.get('sha256'))[:12]}); give it: {command}"
+        )
+    positions = corpus.splits(header.training.split)[PARTS.index(part)]
+    if not positions:
+        split = ",".join(f"{share:g}" for share in header.training.split)
+        raise CorpusError(f"{name} has no {part} part: it was trained with --split {split}")
+    ids = corpus.ids[positions.start : positions.stop]
+    before = corpus.ids[positions.start - 1 : positions.start]  # no part but training's begins the text
+    return Text(f"{corpus.name}, {part} part", [ids], before, len(ids))
+
+
+def _origin(checkpoint: Checkpoint, name: str, texts: Sequence[str], command: str) -> Origin:
+    """Where the text is. Raises ConfigError where nobody says."""
+    record = checkpoint.header.origin
+    if texts:
+        origin = Origin.from_record(record) if record else Origin([])
+        byte_level = checkpoint.header.vocabulary.byte_level
+        newlines = origin.newlines if record else ""
+        return replace(origin, texts=list(texts), byte_level=byte_level, newlines=newlines)
+    if not record:
+        raise ConfigError(f"--part: {name} does not say where its text is; give it: {command}")
+    origin = Origin.from_record(record)
+    if "-" in origin.texts:
+        raise ConfigError(f"--part: {name} learned a text from standard input; give it: {command}")
+    return origin
