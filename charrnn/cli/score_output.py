@@ -121,7 +121,7 @@ def write_totals(out: Terminal, totals: Sequence[Total], as_json: bool) -> None:
         for total in totals:
             out.write(json_line(total.record()))
         return
-    header = ["text", "model", "characters", "nats", "nats per character", "bits per character", "perplexity"]
+    header = ["TEXT", "MODEL", "CHARACTERS", "NATS", "NATS/CHARACTER", "BPC", "PERPLEXITY"]
     rows = [row for total in totals for row in total.rows()]
     write_table(out, [header, *rows], right=range(2, len(header)))
 
@@ -256,7 +256,7 @@ class Characters:
 def write_places(out: Terminal, places: Sequence[Place], vocabulary: Vocabulary, as_json: bool) -> None:
     """Write a row for each place, the most surprising first, with its context and what was expected."""
     symbols = Symbols(vocabulary)
-    rows = [["bits", "line", "column", "character", "expected", "context"]]
+    rows = [["BITS", "LINE", "COLUMN", "CHARACTER", "EXPECTED", "CONTEXT"]]
     for place in places:
         others = list(zip(place.others.tolist(), place.other_scores.tolist(), strict=True))
         before, after = vocabulary.decode(place.before), vocabulary.decode(place.after)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError, ConfigError, CorpusError, did_you_mean
@@ -140,8 +141,19 @@ def read_units(out: Terminal, vocabulary: Vocabulary, path: str, option: str = "
     reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
-    stdin = Source("standard input", lambda: out.take_stdin(option))
+    stdin = Source("standard input", lambda: cast(BinaryIO, _AsItArrives(out.take_stdin(option))))
     return characters([stdin] if path == "-" else sources([path]), reading)
+
+
+class _AsItArrives(io.RawIOBase):
+    """A stream whose ``read`` returns what has arrived, instead of waiting for the number of bytes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        read = getattr(self._stream, "read1", self._stream.read)  # a raw stream has no read1 and needs none
+        return bytes(read(size))
 
 
 def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
