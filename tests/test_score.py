@@ -49,7 +49,8 @@ def score(*arguments: str, **settings) -> Ran:
 def record(*arguments: str, **settings) -> dict:
     """The only JSON line."""
     (line,) = score(*arguments, "--json", **settings).out.splitlines()
-    return json.loads(line)
+    fields: dict = json.loads(line)
+    return fields
 
 
 def refusal(*arguments: str, status: int = 1, **settings) -> str:
@@ -106,10 +107,10 @@ def test_the_pieces_that_a_text_comes_in_do_not_change_its_score(sizes: list[int
     whole = list(score_stream(model, [ids], opening_ids(LETTERS)))
     parts = list(score_stream(model, pieces, opening_ids(LETTERS)))
     assert max((len(piece.ids) for piece in whole + parts), default=0) <= CHUNK
-    joined = [
+    one, other = (
         np.concatenate([np.zeros(0), *(piece.log_probabilities for piece in read)]) for read in (whole, parts)
-    ]
-    assert np.allclose(*joined, atol=1e-6)
+    )
+    assert np.allclose(one, other, atol=1e-6)
 
 
 def test_the_rank_counts_the_more_probable_characters_and_the_others_leave_out_the_own_one() -> None:
@@ -429,7 +430,9 @@ class Page(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.characters, self.about, self.tags = "", [], []
+        self.characters = ""
+        self.about: list[str | None] = []
+        self.tags: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:

@@ -94,7 +94,7 @@ def score(
     if candidates is None and part is None:
         texts = list(score_input.texts_or_stdin(out, texts))
     _check_one_text(texts, options)
-    if not lines and candidates is None:
+    if (carry or not lines) and candidates is None:
         one_thread()  # --streams has threads of its own
     from charrnn.runs.checkpoint import load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,8 @@ def split_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[str], 
         elif argument == "-" or Path(argument).exists():
             texts.append(argument)
         else:
-            raise ConfigError(f"{argument} is neither a checkpoint nor a text{_advice(argument, folder)}")
+            shown = shlex.quote(argument)
+            raise ConfigError(f"{shown} is neither a checkpoint nor a text{_advice(argument, folder)}")
     return checkpoints, texts
 
 
@@ -82,8 +84,11 @@ def _is_checkpoint(argument: str, folder: Path) -> bool:
 def _advice(argument: str, folder: Path) -> str:
     """The end of an error message: a similar name of a model or of a file, or where the run is."""
     from charrnn.runs.find import advice, model_names
+    from charrnn.text.sources import typed_text
 
     path = Path(argument)
+    if hint := typed_text(path):
+        return hint
     names = model_names(folder)
     if path.parent.is_dir():
         names += [str(file) for file in sorted(path.parent.iterdir()) if not file.name.startswith(".")]

@@ -94,7 +94,7 @@ Streams = Annotated[
 ]
 
 NEEDS = {
-    **dict.fromkeys(("--sort", "--above", "--below", "--top"), ("--lines", "--compare")),
+    **dict.fromkeys(("--sort", "--above", "--below", "--top"), ("--lines",)),
     "--carry": ("--lines",),
     "--prompt": ("--candidates",),
 }
@@ -107,7 +107,11 @@ CONFLICTS = (
     ),
     *(
         (("--compare", name), "a comparison says which model gives more probability")
-        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights")
+        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights", "--sort")
+    ),
+    *(
+        (("--compare", name), "bits per character of which model?")
+        for name in ("--above", "--below", "--top")
     ),
     (("--lines", "--chars", "--worst", "--colour", "--html"), "give only one of them"),
     *((("--lines", name), "lines have rows of their own") for name in ("--streams", "--part")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from charrnn.inference.network import Ids
 from charrnn.inference.score import ScoredPiece
+
+Array = NDArray[Any]
 
 BEFORE, AFTER = 30, 10
 """Characters of the context before and after a place."""
@@ -48,10 +50,10 @@ class Place(NamedTuple):
 class _Kept(NamedTuple):
     """Characters whose neighbours have not all come yet, and NEAR characters before them."""
 
-    nats: NDArray[np.float64]  # (W,)
-    ids: Ids  # (W,)
-    others: Ids  # (W, A)
-    other_scores: NDArray[np.float64]  # (W, A)
+    nats: Array  # (W,)
+    ids: Array  # (W,)
+    others: Array  # (W, A)
+    other_scores: Array  # (W, A)
 
 
 class _Lines:
