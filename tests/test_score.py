@@ -544,3 +544,19 @@ def test_characters_are_written_while_the_input_pauses(run: Path) -> None:
     terminal = Terminal(Slow(b"the cat\n"), out, io.StringIO(), stdin_piped=True)
     assert main(["score", "tiny", "--chars"], terminal) == 0
     assert written == [1 + 4]  # the header, and the first four characters
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "scoring.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "block", re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+)
+def test_the_commands_of_the_page_work(block: str) -> None:
+    Path("notes.txt").write_text(TEXT.replace('"', "'"))
+    function = f'charrnn() {{ "{sys.executable}" -m charrnn "$@"; }}; jq() {{ cat; }}; '
+    done = subprocess.run(["bash", "-ec", function + block], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert "charrnn:" not in done.stderr

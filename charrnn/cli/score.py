@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
 
+SMALLEST = 1e-6
+"""Bits per character below which a shift of the score is not shown as a number."""
+
 
 def score(
     context: typer.Context,
@@ -88,7 +91,7 @@ def score(
     out: Terminal = context.obj
     out.stdin_advice = "give - as the text to read it"
     options = context.params
-    names, texts = score_input.split_arguments(arguments or [], checkpoints)
+    names, texts = score_input.split_arguments(arguments or [], checkpoints, catalogue=part is not None)
     if compare and len(names) < 2:
         raise ConfigError("--compare needs two checkpoints: charrnn score A B --compare TEXT")
     if candidates is None and part is None:
@@ -254,8 +257,9 @@ def _read_streams(
             result.characters, result.nats, result.shift = len(ids), score.nats, score.shift
             if each is model:
                 pieces = score.pieces
+    shift = total.shift_bits_per_character
+    moved = f"{shift:+.6f}" if abs(shift) >= SMALLEST else f"less than {SMALLEST:f}"
     out.note(
-        f"{text.name}: {pieces} pieces at once; the cuts move the score by"
-        f" {total.shift_bits_per_character:+.6f} bits per character, measured on the first {WARM_UP}"
-        " characters of each piece"
+        f"{text.name}: {pieces} pieces at once; the cuts move the score by {moved} bits per character, measured"
+        f" on the first {WARM_UP} characters of each piece"
     )

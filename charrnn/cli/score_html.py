@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli import shades
-from charrnn.cli.score_output import Characters, Symbols, Total, bits
+from charrnn.cli.score_output import Characters, Symbols, Total, bits, percent
 from charrnn.errors import CharrnnError
 from charrnn.files import atomic_write, write_errors
 
@@ -82,11 +81,6 @@ def _characters(pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> Iterat
 def _about(symbols: Symbols, score: float, rank: int, others: list[int], scores: list[float]) -> str:
     """The probability of a symbol and its alternatives."""
     expected = [
-        f"{symbols.shown(other)} {_percent(score)}" for other, score in zip(others, scores, strict=True)
+        f"{symbols.shown(other)} {percent(score)}" for other, score in zip(others, scores, strict=True)
     ]
-    return f"{_percent(score)}, {bits(score):.1f} bits, rank {rank}; instead: {', '.join(expected)}"
-
-
-def _percent(score: float) -> str:
-    """The probability of a score in nats, in percent with two digits."""
-    return f"{float(f'{100 * math.exp(score):.2g}'):g} %"
+    return f"{percent(score)}, {bits(score):.1f} bits, rank {rank}; instead: {', '.join(expected)}"

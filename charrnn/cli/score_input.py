@@ -47,12 +47,19 @@ class Text(NamedTuple):
     size: int | None
 
 
-def split_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+def split_arguments(
+    arguments: Sequence[str], folder: Path, catalogue: bool = False
+) -> tuple[list[str], list[str]]:
     """The checkpoints, then the texts: the first argument that is no checkpoint begins the texts.
 
     A checkpoint is the name of a run or of a pretrained model, the folder of a run or a .safetensors file.
+    With ``catalogue``, a text can be the name of one in the catalogue.
+
     Raises ConfigError for an argument that is neither.
     """
+    from charrnn.text.catalog import entries
+
+    names = entries() if catalogue else ()
     checkpoints: list[str] = []
     texts: list[str] = []
     for argument in arguments:
@@ -62,7 +69,7 @@ def split_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[str], 
             if texts:
                 raise ConfigError(f"{argument} is a checkpoint: give the checkpoints before the texts")
             checkpoints.append(argument)
-        elif argument == "-" or Path(argument).exists():
+        elif argument == "-" or argument in names or Path(argument).exists():
             texts.append(argument)
         else:
             shown = shlex.quote(argument)

@@ -223,6 +223,11 @@ def bits(score: float) -> float:
     return -score / math.log(2) + 0.0  # 0.0 instead of -0.0
 
 
+def percent(score: float) -> str:
+    """The probability of a log-probability in nats, in percent with two digits."""
+    return f"{float(f'{100 * math.exp(score):.2g}'):g} %"
+
+
 def write_shaded(out: Terminal, pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> None:
     """Write the text shaded by surprise, below a legend."""
     out.write(shades.surprise_legend().encode())
@@ -269,7 +274,7 @@ def write_places(out: Terminal, places: Sequence[Place], vocabulary: Vocabulary,
                 )
             )
             continue
-        expected = ", ".join(f"{symbols.shown(other)} {math.exp(score):.0%}" for other, score in others)
+        expected = ", ".join(f"{symbols.shown(other)} {percent(score)}" for other, score in others)
         context = f"{signs(before)}[{signs(vocabulary.decode([place.symbol]))}]{signs(after)}"
         cells = [f"{bits(-place.nats):.2f}", f"{place.line:,}", f"{place.column:,}"]
         rows.append([*cells, symbols.shown(place.symbol), expected, context])

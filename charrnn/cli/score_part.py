@@ -58,13 +58,16 @@ def part_of_text(
 
 
 def _origin(checkpoint: Checkpoint, name: str, texts: Sequence[str], command: str) -> Origin:
-    """Where the text is. Raises ConfigError where nobody says."""
-    record = checkpoint.header.origin
+    """Where the text is: what the checkpoint says, or a text of the catalogue. Raises ConfigError."""
+    from charrnn.text import catalog
+
+    record, byte_level = checkpoint.header.origin, checkpoint.header.vocabulary.byte_level
     if texts:
         origin = Origin.from_record(record) if record else Origin([])
-        byte_level = checkpoint.header.vocabulary.byte_level
         newlines = origin.newlines if record else ""
         return replace(origin, texts=list(texts), byte_level=byte_level, newlines=newlines)
+    if not record and checkpoint.header.corpus.get("name") in catalog.entries():
+        return Origin([checkpoint.header.corpus["name"]], byte_level=byte_level)
     if not record:
         raise ConfigError(f"--part: {name} does not say where its text is; give it: {command}")
     origin = Origin.from_record(record)

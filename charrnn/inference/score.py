@@ -36,7 +36,8 @@ class ScoredPiece(NamedTuple):
     @property
     def ranks(self) -> NDArray[np.int64]:
         """(n,) rank of each character among all V: 1 for the most probable one."""
-        return 1 + (self.scores > self.log_probabilities[:, None]).sum(1)
+        more_probable: NDArray[np.int64] = (self.scores > self.log_probabilities[:, None]).sum(1)
+        return 1 + more_probable
 
     def others(self, count: int) -> Ids:
         """(n, count) the most probable characters besides the text's own, the most probable first.
