@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes: the ids are a text that only its owner may read."""
+_ADVICE = "; set $CHARRNN_CACHE to another folder"
 _NAME = re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.npy\.[0-9a-f]{8}")
 """The names of the cache's files. Those with a leading dot are temporary; a killed process leaves them."""
 
@@ -84,7 +86,7 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
     Raises CorpusError where the folder cannot be written.
     """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
-    with write_errors(path, CorpusError, advice="; set $CHARRNN_CACHE to another folder"):
+    with write_errors(path, CorpusError, advice=_ADVICE):
         _make_private(path.parent)
         with atomic_write(path, PRIVATE_FILE) as file:
             np.lib.format.write_array_header_1_0(file, header)
@@ -92,6 +94,22 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
                 file.write(ids.astype(dtype).tobytes())
     with contextlib.suppress(OSError):  # another process may be deleting the same files
         _delete_old(path)
+
+
+@contextlib.contextmanager
+def cache_write_errors() -> Iterator[None]:
+    """Turn an OSError in the block into CorpusError, which says how to choose another folder."""
+    with write_errors(cache_folder(), CorpusError, advice=_ADVICE):
+        yield
+
+
+def temporary_file() -> IO[bytes]:
+    """A file without a name and without a buffer in the cache's folder; it ends with the process at the latest.
+
+    Raises OSError.
+    """
+    _make_private(cache_folder())
+    return tempfile.TemporaryFile(dir=cache_folder(), buffering=0)  # type: ignore[return-value]
 
 
 def _make_private(folder: Path) -> None:
