@@ -15,7 +15,7 @@ from charrnn.text.cache import cache_write_errors, temporary_file
 
 
 class GrowingArray:
-    """Numbers that are appended in pieces; above ``limit`` of them they go to a file in the cache's folder."""
+    """Numbers that are appended in pieces; more than ``limit`` of them go to a file in the cache's folder."""
 
     def __init__(self, dtype: DTypeLike, limit: int) -> None:
         self.dtype, self.limit, self.size = np.dtype(dtype), limit, 0
@@ -45,7 +45,7 @@ class GrowingArray:
         if self._file is None:
             self._file = temporary_file()
         for piece in self._pieces:
-            data = memoryview(piece).cast("B")
+            data = piece.view(np.uint8).data
             while data:
                 data = data[self._file.write(data) :]
         self._pieces.clear()

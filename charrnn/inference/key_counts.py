@@ -6,6 +6,7 @@ C: keys of a chunk   M: distinct keys
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ class KeyCounts(NamedTuple):
 
     keys: Keys
     counts: Counts
+
+    def part(self, start: int, stop: int) -> KeyCounts:
+        """The keys with these indices."""
+        return KeyCounts(self.keys[start:stop], self.counts[start:stop])
 
 
 def count_keys(chunks: Iterable[Keys], limit: int) -> KeyCounts:
@@ -40,8 +45,7 @@ def count_keys(chunks: Iterable[Keys], limit: int) -> KeyCounts:
     if len(run_ends) == 2:
         return all_runs
     keys, counts = GrowingArray(np.uint64, limit), GrowingArray(np.int64, limit)
-    slices = [slice(start, stop) for start, stop in zip(run_ends, run_ends[1:], strict=False)]
-    for merged in _merge([KeyCounts(*(column[run] for column in all_runs)) for run in slices], limit):
+    for merged in _merge([all_runs.part(start, stop) for start, stop in pairwise(run_ends)], limit):
         keys.append(merged.keys)
         counts.append(merged.counts)
     return KeyCounts(keys.array(), counts.array())
@@ -56,14 +60,14 @@ def starts_of_groups(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
 
 def _merge(runs: Sequence[KeyCounts], limit: int) -> Iterator[KeyCounts]:
     """The distinct keys of sorted runs, in increasing pieces of at most about 1.5 ``limit`` keys."""
-    # Between two bounds lie about as many samples as there are runs; each stands for ``step`` keys of its run.
+    # Between two bounds lie about as many samples as there are runs; each stands for ``step`` keys of a run.
     step = max(1, limit // (2 * len(runs)))
     samples = np.sort(np.concatenate([run.keys[::step] for run in runs]))
     starts = [0] * len(runs)
     for bound in [*samples[len(runs) :: len(runs)], None]:
         stops = [len(run.keys) if bound is None else int(np.searchsorted(run.keys, bound)) for run in runs]
         parts = [
-            KeyCounts(run.keys[start:stop], run.counts[start:stop])
+            run.part(start, stop)
             for run, start, stop in zip(runs, starts, stops, strict=True)
             if stop > start
         ]

@@ -1,8 +1,8 @@
 """Counting the n-grams of a text, in memory that does not grow with it.
 
-The characters of several lengths are packed into one 64-bit key for each position, and the keys are sorted once;
-the shorter n-grams are prefixes of the keys. Where the longest n-gram does not fit in 64 bits, the next keys
-begin with the node that the text has reached, and take up further characters.
+The key of a position is the n-gram that begins there, packed into 64 bits. The keys are sorted once; the
+shorter n-grams are their prefixes. Where the longest n-gram does not fit into 64 bits, the keys are sorted
+again, and begin with the node of the longest n-gram so far in place of its characters.
 
 N: characters of the text   V: vocabulary   M: n-grams of one length
 """
@@ -81,9 +81,9 @@ def _nodes(level: Level, keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Packing:
-    """How the keys of one sort are made: a node, then ``lengths`` characters; M nodes of n-grams ``before`` long.
+    """How the keys of one sort are made: a node of the n-grams ``before`` long, then ``lengths`` characters.
 
-    A character is its id plus 1; 0 stands for the end of the text.
+    There are ``nodes`` such n-grams. A character is its id plus 1; 0 stands for the end of the text.
     """
 
     symbols: int
@@ -185,7 +185,7 @@ def _level(packing: _Packing, counted: KeyCounts, length: int, contexts: int, ch
 
 
 def _prefixes(counted: KeyCounts, divisor: int, chunk: int) -> Iterator[tuple[Keys, NDArray[np.int64]]]:
-    """Yields the distinct keys // divisor, increasing, and the sums of their counts; no prefix comes twice."""
+    """Yields the distinct keys // divisor, increasing, and their counts; no prefix comes twice."""
     held = np.empty(0, np.uint64), np.empty(0, np.int64)  # the last prefix so far, which may go on
     for start in range(0, len(counted.keys), chunk):
         prefixes = counted.keys[start : start + chunk] // np.uint64(divisor)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import State
+from charrnn.config import NgramConfig
 from charrnn.errors import CheckpointError
 from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, read
 from charrnn.runs.checkpoint import Checkpoint
@@ -81,6 +82,9 @@ def identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
     for checkpoint in checkpoints:
         vocabulary = checkpoint.header.vocabulary
         symbols.update(repr((vocabulary.byte_level, vocabulary.symbols)).encode())
+        if isinstance(checkpoint.header.model, NgramConfig):
+            weights.update(checkpoint.record()["weights_sha256"].encode())
+            continue
         for name in sorted(checkpoint.weights):
             weights.update(checkpoint.weights[name].tobytes())
     return {

@@ -25,7 +25,7 @@ from charrnn.errors import CheckpointError
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
 from charrnn.runs import ngram_arrays, parameters
-from charrnn.runs.tensor_file import TensorFormat
+from charrnn.runs.tensor_file import TensorFormat, map_tensors
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
@@ -97,7 +97,7 @@ def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:
     for name in sorted(tensors):
         if not name.startswith(RESUME):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+            digest.update(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -125,8 +125,8 @@ def rename_checkpoint(path: Path, name: str) -> None:
 
     Raises CheckpointError.
     """
-    with FORMAT.open(path) as (values, file):
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no dictionary
+    with FORMAT.open(path) as (values, _):
+        tensors = map_tensors(path)
     modified = path.stat().st_mtime_ns
     FORMAT.write(path, {**values, "name": name}, tensors)
     os.utime(path, ns=(modified, modified))  # the time says which run is the newest
@@ -141,12 +141,16 @@ def read_header(path: Path) -> Header:
 def load(path: Path, resume: bool = False) -> Checkpoint:
     """A checkpoint, its weights checked against the shapes that its config needs, as float32.
 
-    With ``resume`` the ``resume.*`` tensors are among the weights. Raises CheckpointError.
+    The arrays of an n-gram model are mapped from the file. With ``resume`` the ``resume.*`` tensors are
+    among the weights. Raises CheckpointError.
     """
     with FORMAT.open(path) as (values, file):
         header = _header(path, values)
-        names = [name for name in sorted(file.keys()) if resume or not name.startswith(RESUME)]
-        tensors = {name: file.get_tensor(name) for name in names}
+        if isinstance(header.model, NgramConfig):
+            tensors = map_tensors(path)
+        else:
+            names = [name for name in sorted(file.keys()) if resume or not name.startswith(RESUME)]
+            tensors = {name: file.get_tensor(name) for name in names}
     _check_weights(path, header, tensors)
     for name, tensor in tensors.items():
         if tensor.dtype == np.float16:

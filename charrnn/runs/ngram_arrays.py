@@ -4,8 +4,8 @@ V: vocabulary   N: order   M: n-grams of one length
 
     ngrams.1.keys ... ngrams.N.keys      (M,) unsigned, increasing: the index of the n-gram's first n - 1
                                          characters among the n-grams one shorter, times V, plus the id of its
-                                         last character
-    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, 1 or more
+                                         last character; the type holds every such key, found or not
+    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, from 1 to 2^53
     discounts                            (N, 3) float64, above 0 and below the counts 1, 2 and 3
 """
 
@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError
 
+CHUNK = 1 << 20
+"""N-grams that are checked at once."""
+LARGEST_COUNT = 1 << 53
+"""The largest count: up to here, float64 holds every whole number."""
+
 
 def names(order: int) -> list[str]:
     """The names of the arrays of a model."""
@@ -27,24 +32,41 @@ def names(order: int) -> list[str]:
 
 
 def check(path: Path, order: int, symbols: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise CheckpointError unless the arrays are those of an n-gram model."""
+    """Raise CheckpointError unless the arrays are those of an n-gram model. Each is read once."""
     for name in sorted(arrays.keys() ^ set(names(order))):
         problem = "does not belong to this n-gram model" if name in arrays else "is missing"
         raise CheckpointError(f"{path} is damaged: tensor {name!r} {problem}")
-    contexts = 1  # the n-grams one shorter
-    for n in range(1, order + 1):
-        keys, counts = arrays[f"ngrams.{n}.keys"], arrays[f"ngrams.{n}.counts"]
-        sound = keys.dtype.kind == counts.dtype.kind == "u" and keys.ndim == 1 and keys.shape == counts.shape
-        if not (sound and len(keys) and _increases(keys, contexts * symbols) and counts.min() > 0):
-            raise CheckpointError(f"{path} is damaged: the n-grams of length {n} are not sound")
-        contexts = len(keys)
     discounts = arrays["discounts"]
     if discounts.dtype != np.float64 or discounts.shape != (order, 3):
         raise CheckpointError(f"{path} is damaged: tensor discounts is not float64 [{order}, 3]")
     if not ((discounts > 0) & (discounts < (1, 2, 3))).all():
         raise CheckpointError(f"{path} is damaged: a discount is not between 0 and its count")
+    contexts = 1  # the n-grams one shorter
+    for n in range(1, order + 1):
+        keys, counts = arrays[f"ngrams.{n}.keys"], arrays[f"ngrams.{n}.counts"]
+        if not (_is_list(keys) and _is_list(counts) and len(keys) == len(counts) > 0):
+            raise CheckpointError(
+                f"{path} is damaged: the n-grams of length {n} are not two lists of one length"
+            )
+        # a search converts the keys that it looks for to the type of the keys
+        if np.iinfo(keys.dtype).max < contexts * symbols - 1 or not _increases(keys, contexts * symbols):
+            raise CheckpointError(
+                f"{path} is damaged: the keys of length {n} do not increase, or are too large"
+            )
+        if counts.min() < 1 or counts.max() > LARGEST_COUNT:
+            raise CheckpointError(f"{path} is damaged: a count of length {n} is 0 or too large")
+        contexts = len(keys)
+
+
+def _is_list(array: NDArray[Any]) -> bool:
+    """Whether an array has one dimension and an unsigned type."""
+    return array.ndim == 1 and array.dtype.kind == "u"
 
 
 def _increases(keys: NDArray[np.unsignedinteger], limit: int) -> bool:
     """Whether the keys increase, and are all below a limit."""
-    return bool((keys[1:] > keys[:-1]).all()) and int(keys[-1]) < limit
+    for start in range(0, len(keys) - 1, CHUNK):
+        part = keys[start : start + CHUNK + 1]
+        if not (part[1:] > part[:-1]).all():
+            return False
+    return int(keys[-1]) < limit

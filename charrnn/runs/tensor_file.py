@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import mmap
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +15,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from charrnn.errors import CheckpointError
 from charrnn.files import atomic_write, write_errors
 
 _INVALID = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What a header with missing or invalid values, or a tensor of a type unknown to NumPy, raises."""
+
+_TYPES = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "I16": np.int16,
+    "U16": np.uint16,
+    "F16": np.float16,
+    "I32": np.int32,
+    "U32": np.uint32,
+    "F32": np.float32,
+    "F64": np.float64,
+    "I64": np.int64,
+    "U64": np.uint64,
+}
+"""The types of a file that NumPy has too, by their names there; tensors of the last types come first."""
+_NAMES = {np.dtype(dtype): name for name, dtype in _TYPES.items()}
+_ORDER = {name: index for index, name in enumerate(reversed(_TYPES))}
 
 
 @dataclass(frozen=True)
@@ -31,10 +51,10 @@ class TensorFormat:
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Write a file, whole or not at all. Raises CheckpointError where the disk refuses."""
-        arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
         text = json.dumps({"format": self.version, **header}, allow_nan=False)
         with write_errors(path, CheckpointError), atomic_write(path) as file:
-            file.write(save(arrays, {self.key: text}))
+            for piece in _pieces({self.key: text}, tensors):
+                file.write(piece)
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -80,6 +100,50 @@ class TensorFormat:
                 " upgrade charrnn"
             )
         return header
+
+
+def _pieces(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
+    """Yields a safetensors file: the length of its header, the header, and each tensor, which is not copied.
+
+    The tensors have the order that safetensors gives them, and the header ends with spaces, so that every
+    tensor begins at a multiple of its number size.
+    """
+    arrays = {
+        name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
+        for name, tensor in tensors.items()
+    }
+    types = {name: _NAMES[array.dtype] for name, array in arrays.items()}
+    names = sorted(arrays, key=lambda name: (_ORDER[types[name]], name))
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name in names:
+        start, end = end, end + arrays[name].nbytes
+        entries[name] = {"dtype": types[name], "shape": arrays[name].shape, "data_offsets": (start, end)}
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    yield struct.pack("<Q", len(header)) + header
+    for name in names:
+        yield arrays[name].reshape(-1).view(np.uint8).data
+
+
+def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file, mapped from it and read-only.
+
+    Raises OSError, and one of the errors that ``TensorFormat.open`` reports for a damaged file.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entries = json.loads(file.read(length))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    entries.pop("__metadata__", None)
+    result = {}
+    for name, entry in entries.items():
+        shape, dtype = tuple(entry["shape"]), np.dtype(_TYPES[entry["dtype"]]).newbyteorder("<")
+        start, stop = entry["data_offsets"]
+        if stop - start != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"tensor {name!r} has another size than its shape says")
+        result[name] = np.ndarray(shape, dtype, mapped, 8 + length + start)
+    return result
 
 
 def _is_text(path: Path) -> bool:
