@@ -6,6 +6,7 @@ Memory stays flat, and nothing is left behind however the process ends.
 from __future__ import annotations
 
 import mmap
+import weakref
 from typing import IO, Any
 
 import numpy as np
@@ -36,14 +37,19 @@ class GrowingArray:
             self.append(np.zeros(min(size - self.size, self.limit), self.dtype))
 
     def array(self) -> NDArray[Any]:
-        """All numbers: in memory, or mapped from the file, which lasts as long as the array."""
+        """All numbers, when there are no more to append: in memory, or mapped from the file.
+
+        The file lasts as long as the array.
+        """
         if self._file is None:
             return np.concatenate(self._pieces) if self._pieces else np.empty(0, self.dtype)
-        return np.frombuffer(mmap.mmap(self._file.fileno(), 0), self.dtype)
+        with self._file as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0), self.dtype)
 
     def _write(self) -> None:
         if self._file is None:
             self._file = temporary_file()
+            weakref.finalize(self, self._file.close)  # also where an error ends the counting
         for piece in self._pieces:
             data = piece.view(np.uint8).data
             while data:

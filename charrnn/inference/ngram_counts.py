@@ -21,7 +21,7 @@ from charrnn.inference.key_counts import KeyCounts, Keys, count_keys, starts_of_
 from charrnn.inference.network import Ids
 from charrnn.inference.ngram import Level, NGram
 
-CHUNK = 1 << 21
+CHUNK = 1 << 20
 """Positions, or n-grams, that are held in memory at once."""
 
 Progress = Callable[[float], None]
@@ -208,7 +208,8 @@ def discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     They follow from how many n-grams have the counts 1 to 4; where that leaves no discount, or all of a
     count, they are limited, so that every character keeps a probability.
     """
-    frequencies = [max(1, int(np.count_nonzero(counts == count))) for count in range(1, 5)]
+    parts = [counts[start : start + CHUNK] for start in range(0, len(counts), CHUNK)]
+    frequencies = [max(1, sum(int(np.count_nonzero(part == n)) for part in parts)) for n in range(1, 5)]
     ones, twos = frequencies[:2]
     factor = ones / (ones + 2 * twos)
     found = [n - (n + 1) * factor * frequencies[n] / frequencies[n - 1] for n in (1, 2, 3)]

@@ -4,9 +4,9 @@ V: vocabulary   N: order   M: n-grams of one length
 
     ngrams.1.keys ... ngrams.N.keys      (M,) unsigned, increasing: the index of the n-gram's first n - 1
                                          characters among the n-grams one shorter, times V, plus the id of its
-                                         last character; the type holds every such key, found or not
-    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, from 1 to 2^53
-    discounts                            (N, 3) float64, above 0 and below the counts 1, 2 and 3
+                                         last character
+    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, from 1 to V + 1 below the order, and to 2^53 at it
+    discounts                            (N, 3) float64, at least 1e-6 and below the counts 1, 2 and 3
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ CHUNK = 1 << 20
 """N-grams that are checked at once."""
 LARGEST_COUNT = 1 << 53
 """The largest count: up to here, float64 holds every whole number."""
+SMALLEST_DISCOUNT = 1e-6
+"""The smallest discount: a smaller one could give a character the probability 0."""
 
 
 def names(order: int) -> list[str]:
@@ -39,7 +41,7 @@ def check(path: Path, order: int, symbols: int, arrays: Mapping[str, NDArray[Any
     discounts = arrays["discounts"]
     if discounts.dtype != np.float64 or discounts.shape != (order, 3):
         raise CheckpointError(f"{path} is damaged: tensor discounts is not float64 [{order}, 3]")
-    if not ((discounts > 0) & (discounts < (1, 2, 3))).all():
+    if not ((discounts >= SMALLEST_DISCOUNT) & (discounts < (1, 2, 3))).all():
         raise CheckpointError(f"{path} is damaged: a discount is not between 0 and its count")
     contexts = 1  # the n-grams one shorter
     for n in range(1, order + 1):
@@ -48,12 +50,12 @@ def check(path: Path, order: int, symbols: int, arrays: Mapping[str, NDArray[Any
             raise CheckpointError(
                 f"{path} is damaged: the n-grams of length {n} are not two lists of one length"
             )
-        # a search converts the keys that it looks for to the type of the keys
-        if np.iinfo(keys.dtype).max < contexts * symbols - 1 or not _increases(keys, contexts * symbols):
+        if not _increases(keys, contexts * symbols):
             raise CheckpointError(
                 f"{path} is damaged: the keys of length {n} do not increase, or are too large"
             )
-        if counts.min() < 1 or counts.max() > LARGEST_COUNT:
+        # below the order they count characters, and the beginning of the text
+        if counts.min() < 1 or counts.max() > (LARGEST_COUNT if n == order else symbols + 1):
             raise CheckpointError(f"{path} is damaged: a count of length {n} is 0 or too large")
         contexts = len(keys)
 

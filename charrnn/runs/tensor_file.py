@@ -127,7 +127,7 @@ def _pieces(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
 
 
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file, mapped from it and read-only.
+    """The tensors of a safetensors file that ``TensorFormat.open`` has opened, mapped from it and read-only.
 
     Raises OSError, and one of the errors that ``TensorFormat.open`` reports for a damaged file.
     """
@@ -142,7 +142,10 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
         start, stop = entry["data_offsets"]
         if stop - start != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor {name!r} has another size than its shape says")
-        result[name] = np.ndarray(shape, dtype, mapped, 8 + length + start)
+        tensor: NDArray[Any] = np.ndarray(shape, dtype, mapped, 8 + length + start)
+        result[name] = (
+            tensor if tensor.flags.aligned else tensor.copy()
+        )  # only another program's files need it
     return result
 
 
