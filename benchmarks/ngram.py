@@ -147,21 +147,11 @@ def main(sizes: list[int]) -> None:
             rows.append((f"{size / 1e6:.0f}", f"{result['ngrams'] / 1e6:.2f} M", *times, *bytes_used))
             ids = np.fromfile(text, np.uint8, 10_000, offset=size).astype(np.int64)[None]
             steps.append((f"{size / 1e6:.0f}", *character_times(model, network, ids)))
-    head = ("MB of text", "n-grams", "build s", "save s", "load s", "own MB", "peak MB", "file MB")
-    common.table(head, rows)
-    print(
-        "\nown: the process's own memory; peak: with the pages of mapped files, which the system may drop\n"
-    )
-    head = (
-        "MB of text",
-        "step us",
-        "1 x 512 us",
-        "character read us",
-        "1 x 512 us",
-        "step ratio",
-        "read ratio",
-    )
-    common.table(head, steps)
+    columns = ("n-grams", "build s", "save s", "load s", "own MB", "peak MB", "file MB")
+    common.table(("MB of text", *columns), rows)
+    print("\nown: the memory of the process alone; peak: with mapped pages, which the system may drop\n")
+    step_columns = ("one by one, us", "LSTM 1 x 512", "in one call, us", "LSTM 1 x 512", "ratio", "ratio")
+    common.table(("MB of text", *step_columns), steps)
 
 
 if __name__ == "__main__":

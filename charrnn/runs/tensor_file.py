@@ -23,21 +23,21 @@ _INVALID = (KeyError, TypeError, ValueError, AttributeError, OverflowError, Recu
 """What a header with missing or invalid values, or a tensor of a type unknown to NumPy, raises."""
 
 _TYPES = {
-    "BOOL": np.bool_,
-    "U8": np.uint8,
-    "I8": np.int8,
-    "I16": np.int16,
-    "U16": np.uint16,
-    "F16": np.float16,
-    "I32": np.int32,
-    "U32": np.uint32,
-    "F32": np.float32,
-    "F64": np.float64,
-    "I64": np.int64,
-    "U64": np.uint64,
+    "BOOL": np.dtype("?"),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "I16": np.dtype("<i2"),
+    "U16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
 }
 """The types of a file that NumPy has too, by their names there; tensors of the last types come first."""
-_NAMES = {np.dtype(dtype): name for name, dtype in _TYPES.items()}
+_NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _ORDER = {name: index for index, name in enumerate(reversed(_TYPES))}
 
 
@@ -108,11 +108,8 @@ def _pieces(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
     The tensors have the order that safetensors gives them, and the header ends with spaces, so that every
     tensor begins at a multiple of its number size.
     """
-    arrays = {
-        name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
-        for name, tensor in tensors.items()
-    }
-    types = {name: _NAMES[array.dtype] for name, array in arrays.items()}
+    types = {name: _NAMES[tensor.dtype.newbyteorder("<")] for name, tensor in tensors.items()}
+    arrays = {name: np.asarray(tensors[name], _TYPES[kind], order="C") for name, kind in types.items()}
     names = sorted(arrays, key=lambda name: (_ORDER[types[name]], name))
     entries: dict[str, Any] = {"__metadata__": metadata}
     end = 0
@@ -138,7 +135,7 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
     entries.pop("__metadata__", None)
     result = {}
     for name, entry in entries.items():
-        shape, dtype = tuple(entry["shape"]), np.dtype(_TYPES[entry["dtype"]]).newbyteorder("<")
+        shape, dtype = tuple(entry["shape"]), _TYPES[entry["dtype"]]
         start, stop = entry["data_offsets"]
         if stop - start != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor {name!r} has another size than its shape says")
