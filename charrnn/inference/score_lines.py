@@ -1,0 +1,93 @@
+"""The probabilities of many short texts under a model: the lines of a file, or continuations of a prompt.
+
+R: lines   B: lines of a batch   N: characters of a line   V: vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells import State
+from charrnn.inference.choice import log_softmax
+from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.states import select_rows
+
+BATCH = 64
+"""Lines that are read at once."""
+
+POSITIONS = 4 * CHUNK
+"""Characters per call in all lines of a batch: few enough for little memory, enough for large products."""
+
+Nats = NDArray[np.float64]
+
+
+class Start(NamedTuple):
+    """A position before a text.
+
+    before  (1,) the character before the text, whose prediction is that of the text's first character
+    state   before ``before``, of batch size 1
+    """
+
+    before: Ids
+    state: State
+
+
+def score_lines(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Nats:
+    """(R,) log-probability in nats of each line, (N,) ids, when it is the text that follows ``start``.
+
+    Lines of similar lengths are read as one batch. Batches of different sizes round the logits
+    differently; otherwise the score of a line does not depend on the other lines.
+    """
+    result = np.zeros(len(lines))
+    longest_first = sorted(range(len(lines)), key=lambda row: -len(lines[row]))
+    for first in range(0, len(lines), BATCH):
+        rows = longest_first[first : first + BATCH]
+        result[rows] = _score_batch(predictor, [lines[row] for row in rows], start)
+    return result
+
+
+def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Nats:
+    """(B,) log-probability of each line; the lines are sorted, the longest first."""
+    lengths = np.array([len(line) for line in lines])
+    result = np.zeros(len(lines))
+    state = select_rows(start.state, [0] * len(lines))
+    before = np.repeat(start.before[None], len(lines), 0)
+    column = 0
+    while count := int(np.count_nonzero(lengths > column)):  # the lines that have not ended are the first
+        stop = min(int(lengths[count - 1]), column + max(1, POSITIONS // count))
+        ids = np.stack([line[column:stop] for line in lines[:count]])
+        state = tuple(tuple(array[:count] for array in layer) for layer in state)
+        logits, state = predictor(np.concatenate([before[:count], ids[:, :-1]], 1), state)
+        scores = np.take_along_axis(log_softmax(logits), ids[..., None].astype(np.int64), -1)
+        result[:count] += scores.sum((1, 2))
+        before, column = ids[:, -1:], stop
+    return result
+
+
+def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Start) -> tuple[Nats, Start]:
+    """(R,) log-probability in nats of each line after all lines before it; the position after the last."""
+    before, state = start
+    lengths = [len(line) for line in lines]
+    rows = np.repeat(np.arange(len(lines)), lengths)
+    ids = np.concatenate([np.zeros(0, before.dtype), *lines])
+    result = np.zeros(len(lines))
+    for first in range(0, len(ids), CHUNK):
+        chunk = ids[first : first + CHUNK]
+        logits, state = predictor(np.concatenate([before, chunk[:-1]])[None], state)
+        scores = log_softmax(logits[0])[np.arange(len(chunk)), chunk]
+        result += np.bincount(rows[first : first + CHUNK], scores, len(lines))
+        before = chunk[-1:]
+    return result, Start(before, state)
+
+
+def posterior(log_probabilities: Nats) -> Nats:
+    """(..., K) log-probabilities of a text under K models -> the probability of each model given the text.
+
+    Before the text is known, all models are equally probable.
+    """
+    result: Nats = np.exp(log_softmax(log_probabilities))
+    return result
