@@ -152,8 +152,8 @@ class Reader:
                 f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
             ) from error
 
-    def report(self) -> None:
-        """Print how many characters were unknown, and which, to stderr."""
+    def report(self, prefix: str = "") -> None:
+        """Print how many characters were unknown, and which, to stderr, after the prefix."""
         counts = self._replacement.counts
         if not counts:
             return
@@ -165,8 +165,8 @@ class Reader:
         more = [f"and {len(counts) - SHOWN} others"] if len(counts) > SHOWN else []
         total = counts.total()
         self.out.note(
-            f"{'skipped' if skipped else 'replaced'} {total:,} unknown character{'' if total == 1 else 's'}:"
-            f" {', '.join(shown + more)}"
+            f"{prefix}{'skipped' if skipped else 'replaced'} {total:,} unknown"
+            f" character{'' if total == 1 else 's'}: {', '.join(shown + more)}"
         )
 
     def check_not_empty(self, name: str, characters: int) -> None:
