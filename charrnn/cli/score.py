@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import score_compare, score_input, score_lines
+from charrnn.cli import score_candidates, score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
 from charrnn.cli.options import (
     CORPORA,
@@ -105,7 +105,7 @@ def score(
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in given]
     models = _models(loaded, options)
     if candidates is not None:
-        score_compare.rank(out, models[0], options)
+        score_candidates.rank(out, models[0], options)
     elif compare:
         score_compare.write(out, models, texts, options)
     elif lines:

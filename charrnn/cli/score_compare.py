@@ -1,4 +1,4 @@
-"""``charrnn score --compare`` and ``--candidates``: which model, or which continuation, is more probable."""
+"""``charrnn score --compare``: under which model a text, or each of its lines, is more probable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.score_input import Model
+from charrnn.cli.sample_options import Unknown
+from charrnn.cli.score_input import SHOWN, Model
 from charrnn.cli.score_line_reader import (
+    End,
     Line,
     LineScorer,
     Score,
@@ -18,7 +20,7 @@ from charrnn.cli.score_line_reader import (
     windows,
     write_cells,
 )
-from charrnn.cli.score_lines import end_of_lines, line_cells, line_header, line_values, text_value
+from charrnn.cli.score_lines import line_cells, line_header, line_values, text_value
 from charrnn.cli.table import write_table
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CorpusError
@@ -28,6 +30,50 @@ if TYPE_CHECKING:
     from charrnn.inference.score_lines import Nats
 
 Options = dict[str, Any]
+
+
+class CommonCharacters:
+    """Leaves out the characters that not every model knows, so that all models score the same text.
+
+    Otherwise a model would gain by each character that it does not know.
+    """
+
+    def __init__(self, out: Terminal, models: Sequence[Model], end: End) -> None:
+        from charrnn.text.unknown import Replacement
+
+        self._out, self._end = out, end
+        self._replacements = [Replacement(model.vocabulary) for model in models]
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, line: Line) -> Line:
+        """The line without these characters. A newline that only ends a line is none of them."""
+        content = line.data if self._end == "as it is" else line.content
+        text = content.decode("utf-8", "surrogateescape")
+        if self._is_known(text):
+            return line
+        unknown = {character for character in text if not self._is_known(character)}
+        self._counts.update(character for character in text if character in unknown)
+        kept = "".join(character for character in text if character not in unknown)
+        return line._replace(data=kept.encode("utf-8", "surrogateescape") + line.data[len(content) :])
+
+    def _is_known(self, text: str) -> bool:
+        return all(replacement.knows(text) for replacement in self._replacements)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether any character was left out."""
+        return bool(self._counts)
+
+    def report(self) -> None:
+        """Print how many characters were left out, and which, to stderr."""
+        if not self._counts:
+            return
+        total, shown = self._counts.total(), self._counts.most_common(SHOWN)
+        more = [f"and {len(self._counts) - SHOWN} others"] if len(self._counts) > SHOWN else []
+        listed = ", ".join([*(f"{character!r} ({count:,})" for character, count in shown), *more])
+        self._out.note(
+            f"skipped {total:,} character{'' if total == 1 else 's'} that not all models know: {listed}"
+        )
 
 
 class Comparison:
@@ -65,29 +111,54 @@ class Comparison:
 
 def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options: Options) -> None:
     """Score the texts with each model and write which one gives more probability. Raises CharrnnError."""
-    end = end_of_lines(options) if options["lines"] else "as it is"
-    carry = options["carry"] or not options["lines"]
-    scorers = [LineScorer(out, model, options["unknown"], carry, end) for model in models]
+    judges = _Judges(out, models, options)
     if options["lines"]:
-        _compare_lines(out, scorers, texts, options["as_json"])
+        _compare_lines(out, judges, texts, options["as_json"])
     else:
-        _compare_texts(out, scorers, texts, options["as_json"])
-    for scorer in scorers:
-        scorer.reader.report(f"{scorer.model.name}: ")
+        _compare_texts(out, judges, texts, options["as_json"])
+    judges.report()
 
 
-def _scored(
-    out: Terminal, scorers: Sequence[LineScorer], text: str
-) -> Iterator[tuple[Line, tuple[Score, ...]]]:
-    """The lines of one text with their scores under each model."""
-    for scorer in scorers:
-        scorer.begin()
-    for window in windows(out, text):
-        scores = zip(*(scorer.score(window) for scorer in scorers), strict=True)
-        yield from zip(window, scores, strict=True)
-        out.flush()
-    for scorer in scorers:
-        scorer.finish(title(text))
+class _Judges:
+    """Models that score the same lines.
+
+    names   of the models
+    totals  the scores of the current text
+    """
+
+    def __init__(self, out: Terminal, models: Sequence[Model], options: Options) -> None:
+        carry = options["carry"] or not options["lines"]
+        end: End = "as it is" if carry else "newline"
+        if end == "newline" and not all("\n" in model.vocabulary.symbols for model in models):
+            end = "none"
+        self._out, self._unknown = out, options["unknown"]
+        self._scorers = [LineScorer(out, model, self._unknown, carry, end) for model in models]
+        self._common = CommonCharacters(out, models, end)
+        self.names = [model.name for model in models]
+
+    @property
+    def totals(self) -> list[Score]:
+        return [scorer.total for scorer in self._scorers]
+
+    def scored(self, text: str) -> Iterator[tuple[Line, tuple[Score, ...]]]:
+        """The lines of one text with their scores under each model."""
+        for scorer in self._scorers:
+            scorer.begin()
+        for window in windows(self._out, text):
+            lines = list(map(self._common, window)) if self._unknown is Unknown.skip else window
+            scores = zip(*(scorer.score(lines) for scorer in self._scorers), strict=True)
+            yield from zip(window, scores, strict=True)
+            self._out.flush()
+        if self._common.skipped and not any(total.characters for total in self.totals):
+            raise CorpusError(f"{title(text)}: no character is known to all models")
+        for scorer in self._scorers:
+            scorer.finish(title(text))
+
+    def report(self) -> None:
+        """Print how many characters were unknown, and which, to stderr."""
+        self._common.report()
+        for scorer in self._scorers:
+            scorer.reader.report(f"{scorer.model.name}: ")
 
 
 def _total(totals: Sequence[Score]) -> Score:
@@ -97,14 +168,14 @@ def _total(totals: Sequence[Score]) -> Score:
 # --- whole texts ---
 
 
-def _compare_texts(out: Terminal, scorers: Sequence[LineScorer], texts: Sequence[str], as_json: bool) -> None:
+def _compare_texts(out: Terminal, judges: _Judges, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each text and model; with several texts also for all of them together."""
-    names = [scorer.model.name for scorer in scorers]
+    names = judges.names
     totals: list[tuple[str, list[Score]]] = []
     for text in texts:
-        for _ in _scored(out, scorers, text):
+        for _ in judges.scored(text):
             pass
-        totals.append((title(text), [scorer.total for scorer in scorers]))
+        totals.append((title(text), judges.totals))
     if len(texts) > 1:
         all_totals = zip(*(scores for _, scores in totals), strict=True)
         totals.append(("total", [_total(scores) for scores in all_totals]))
@@ -136,17 +207,17 @@ def _compare_texts(out: Terminal, scorers: Sequence[LineScorer], texts: Sequence
 # --- lines ---
 
 
-def _compare_lines(out: Terminal, scorers: Sequence[LineScorer], texts: Sequence[str], as_json: bool) -> None:
+def _compare_lines(out: Terminal, judges: _Judges, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each line, and to stderr how many lines are most probable under each model."""
-    names = [scorer.model.name for scorer in scorers]
+    names = judges.names
     several = len(texts) > 1
     labels: Counter[int] = Counter()
-    totals = [Score(0, 0.0)] * len(scorers)
+    totals = [Score(0, 0.0)] * len(names)
     header = False
     for text in texts:
-        for line, scores in _scored(out, scorers, text):
+        for line, scores in judges.scored(text):
             comparison = Comparison(scores)
-            labels[comparison.best] += 1
+            labels[comparison.best] += any(score.characters for score in scores)
             if as_json:
                 values = line_values(line, several) | _line_values(names, comparison)
                 out.write(json_line(values | text_value(line)))
@@ -156,7 +227,7 @@ def _compare_lines(out: Terminal, scorers: Sequence[LineScorer], texts: Sequence
                 write_cells(out, [*line_header(several), *_columns(names), "text"])
             cells = [*line_cells(line, several), *_line_cells(names, comparison)]
             write_cells(out, [*cells, escaped(line.content)])
-        totals = [_total([total, scorer.total]) for total, scorer in zip(totals, scorers, strict=True)]
+        totals = [_total(pair) for pair in zip(totals, judges.totals, strict=True)]
     comparison = Comparison(totals)
     counts = [f"{names[k]} for {labels[k]:,}" for k in range(len(names))]
     out.note(f"most probable model of {labels.total():,} lines: {', '.join(counts)}")
@@ -201,40 +272,3 @@ def _line_values(names: Sequence[str], comparison: Comparison) -> dict[str, Any]
 def _ratio(comparison: Comparison, k: int) -> float:
     """The log-likelihood ratio of a model, which is never -0."""
     return round(comparison.ratios[k], 4) + 0.0
-
-
-# --- candidates ---
-
-
-def rank(out: Terminal, model: Model, options: Options) -> None:
-    """Write the candidates as continuations of the prompt, the most probable first. Raises CharrnnError."""
-    import numpy as np
-
-    from charrnn.inference.score_lines import posterior
-
-    path, prompt = options["candidates"], options["prompt"]
-    scorer = LineScorer(out, model, options["unknown"], False, "none")
-    lines = [
-        line for window in windows(out, path, "--candidates") for line in window if line.content.rstrip(b"\r")
-    ]
-    if not lines:
-        raise CorpusError(f"--candidates {path}: it has no candidates: write one on each line")
-    scorer.begin(prompt or "")
-    scores = scorer.score(lines)
-    for line, score in zip(lines, scores, strict=True):
-        if not score.characters:
-            raise CorpusError(
-                f"--candidates {path}, line {line.number}: the model knows none of its characters"
-            )
-    shares = posterior(np.array([-score.nats for score in scores])).tolist()
-    rows = sorted(zip(lines, scores, shares, strict=True), key=lambda row: round(row[1].nats, 4))
-    if not options["as_json"]:
-        write_cells(out, ["line", "characters", "nats", "bpc", "probability", "text"])
-    for line, score, share in rows:
-        if options["as_json"]:
-            values = {"line": line.number} | score.values() | {"probability": number(share)}
-            out.write(json_line(values | text_value(line)))
-        else:
-            cells = [str(line.number), *score.cells(), f"{share:.4f}", escaped(line.content)]
-            write_cells(out, cells)
-    scorer.reader.report()

@@ -33,7 +33,9 @@ def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options:
     """Score each line of the texts and write the rows, or the lines that pass. Raises CharrnnError."""
     check_bounds(options)
     (model,) = models
-    scorer = LineScorer(out, model, options["unknown"], options["carry"], end_of_lines(options))
+    carry = options["carry"]
+    # carried lines are read as one text
+    scorer = LineScorer(out, model, options["unknown"], carry, "as it is" if carry else "newline")
     rows: Iterable[Row] = (
         row
         for row in _scored(out, scorer, texts)
@@ -53,11 +55,6 @@ def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options:
     else:
         _write_table(out, rows, len(texts) > 1)
     scorer.reader.report()
-
-
-def end_of_lines(options: Options) -> Any:
-    """What ends a line for the model (``score_line_reader.End``): carried lines are read as one text."""
-    return "as it is" if options["carry"] else "newline"
 
 
 def check_bounds(options: Options) -> None:

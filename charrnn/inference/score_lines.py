@@ -71,16 +71,17 @@ def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Na
 def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Start) -> tuple[Nats, Start]:
     """(R,) log-probability in nats of each line after all lines before it; the position after the last."""
     before, state = start
-    lengths = [len(line) for line in lines]
-    rows = np.repeat(np.arange(len(lines)), lengths)
-    ids = np.concatenate([np.zeros(0, before.dtype), *lines])
     result = np.zeros(len(lines))
+    if not lines:
+        return result, start
+    ids, ends = np.concatenate(lines), np.cumsum([len(line) for line in lines])
     for first in range(0, len(ids), CHUNK):
         chunk = ids[first : first + CHUNK]
         logits, state = predictor(np.concatenate([before, chunk[:-1]])[None], state)
         scores = log_softmax(logits[0])[np.arange(len(chunk)), chunk]
-        result += np.bincount(rows[first : first + CHUNK], scores, len(lines))
-        before = chunk[-1:]
+        rows = np.searchsorted(ends, np.arange(first, first + len(chunk)), "right")
+        np.add.at(result, rows, scores)
+        before = chunk[-1:].copy()  # a view would keep the ids of all lines
     return result, Start(before, state)
 
 

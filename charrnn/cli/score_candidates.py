@@ -1,0 +1,46 @@
+"""``charrnn score --candidates``: continuations of a prompt, the most probable first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charrnn.cli.score_input import Model
+from charrnn.cli.score_line_reader import LineScorer, escaped, number, windows, write_cells
+from charrnn.cli.score_lines import text_value
+from charrnn.cli.terminal import Terminal
+from charrnn.errors import CorpusError
+from charrnn.files import json_line
+
+
+def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
+    """Write the candidates as continuations of the prompt, the most probable first. Raises CharrnnError."""
+    import numpy as np
+
+    from charrnn.inference.score_lines import posterior
+
+    path, prompt = options["candidates"], options["prompt"]
+    scorer = LineScorer(out, model, options["unknown"], False, "none")
+    lines = [
+        line for window in windows(out, path, "--candidates") for line in window if line.content.rstrip(b"\r")
+    ]
+    if not lines:
+        raise CorpusError(f"--candidates {path}: it has no candidates: write one on each line")
+    scorer.begin(prompt or "")
+    scores = scorer.score(lines)
+    for line, score in zip(lines, scores, strict=True):
+        if not score.characters:
+            raise CorpusError(
+                f"--candidates {path}, line {line.number}: the model knows none of its characters"
+            )
+    shares = posterior(np.array([-score.nats for score in scores])).tolist()
+    rows = sorted(zip(lines, scores, shares, strict=True), key=lambda row: round(row[1].nats, 4))
+    if not options["as_json"]:
+        write_cells(out, ["line", "characters", "nats", "bpc", "probability", "text"])
+    for line, score, share in rows:
+        if options["as_json"]:
+            values = {"line": line.number} | score.values() | {"probability": number(share)}
+            out.write(json_line(values | text_value(line)))
+        else:
+            cells = [str(line.number), *score.cells(), f"{share:.4f}", escaped(line.content)]
+            write_cells(out, cells)
+    scorer.reader.report()
