@@ -124,13 +124,15 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
     if order is not None and order > len(train):
         out.note(f"the training part has {len(train)} characters: order {len(train)} instead of {order}")
         order = len(train)
-    bar = out.bar(desc="counting", unit=" orders", delay=1)
+    total = None if order is None else order * len(train)
+    bar = out.bar(desc="counting", unit="char", unit_scale=True, total=total, delay=1)
 
     def tried(trial: Trial) -> None:
         shown.facts({"order": f"{trial.model.order:<2} {_loss(trial.nats)}{' best' if trial.best else ''}"})
-        bar.update()
 
-    fitted = ngram_build.fit(train, validation, size, order, tried)
+    fitted = ngram_build.fit(
+        train, validation, size, order, tried, progress=lambda characters: bar.update(characters)
+    )
     out.end_bars()
     if order is not None and fitted.validation_nats is not None:
         shown.facts({"order": f"{order:<2} {_loss(fitted.validation_nats)}"})

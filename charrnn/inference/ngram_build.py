@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from charrnn.config import MAX_ORDER, NgramConfig, TrainConfig
 from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.ngram import UNSEEN, Level, NGram, to_arrays
-from charrnn.inference.ngram_counts import build, count, discounts
+from charrnn.inference.ngram_counts import Progress, build, count, discounts
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint, versions
 from charrnn.text.corpus import Corpus
 
@@ -52,16 +52,18 @@ def fit(
     symbols: int,
     order: int | None = None,
     tried: Callable[[Trial], None] = lambda trial: None,
+    progress: Progress = lambda characters: None,
 ) -> Fitted:
     """The model of a text (N,), N >= 1, of a fixed order; by default of the best one on the validation part.
 
-    The validation part is the text that follows. ``tried`` is called with each model compared.
+    The validation part is the text that follows. ``tried`` is called with each model compared,
+    ``progress`` as by ``count``. Raises CorpusError where the disk refuses.
     """
     if order is not None or not len(validation):
-        model = build(ids, symbols, DEFAULT_ORDER if order is None else order)
+        model = build(ids, symbols, DEFAULT_ORDER if order is None else order, progress)
         return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
     best = None
-    for trial in trials(ids, symbols, validation):
+    for trial in trials(ids, symbols, validation, progress=progress):
         tried(trial)
         best = trial if trial.best else best
     assert best is not None
@@ -91,7 +93,13 @@ def save(
     return run / BEST
 
 
-def trials(ids: Ids, symbols: int, held_out: Ids, highest: int = MAX_ORDER) -> Iterator[Trial]:
+def trials(
+    ids: Ids,
+    symbols: int,
+    held_out: Ids,
+    highest: int = MAX_ORDER,
+    progress: Progress = lambda characters: None,
+) -> Iterator[Trial]:
     """Yields the models of a text of the orders 1, 2, 3 and so on, until higher ones do not lower the loss.
 
     The held-out text (n,), n >= 1, follows the text that is counted. Its beginning is read as by ``loss``.
@@ -100,7 +108,7 @@ def trials(ids: Ids, symbols: int, held_out: Ids, highest: int = MAX_ORDER) -> I
     levels: list[Level] = []
     values: list[NDArray[np.float64]] = []
     best, stale = np.inf, 0
-    for level, shorter in count(ids, symbols, highest):
+    for level, shorter in count(ids, symbols, highest, progress):
         if shorter is not None:
             levels[-1], values[-1] = shorter, discounts(shorter.counts)
             losses.lengthen(levels[-1], values[-1])
