@@ -2,9 +2,9 @@
 
     python benchmarks/score.py TEXT [--characters N] [--exact]
 
-The pretrained model reads the text, or its first N characters; a model of 1 x 512 with random weights shows the
-time of that width. With --exact the text is also read as one stream, which takes minutes; the last column is
-then the true shift.
+The pretrained model reads the text, or its first N characters; a model of 1 x 512 with random weights shows
+the time of that width. With --exact the text is also read as one stream, which takes minutes; the last column
+is then the true shift.
 """
 
 from __future__ import annotations

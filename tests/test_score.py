@@ -209,6 +209,27 @@ def test_streams_say_how_much_they_move_the_score(run: Path) -> None:
     moved = total["bits_per_character"] - alone["bits_per_character"]
     assert moved == pytest.approx(total["shift_bits_per_character"], abs=1e-6)
     assert "4 pieces at once; the cuts move the score by" in done.err
+    assert "the cuts move the score by less than 0.000001" in score("tiny", "--streams", "2", stdin=b"a").err
+
+
+# --- the baseline ---
+
+
+def test_the_n_gram_model_beside_the_run_scores_the_same_text(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model("tiny-ngram", "".join({*TEXT, "é"}), uniform=True)
+    beside = Path("checkpoints", "tiny-ngram", BEST)
+    monkeypatch.setattr("charrnn.runs.find.ngram_beside", lambda path, header: beside, raising=False)
+    Path("a.txt").write_text("the cat sat")
+    for streams in ("1", "2"):
+        total = record("tiny", "a.txt", "--streams", streams)
+        alone = record("tiny-ngram", "a.txt")
+        assert total["baseline"]["model"] == "tiny-ngram"
+        assert total["baseline"]["nats"] == pytest.approx(alone["nats"])
+        assert total["nats"] == pytest.approx(record("tiny", "a.txt")["nats"])
+    models = [row.split()[1] for row in score("tiny", "a.txt", "a.txt").text.splitlines()]
+    assert models == ["MODEL", *["tiny", "tiny-ngram"] * 3]
 
 
 # --- which argument is what ---

@@ -260,6 +260,6 @@ def _read_streams(
     shift = total.shift_bits_per_character
     moved = f"{shift:+.6f}" if abs(shift) >= SMALLEST else f"less than {SMALLEST:f}"
     out.note(
-        f"{text.name}: {pieces} pieces at once; the cuts move the score by {moved} bits per character, measured"
-        f" on the first {WARM_UP} characters of each piece"
+        f"{text.name}: {pieces} pieces at once; the cuts move the score by {moved} bits per character,"
+        f" measured on the first {WARM_UP} characters of each piece"
     )
