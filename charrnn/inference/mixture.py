@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,19 @@ from charrnn.inference.predictor import predictor
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.find import model_name
 from charrnn.text.vocabulary import Vocabulary, describe
+
+
+class Components(NamedTuple):
+    """What the models of a mixture predict, and their states.
+
+    log_probabilities  (R, K, V)
+    features           (R, F); F = 1 where only the constant feature is used
+    state              after the last character
+    """
+
+    log_probabilities: NDArray[np.float64]
+    features: NDArray[np.float64]
+    state: State
 
 
 class Mixture:
@@ -41,9 +55,12 @@ class Mixture:
         return self.mixing(log_probabilities, x).reshape(*ids.shape, -1), after
 
     def components(
-        self, ids: Ids, state: State, trace: Trace | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], State]:
-        """(R, K, V) log-probabilities of the models, R = B * T; (R, F) features; the state after."""
+        self, ids: Ids, state: State, trace: Trace | None = None, with_features: bool = False
+    ) -> Components:
+        """What the models predict after each of (B, T) ids, R = B * T, and the state after the last.
+
+        The features are left out where constant weights do not need them, unless ``with_features``.
+        """
         parts: list[Scores] = []
         confidences: list[Scores] = []
         after: State = ()
@@ -57,9 +74,9 @@ class Mixture:
             parts.append(log_softmax(logits.reshape(ids.size, -1)))
             after += model_state
         log_probabilities = np.stack(parts, 1)
-        constant = np.ones((ids.size, 1))
-        x = constant if self.mixing.is_constant else features(log_probabilities, confidences)
-        return log_probabilities, x, after
+        if self.mixing.is_constant and not with_features:
+            return Components(log_probabilities, np.ones((ids.size, 1)), after)
+        return Components(log_probabilities, features(log_probabilities, confidences), after)
 
 
 def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
