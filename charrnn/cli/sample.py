@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import sample_interactive
+from charrnn.cli import mixtures, sample_interactive
 from charrnn.cli import sample_options as option
 from charrnn.cli.options import (
     CORPORA,
@@ -114,7 +114,7 @@ def sample(
     several = prompts is not None or count > 1
     if beam is None and (batch == 1 or not several):
         one_thread()
-    from charrnn.inference import mixture, states
+    from charrnn.inference import states
     from charrnn.inference.sample import choose_seed
     from charrnn.runs.checkpoint import load
 
@@ -125,7 +125,7 @@ def sample(
     vocabulary = loaded[0].header.vocabulary
     constraints_for = _constraints_for(vocabulary, options, out.note)
     constraints = constraints_for(length=length)
-    predictor = mixture.combined(loaded, weights)
+    predictor = mixtures.combined(out, loaded, weights, corpora)
     identity = states.identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None

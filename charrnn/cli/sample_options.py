@@ -46,12 +46,14 @@ def parse_ramp(value: str) -> Ramp:
         raise ValueError("must be a number, or a range such as 0.3:1.2") from error
 
 
-def parse_weights(value: str) -> Sequence[float]:
-    """Parse "0.7,0.3" as [0.7, 0.3]. Raises ValueError, "must be ..."."""
+def parse_weights(value: str) -> Sequence[float] | None:
+    """Parse "0.7,0.3" as [0.7, 0.3], "equal" as [], "auto" as None. Raises ValueError, "must be ..."."""
+    if value in ("auto", "equal"):
+        return None if value == "auto" else []
     try:
         return [float(number) for number in value.split(",")]
     except ValueError as error:
-        raise ValueError("must be numbers with commas, such as 0.7,0.3") from error
+        raise ValueError("must be auto, equal, or numbers with commas, such as 0.7,0.3") from error
 
 
 ESCAPES = r"The escapes \n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
@@ -71,9 +73,10 @@ Checkpoints = Annotated[
 Weights = Annotated[
     Sequence[float] | None,
     _choice(
-        "Weight of each checkpoint's probabilities.",
-        default="equal weights",
-        metavar="A,B,...",
+        "Weight of each checkpoint's probabilities; auto: the weights with the lowest loss on the validation"
+        " part that the checkpoints share, equal weights where there is none.",
+        default="auto",
+        metavar="auto|equal|A,B,...",
         parser=parse_weights,
     ),
 ]

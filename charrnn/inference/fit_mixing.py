@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.mixing import Floats, Mixing
+from charrnn.inference.mixing import LOWEST, Floats, Mixing
 from charrnn.inference.mixture import Mixture
-from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.network import CHUNK, Ids
 from charrnn.inference.states import concatenate_states
 
 LONGEST = 60_000
@@ -33,8 +33,10 @@ FEW = 4_000
 """Characters below which the weights do not depend on the features."""
 CLOSE = 5e-4
 """Nats by which a larger form must be better than a smaller one."""
-PRIOR = 5.0
+PRIOR = 20.0
 """The loss, summed over all characters, that the square of a coefficient costs: it keeps them small."""
+HIDDEN = 16
+"""Hidden units of the largest form."""
 
 
 class Form(NamedTuple):
@@ -46,7 +48,7 @@ class Form(NamedTuple):
 
 
 CONSTANT = (Form("linear"), Form("log-linear"))
-FEATURED = (Form("linear", True), Form("log-linear", True), Form("log-linear", True, 16))
+FEATURED = (Form("linear", True), Form("log-linear", True), Form("log-linear", True, HIDDEN))
 """The forms, from small to large."""
 
 
@@ -91,23 +93,22 @@ class Fitted:
 
 
 def predictions(
-    predictors: Sequence[Predictor],
+    mixture: Mixture,
     ids: Ids,
     part: range,
     symbols: int,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> Predictions:
-    """What the models predict for ``ids[part]``, which is read from the character before it.
+    """What the models of a mixture predict for ``ids[part]``, which is read from the character before it.
 
     The part is cut into pieces that are read at once; some characters before each piece give its state. Of a
     long part, only the beginning of each piece is read. ``progress`` is called with the number of characters
     since its last call. Raises ValueError for a part without a character to predict.
     """
-    mixture = Mixture(predictors, Mixing.constant([1.0] * len(predictors)))
     first = max(part.start, 1)
     if part.stop <= first:
         raise ValueError("part: no character to predict")
-    most = min(LONGEST, max(FEWEST, MEMORY // (symbols * len(predictors))))
+    most = min(LONGEST, max(FEWEST, MEMORY // (symbols * len(mixture.predictors))))
     streams = max(1, min(STREAMS, (part.stop - first) // SHORTEST))
     spacing = (part.stop - first) // streams
     length = min(spacing, -(-most // streams))
@@ -121,7 +122,7 @@ def predictions(
         stop = min(start + CHUNK // streams, length)
         window = ids[starts[:, None] + np.arange(start, stop + 1)].astype(np.int64)
         log_probabilities, x, state = mixture.components(window[:, :-1], state, with_features=True)
-        arrays = (log_probabilities.astype(np.float32), x, window[:, 1:].ravel())
+        arrays = (log_probabilities.clip(LOWEST).astype(np.float32), x, window[:, 1:].ravel())
         parts.append([array.reshape(streams, stop - start, *array.shape[1:]) for array in arrays])
         progress(streams * (stop - start))
     joined = (np.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))

@@ -106,7 +106,9 @@ class Mixing:
         if self.kind == "linear":
             log_weights = log_softmax(scores)
             joint = log_weights + own
-            return float(-np.logaddexp.reduce(joint, 1).mean()), np.exp(log_weights) - np.exp(log_softmax(joint))
+            return float(-np.logaddexp.reduce(joint, 1).mean()), np.exp(log_weights) - np.exp(
+                log_softmax(joint)
+            )
         raised = _raised(log_probabilities)
         mixed = _weighted_sum(self._weights(scores), raised)
         mixed -= mixed.max(1, keepdims=True)
@@ -130,14 +132,20 @@ def _weighted_sum(weights: Floats, log_probabilities: Floats) -> Floats:
     return result
 
 
-def features(log_probabilities: Floats, confidences: Sequence[Floats]) -> Floats:
-    """(R, F): 1; of each model's prediction the entropy in nats and the highest log-probability; what else
-    tells how sure a model is.
+def features(log_probabilities: Floats, *more: Floats) -> Floats:
+    """(R, F): 1; the entropy in nats and the highest log-probability of each model's prediction; and more.
 
     log_probabilities  (R, K, V) of the models
-    confidences        (R, ...) of the n-gram models among them
+    more               (R, ...) what else tells which model to trust
     """
     raised = np.maximum(log_probabilities, LOWEST)
     entropies = -np.einsum("rkv,rkv->rk", np.exp(log_probabilities), raised)
-    highest = raised.max(2)
-    return np.concatenate([np.ones((len(entropies), 1)), entropies, highest, *confidences], 1)
+    return np.concatenate([np.ones((len(entropies), 1)), entropies, raised.max(2), *more], 1)
+
+
+def character_classes(symbols: str) -> Floats:
+    """(V, 5) ones and zeros: lower case, upper case, line end, other space, other character."""
+    tests = (str.islower, str.isupper, "\n".__eq__, str.isspace)
+    table = np.array([[test(symbol) for test in tests] for symbol in symbols], float)
+    table[:, 3] -= table[:, 2]
+    return np.concatenate([table, 1 - table.sum(1, keepdims=True)], 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells import State
 from charrnn.errors import ConfigError
 from charrnn.inference.choice import Scores, log_softmax
-from charrnn.inference.mixing import Mixing, features
+from charrnn.inference.mixing import Mixing, character_classes, features
 from charrnn.inference.network import Ids, Logits, Predictor, Trace
 from charrnn.inference.ngram import NGram
 from charrnn.inference.predictor import predictor
@@ -40,10 +40,27 @@ class Components(NamedTuple):
 class Mixture:
     """A Predictor that combines the probabilities of others. Its state joins their layers."""
 
-    def __init__(self, predictors: Sequence[Predictor], mixing: Mixing) -> None:
-        self.predictors, self.mixing = predictors, mixing
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        mixing: Mixing,
+        classes: NDArray[np.float64] | None = None,
+    ) -> None:
+        """``classes`` (V, C) are features of each character; a mixing needs those that it was fitted with."""
+        self.predictors, self.mixing, self.classes = predictors, mixing, classes
         sizes = [len(predictor.start(1)) for predictor in predictors]
         self._layers = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
+
+    def with_mixing(self, mixing: Mixing) -> Mixture:
+        """The same models with other weights."""
+        return Mixture(self.predictors, mixing, self.classes)
+
+    @property
+    def features(self) -> int:
+        """F, the number of features."""
+        return self.components(np.zeros((1, 1), np.int64), self.start(1), with_features=True).features.shape[
+            1
+        ]
 
     def start(self, batch: int) -> State:
         """The states before any text, one model after the other."""
@@ -76,7 +93,23 @@ class Mixture:
         log_probabilities = np.stack(parts, 1)
         if self.mixing.is_constant and not with_features:
             return Components(log_probabilities, np.ones((ids.size, 1)), after)
-        return Components(log_probabilities, features(log_probabilities, confidences), after)
+        classes = [] if self.classes is None else [self.classes[ids.ravel()]]
+        return Components(log_probabilities, features(log_probabilities, *confidences, *classes), after)
+
+
+def mixture_of(checkpoints: Sequence[Checkpoint], mixing: Mixing) -> Mixture:
+    """The mixture of the models of these checkpoints. Raises ConfigError where their vocabularies differ."""
+    check_vocabularies(
+        [model_name(checkpoint.path) for checkpoint in checkpoints],
+        [checkpoint.header.vocabulary for checkpoint in checkpoints],
+    )
+    predictors = [predictor(checkpoint) for checkpoint in checkpoints]
+    return Mixture(predictors, mixing, character_classes(checkpoints[0].header.vocabulary.symbols))
+
+
+def equal(checkpoints: Sequence[Checkpoint]) -> Mixture:
+    """The mixture with equal weights. Raises ConfigError where the vocabularies differ."""
+    return mixture_of(checkpoints, Mixing.constant([1.0] * len(checkpoints)))
 
 
 def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
@@ -84,16 +117,11 @@ def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None)
 
     Raises ConfigError.
     """
-    predictors = [predictor(checkpoint) for checkpoint in checkpoints]
     if len(checkpoints) == 1 and not weights:
-        return predictors[0]
-    check_vocabularies(
-        [model_name(checkpoint.path) for checkpoint in checkpoints],
-        [checkpoint.header.vocabulary for checkpoint in checkpoints],
-    )
+        return predictor(checkpoints[0])
     weights = weights or [1.0] * len(checkpoints)
     check_weights(weights, len(checkpoints))
-    return Mixture(predictors, Mixing.constant(weights))
+    return mixture_of(checkpoints, Mixing.constant(weights))
 
 
 def check_weights(weights: Sequence[float], count: int) -> None:

@@ -102,14 +102,15 @@ class NGram:
         return logits, state
 
     def predict(self, ids: Ids, state: State) -> tuple[Scores, Scores, State]:
-        """As a call, and (B, T, N - 1) log(1 + number of different characters after each context).
+        """As a call, and (B, T, 2 (N - 1)) how sure the model is: log(1 + n) of two numbers for each context.
 
-        The number tells how sure the model is: 0 stands for a context that the text does not contain.
+        First the numbers of different characters after the contexts, then how many there are in all; 0 stands
+        for a context that the text does not contain.
         """
         nodes = self._nodes(ids, state[0][0])
-        probabilities, types = self._probabilities(nodes.reshape(self.order, ids.size))
+        probabilities, types, totals = self._probabilities(nodes.reshape(self.order, ids.size))
         logits = np.log(probabilities).reshape(*ids.shape, self.symbols)
-        confidence = np.log1p(types[1:].T).reshape(*ids.shape, self.order - 1)
+        confidence = np.log1p(np.concatenate([types[1:], totals[1:]]).T).reshape(*ids.shape, -1)
         return logits, confidence, ((nodes[1:, :, -1].T,),)
 
     def _nodes(self, ids: Ids, before: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,8 +124,10 @@ class NGram:
             nodes[length] = self.levels[length - 1].find(keys.ravel()).reshape(ids.shape)
         return nodes
 
-    def _probabilities(self, nodes: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """(N, R) nodes -> (R, V) probabilities, and (N, R) different characters after each context."""
+    def _probabilities(
+        self, nodes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """(N, R) nodes -> (R, V) probabilities, (N, R) different and all characters after contexts."""
         size, rows = nodes.size, nodes.shape[1]
         children = [
             level.children(contexts, self.symbols) for level, contexts in zip(self.levels, nodes, strict=True)
@@ -142,7 +145,7 @@ class NGram:
         cells = context % rows * self.symbols + keys % self.symbols
         parts = np.bincount(cells, (counts - taken) * weights[context], rows * self.symbols)
         result = parts.reshape(rows, self.symbols) + shares[0][:, None] / self.symbols
-        return result, types.reshape(nodes.shape)
+        return result, types.reshape(nodes.shape), totals.reshape(nodes.shape)
 
 
 def from_arrays(arrays: Mapping[str, Array], symbols: int) -> NGram:

@@ -69,8 +69,7 @@ def open_corpus(
     """
     reading = reading or Reading()
     sha256, count, vocabulary = _scan(texts, name, reading, known, progress)
-    key = hashlib.sha256(f"{sha256} {reading.byte_level} {vocabulary.symbols!r}".encode()).hexdigest()
-    path = (cache or cache_folder()) / f"{key[:32]}.npy"
+    path = _ids_path(sha256, vocabulary, cache)
     ids = load_ids(path, count, vocabulary.id_dtype)
     if ids is None:
         pieces = _encoded(texts, name, reading, vocabulary, sha256, progress)
@@ -79,6 +78,18 @@ def open_corpus(
     if ids is None:
         raise CorpusError(f"another process deleted the encoded text {path}: try again")
     return Corpus(ids, vocabulary, sha256, name)
+
+
+def cached_corpus(sha256: str, count: int, vocabulary: Vocabulary, name: str) -> Corpus | None:
+    """The corpus of ``count`` characters with this hash, if its ids are in the cache."""
+    ids = load_ids(_ids_path(sha256, vocabulary), count, vocabulary.id_dtype)
+    return None if ids is None else Corpus(ids, vocabulary, sha256, name)
+
+
+def _ids_path(sha256: str, vocabulary: Vocabulary, cache: Path | None = None) -> Path:
+    """The file of a text's ids in the cache."""
+    key = hashlib.sha256(f"{sha256} {vocabulary.byte_level} {vocabulary.symbols!r}".encode()).hexdigest()
+    return (cache or cache_folder()) / f"{key[:32]}.npy"
 
 
 def _scan(

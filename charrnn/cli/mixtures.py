@@ -1,0 +1,138 @@
+"""Mixtures of checkpoints on the command line: their weights, found on the validation part they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import read_corpus
+from charrnn.errors import CharrnnError
+from charrnn.origin import Origin
+
+if TYPE_CHECKING:
+    from charrnn.inference.fit_mixing import Fitted
+    from charrnn.inference.mixture import Mixture
+    from charrnn.inference.network import Predictor
+    from charrnn.runs.checkpoint import Checkpoint, Header
+    from charrnn.text.corpus import Corpus
+
+GIVE_WEIGHTS = "to choose others: --weights A,B"
+
+
+class NoWeights(CharrnnError):
+    """Why no weights can be found for a mixture."""
+
+
+def combined(
+    out: Terminal, checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None, corpora: Path
+) -> Predictor:
+    """The model of one checkpoint, or the mixture of several.
+
+    weights  None: found on the validation part, or equal where there is none, and a note says which; no
+             numbers: equal
+    corpora  the folder of the catalogue's texts
+
+    Raises ConfigError.
+    """
+    from charrnn.inference import mixture
+
+    if weights is not None or len(checkpoints) == 1:
+        return mixture.combined(checkpoints, weights)
+    equal = mixture.equal(checkpoints)
+    try:
+        fitted = found(out, checkpoints, equal, corpora)
+    except CharrnnError as error:
+        out.note(f"equal weights: {error}; {GIVE_WEIGHTS}")
+        return equal
+    out.note(f"weights {describe(checkpoints, fitted)}")
+    return equal.with_mixing(fitted.mixing)
+
+
+def found(
+    out: Terminal,
+    checkpoints: Sequence[Checkpoint],
+    mixture: Mixture,
+    corpora: Path,
+    corpus: Corpus | None = None,
+) -> Fitted:
+    """The weights from the file that keeps them, or fitted now on the validation part, and kept.
+
+    ``corpus`` is the text of the models, which is read if it is needed and not given.
+    Raises CharrnnError, "why", where there is no such part or its text is not found.
+    """
+    from charrnn.inference import fit_mixing, mixing_file
+
+    headers = [checkpoint.header for checkpoint in checkpoints]
+    _check_part(headers)
+    path = mixing_file.path_of(checkpoints)
+    if (fitted := mixing_file.load(path, len(checkpoints), mixture.features)) is not None:
+        return fitted
+    corpus = corpus or _text(out, headers, corpora)
+    part = corpus.splits(headers[0].training.split)[1]
+    if len(part) < fit_mixing.FEWEST:
+        raise NoWeights(f"the validation part has {len(part)} characters, too few")
+    bar = out.bar(desc="finding weights", total=1.0, bar_format="{desc}: {percentage:3.0f}% {bar}", delay=0.5)
+    steps = 1 / (2 + len(fit_mixing.forms(len(part))))
+    read = min(len(part), fit_mixing.LONGEST)
+    data = fit_mixing.predictions(
+        mixture, corpus.ids, part, len(corpus.vocabulary), lambda count: bar.update(steps * count / read)
+    )
+    fitted = fit_mixing.fit(data, lambda form: bar.update(steps))
+    out.end_bars()
+    with suppress(OSError):  # without the file, the weights are fitted again the next time
+        mixing_file.save(path, fitted)
+    return fitted
+
+
+def describe(checkpoints: Sequence[Checkpoint], fitted: Fitted) -> str:
+    """The weights and losses of a mixture in one line."""
+    from charrnn.runs.find import model_name
+
+    names = [model_name(checkpoint.path) for checkpoint in checkpoints]
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, fitted.weights, strict=True))
+    losses = ", ".join(f"{loss:.4f}" for loss in fitted.losses)
+    kind = fitted.mixing.kind if fitted.mixing.is_constant else f"{fitted.mixing.kind}, mean"
+    return f"({kind}): {weights}; validation {losses}, mixed {fitted.loss:.4f} nats"
+
+
+def _check_part(headers: Sequence[Header]) -> None:
+    """Raise NoWeights unless the models have the same validation part."""
+    first = headers[0]
+    if not all(header.corpus.get("sha256") for header in headers):
+        raise NoWeights("a checkpoint does not say which text it is from")
+    if any(header.corpus["sha256"] != first.corpus["sha256"] for header in headers):
+        raise NoWeights("the models are from different texts")
+    if any(header.training.split != first.training.split for header in headers):
+        raise NoWeights("the models are from different parts of the text (--split)")
+    if not first.training.split[1]:
+        raise NoWeights("the models have no validation part (--split)")
+
+
+def _text(out: Terminal, headers: Sequence[Header], corpora: Path) -> Corpus:
+    """The text of the models, from the cache of encoded texts or from its files. Raises CharrnnError."""
+    from charrnn.text.corpus import cached_corpus
+
+    wanted, vocabulary = headers[0].corpus, headers[0].vocabulary
+    if corpus := cached_corpus(wanted["sha256"], int(wanted["characters"]), vocabulary, str(wanted["name"])):
+        return corpus
+    reason = f"the text {wanted['name']} is not known by its path"
+    for header in headers:
+        origin = Origin.from_record(header.origin) if header.origin else None
+        if origin is None or not all(_is_here(text, corpora) for text in origin.texts):
+            continue
+        corpus = read_corpus(out, origin, corpora, known=vocabulary.symbols)
+        if corpus.sha256 == wanted["sha256"] and corpus.vocabulary == vocabulary:
+            return corpus
+        reason = f"the text {wanted['name']} has changed"
+    raise NoWeights(reason)
+
+
+def _is_here(text: str, corpora: Path) -> bool:
+    """Whether a text can be read without stdin or a download."""
+    from charrnn.text import catalog
+
+    entry = catalog.entries().get(text)
+    return Path(text).exists() or (entry is not None and catalog.local_sources(entry, corpora) is not None)
