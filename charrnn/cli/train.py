@@ -24,6 +24,7 @@ from charrnn.cli.train_command import (
     run_reference,
     sample_command,
 )
+from charrnn.cli.train_ngram import add_ngram
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
 from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped, unsaved
 from charrnn.cli.train_screen import screen
@@ -63,6 +64,7 @@ def train(
     clip: option.Clip = TrainConfig.clip,
     seed: option.Seed = TrainConfig.seed,
     save_every: option.SaveEvery = None,
+    with_ngram: option.WithNgram = False,
     tensorboard: option.TensorBoard = False,
     quiet: QuietOption = False,
     device: option.Device = "auto",
@@ -160,12 +162,15 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     best = run / BEST
     if group.is_main and not best.exists():
         raise CharrnnError(f"{best} is missing: this run had ended, and its best checkpoint was removed")
+    models = [run]
+    if plan.options["with_ngram"] and group.is_main:
+        models.append(add_ngram(out, best, corpus, plan.options))
     advice, command = advise(run, folder_option("corpora", plan.options))
     commands = [command] if command and not ended else []
     if plan.last is None:
         repeat = repeat_command(training, plan.origin, plan.options)
         commands.append(f"to repeat exactly{pipe_again(training.origin['texts'])}: {repeat}")
-    screen(out).end(advice, [*commands, f"to sample: {sample_command(run)}"])
+    screen(out).end(advice, [*commands, f"to sample: {sample_command(*models)}"])
     return best
 
 

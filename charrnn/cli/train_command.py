@@ -65,6 +65,7 @@ def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) 
     save_every = interval if interval != report_interval(steps) else None
     config = replace(training.config, epochs=None, minutes=None, steps=steps, save_every=save_every)
     more = [] if options["device"] == "auto" else ["--device", options["device"]]
+    more += ["--with-ngram"] if options["with_ngram"] else []
     more += [*folder_option("checkpoints", options), *folder_option("corpora", options)]
     length = len(training.corpus.ids)
     model = training.learner.model.config
@@ -80,17 +81,33 @@ def advise(run: Path, options: Sequence[str] = ()) -> tuple[str, str]:
     from charrnn.runs.checkpoint import LAST, read_header
 
     diagnosis = history.diagnosis(history.read(run))
+    says = f"{diagnosis.says}{_beside(run)}"
     if diagnosis.remedy is None or not (run / LAST).exists():
-        return diagnosis.says, ""
+        return says, ""
     header = read_header(run / LAST)
     record = header.origin
     if not record:  # a run that was not trained by the command line
-        return diagnosis.says, ""
+        return says, ""
     origin = Origin.from_record(record)
     if diagnosis.remedy == "longer":
         command = longer_command(run, header, origin.texts, options)
-        return diagnosis.says, f"to train longer{pipe_again(origin.texts)}: {command}"
-    return diagnosis.says, _retrain(header, origin, options)
+        return says, f"to train longer{pipe_again(origin.texts)}: {command}"
+    return says, _retrain(header, origin, options)
+
+
+def _beside(run: Path) -> str:
+    """The validation loss of the n-gram model of the run's text, as the end of a sentence; "" without one."""
+    from charrnn.runs.checkpoint import BEST, read_header
+    from charrnn.runs.find import ngram_beside
+
+    if not (run / BEST).exists():
+        return ""
+    ngram = ngram_beside(run / BEST, read_header(run / BEST))
+    if ngram is None:
+        return ""
+    header = read_header(ngram)
+    loss = header.results.get("validation_nats")
+    return "" if loss is None else f"; {header.model.title} model: validation {loss:.3f}"
 
 
 def longer_command(run: Path, header: Header, texts: Sequence[str], more: Sequence[str] = ()) -> str:
@@ -134,9 +151,9 @@ def resume_command(texts: Sequence[str], run: Path, *options: str) -> str:
     return shlex.join(["charrnn", "train", *repeated, "--resume", run_reference(run), *options])
 
 
-def sample_command(run: Path) -> str:
-    """The command that samples from a run."""
-    return shlex.join(["charrnn", "sample", run_reference(run)])
+def sample_command(*runs: Path) -> str:
+    """The command that samples from a run, or from a mixture of runs."""
+    return shlex.join(["charrnn", "sample", *map(run_reference, runs)])
 
 
 def run_reference(run: Path) -> str:

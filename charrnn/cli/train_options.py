@@ -171,6 +171,14 @@ SaveEvery = Annotated[
         parser=parse_save_every,
     ),
 ]
+WithNgram = Annotated[
+    bool,
+    option(
+        "Also count the text's n-grams, as the run NAME-ngram, and weigh both models: their mixture predicts"
+        " better than the network alone.",
+        "--with-ngram",
+    ),
+]
 TensorBoard = Annotated[
     bool, _training("Also write TensorBoard events (needs tensorboard).", "--tensorboard")
 ]

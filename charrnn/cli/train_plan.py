@@ -27,7 +27,17 @@ Options = dict[str, Any]
 
 ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
 BUDGET = ("epochs", "steps", "minutes")
-_FREE = ("patience", "text", "resume", "checkpoints", "corpora", "device", "tensorboard", "quiet")
+_FREE = (
+    "patience",
+    "text",
+    "resume",
+    "checkpoints",
+    "corpora",
+    "device",
+    "tensorboard",
+    "with_ngram",
+    "quiet",
+)
 WITH_RESUME = (*BUDGET, *_FREE)
 """What --resume may be combined with: the run keeps all its other settings."""
 

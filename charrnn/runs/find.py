@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charrnn.errors import CheckpointError, similar_name
 from charrnn.files import data_path
 from charrnn.runs import BEST, LAST
+
+if TYPE_CHECKING:
+    from charrnn.runs.checkpoint import Header
 
 DEFAULT_MODEL = "shakespeare"
 """The pretrained model that stands in where there is no run."""
@@ -75,6 +80,31 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
         return f"no runs in {folder}{but_elsewhere(folder, kind)}{models}"
     shown = runs[:10] + ([f"and {len(runs) - 10} more"] if len(runs) > 10 else [])
     return f"runs in {folder}: {', '.join(shown)}{models}"
+
+
+def ngram_beside(path: Path, header: Header) -> Path | None:
+    """The checkpoint of an n-gram model of the same text and split, beside the run of a checkpoint.
+
+    That of the run NAME-ngram is preferred. None where there is none, and for a checkpoint outside a run.
+    """
+    from charrnn.config import NgramConfig
+    from charrnn.runs.checkpoint import read_header
+
+    if path.name not in (BEST, LAST) or not header.corpus.get("sha256"):
+        return None
+    run = path.absolute().parent
+    names = sorted(run_names(run.parent), key=lambda name: name != f"{run.name}-ngram")
+    for candidate in (run.parent / name / BEST for name in names if name != run.name):
+        with contextlib.suppress(CheckpointError):  # a damaged checkpoint is no reason to fail
+            other = read_header(candidate)
+            same_text = other.corpus.get("sha256") == header.corpus["sha256"]
+            if (
+                isinstance(other.model, NgramConfig)
+                and same_text
+                and other.training.split == header.training.split
+            ):
+                return candidate
+    return None
 
 
 def newest(folder: Path, kind: str = BEST) -> Path:
