@@ -28,6 +28,7 @@ from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import Line, escaped, windows
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
+from charrnn.errors import CheckpointError
 from charrnn.inference import ngram_counts, score_lines
 from charrnn.inference.mixing import Mixing
 from charrnn.inference.mixture import Mixture
@@ -585,13 +586,22 @@ def test_a_text_of_unknown_characters_is_an_error_after_its_rows(run: Path) -> N
         ("tiny tiny --compare --lines --sort", 2, "--compare and --sort: "),
         ("tiny tiny --compare --lines --top 3", 2, "--compare and --top: "),
         ("tiny --candidates - --lines", 2, "--candidates and --lines: "),
+        ("tiny a.txt --candidates -", 2, "a.txt: --candidates reads no other text"),
         ("tiny --candidates missing.txt", 1, "no file or folder missing.txt"),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(
     run: Path, arguments: str, status: int, message: str
 ) -> None:
+    Path("a.txt").touch()
     assert refusal(*arguments.split(), status=status).startswith(message)
+
+
+def test_a_model_whose_logits_are_not_numbers_is_refused() -> None:
+    damaged = UNIFORM._replace(predictor=Table(np.full((3, 3), np.nan)))
+    Path("a.txt").write_text("ab\n")
+    with pytest.raises(CheckpointError, match=r"^uniform: the model's logits are not finite"):
+        command.write(Terminal.muted(), [damaged], ["a.txt"], OPTIONS)
 
 
 def test_a_file_without_candidates_is_refused(run: Path) -> None:

@@ -94,6 +94,8 @@ def score(
     names, texts = score_input.split_arguments(arguments or [], checkpoints, catalogue=part is not None)
     if compare and len(names) < 2:
         raise ConfigError("--compare needs two checkpoints: charrnn score A B --compare TEXT")
+    if candidates is not None and texts:
+        raise ConfigError(f"{texts[0]}: --candidates reads no other text; --prompt gives what they continue")
     if candidates is None and part is None:
         texts = list(score_input.texts_or_stdin(out, texts))
     _check_one_text(texts, options)

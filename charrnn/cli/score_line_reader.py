@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
@@ -52,11 +53,16 @@ def windows(out: Terminal, path: str, option: str = "FILE") -> Iterator[list[Lin
     Raises CorpusError, ConfigError.
     """
     name, number = title(path), 0
-    for lines in _lines(_blocks(out, path, option), name):
-        for first in range(0, len(lines), WINDOW):
-            part = lines[first : first + WINDOW]
-            yield [Line(name, number + index, data) for index, data in enumerate(part, 1)]
-            number += len(part)
+    size = os.path.getsize(path) if os.path.isfile(path) else None
+    # in a terminal, the rows themselves show the progress
+    terminal = Terminal.muted() if out.stdout_tty else out
+    with terminal.bar(desc="scoring", unit="B", unit_scale=True, total=size, delay=1) as bar:
+        for lines in _lines(_blocks(out, path, option), name):
+            for first in range(0, len(lines), WINDOW):
+                part = lines[first : first + WINDOW]
+                yield [Line(name, number + index, data) for index, data in enumerate(part, 1)]
+                number += len(part)
+                bar.update(sum(map(len, part)))
 
 
 def _lines(blocks: Iterator[bytes], name: str) -> Iterator[list[bytes]]:

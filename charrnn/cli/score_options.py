@@ -103,15 +103,24 @@ NEEDS = {
 CONFLICTS = (
     *(
         (("--candidates", name), "candidates have rows of their own")
-        for name in ("--lines", "--part", "--chars", "--worst", "--colour", "--html", "--compare")
+        for name in (
+            "--lines",
+            "--part",
+            "--chars",
+            "--worst",
+            "--colour",
+            "--html",
+            "--compare",
+            "--streams",
+        )
     ),
     *(
         (("--compare", name), "a comparison says which model gives more probability")
-        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights", "--sort")
+        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights")
     ),
     *(
-        (("--compare", name), "bits per character of which model?")
-        for name in ("--above", "--below", "--top")
+        (("--compare", name), "choose and sort the rows of a comparison with jq (--json) or awk")
+        for name in ("--sort", "--above", "--below", "--top")
     ),
     (("--lines", "--chars", "--worst", "--colour", "--html"), "give only one of them"),
     *((("--lines", name), "lines have rows of their own") for name in ("--streams", "--part")),
