@@ -1,0 +1,264 @@
+"""Dynamic evaluation: a mixture that predicts some characters, then learns them (Krause et al. 2018).
+
+Three parts learn:
+
+    networks      change their weights after every ``LEARN`` characters (``charrnn.training.adapt``)
+    recent model  an n-gram model of the last ``WINDOW`` characters, built again every ``REBUILD`` characters
+    mixing        log-linear, p(v) ~ prod_k p_k(v) ^ w_k with w = softplus(x A_s); A changes after every
+                  ``UPDATE`` characters, by its gradient over the root of the gradient's mean square
+                  (RMSprop, Tieleman & Hinton 2012)
+
+x are the features of ``charrnn.inference.mixing``, minus their mean and over their standard deviation in the
+text read so far. s is the set of coefficients: one for each pair of classes of the last two characters, as
+weight sets are selected in PAQ (Mahoney 2005).
+
+R: predictions   K: models, the recent one last   V: vocabulary   F: features   S: sets   C: classes
+n: characters of a piece
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells import State
+from charrnn.inference import ngram_counts
+from charrnn.inference.choice import Scores
+from charrnn.inference.mixing import Floats, Mixing
+from charrnn.inference.mixture import Mixture
+from charrnn.inference.network import Ids, Logits, Predictor, Trace
+from charrnn.inference.ngram import Level, NGram
+from charrnn.inference.score import ScoredPiece
+from charrnn.text.vocabulary import Vocabulary
+
+UPDATE = 32
+LEARN = 64
+REBUILD = 512
+WINDOW = 50_000
+ORDER = 6
+"""Length of the longest n-grams of the recent model."""
+MIXING_RATE = 0.004
+MEMORY = 0.99
+"""How much of the mean square of a gradient remains after an update."""
+RECENT_WEIGHT, OTHER_WEIGHTS = 0.2, 0.9
+"""The weight of the recent model, and the sum of all other weights, at the beginning."""
+
+NO_NGRAM = Level(np.array([2**63 - 1], np.uint64), np.array([1], np.uint8))
+"""A level whose only n-gram occurs in no text."""
+
+
+@runtime_checkable
+class LearningPredictor(Predictor, Protocol):
+    """A model that learns the characters it has predicted."""
+
+    def learn(self, targets: Ids) -> None:
+        """Learn the characters (n,) whose prediction the last call, of batch size 1, returned."""
+
+    def frozen(self) -> Predictor:
+        """The model as it is now; its state is that of this one."""
+
+
+class AdaptedMixture(Mixture):
+    """A mixture whose coefficients depend on the last two characters.
+
+    Its state is that of its models, and the class of the last character (B, 1).
+    """
+
+    def __init__(
+        self, predictors: Sequence[Predictor], mixing: Mixing, classes: NDArray[np.int64], scale: Scale
+    ) -> None:
+        """``mixing`` has coefficients (S * F, K); ``classes`` (V,) are those of the symbols."""
+        super().__init__(predictors, mixing)
+        self.classes, self.scale = classes, scale
+        self._class_count = int(classes.max()) + 1
+
+    def start(self, batch: int) -> State:
+        """The states of the models before any text, and class 0."""
+        return (*super().start(batch), (np.zeros((batch, 1), np.int64),))
+
+    def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
+        """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
+        log_probabilities, x, sets, after = self.parts(ids, state, trace)
+        mixed = self.mixing(log_probabilities, self.inputs(x, sets))
+        return mixed.reshape(*ids.shape, -1), after
+
+    def parts(
+        self, ids: Ids, state: State, trace: Trace | None = None
+    ) -> tuple[Floats, Floats, NDArray[np.int64], State]:
+        """(R, K, V) log-probabilities of the models, R = B * T; (R, F) features; (R,) sets; the state."""
+        log_probabilities, x, after = self.components(ids, state[:-1], trace)
+        classes = np.concatenate([state[-1][0], self.classes[ids]], 1)
+        sets = classes[:, :-1] * self._class_count + classes[:, 1:]
+        return log_probabilities, x, sets.ravel(), (*after, (classes[:, -1:],))
+
+    def inputs(self, x: Floats, sets: NDArray[np.int64]) -> Floats:
+        """(R, F) features, (R,) sets -> (R, S * F): the scaled features, in the columns of their set."""
+        chosen = np.eye(self._class_count**2)[sets]
+        result: Floats = (chosen[:, :, None] * self.scale(x)[:, None]).reshape(len(x), -1)
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The sums (F,) and sums of squares of the features of ``count`` predictions."""
+
+    count: int = 0
+    sums: Floats | float = 0.0
+    squares: Floats | float = 0.0
+
+    def __call__(self, x: Floats) -> Floats:
+        """(R, F) features minus their mean, over their standard deviation; the first, 1, stays."""
+        scaled = np.zeros_like(x)
+        if self.count:
+            mean = self.sums / self.count
+            deviation = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+            scaled = (x - mean) / (deviation + 0.1)
+        scaled[:, 0] = 1
+        return scaled
+
+    def after(self, x: Floats) -> Scale:
+        """The sums with (R, F) more features."""
+        return Scale(self.count + len(x), self.sums + x.sum(0), self.squares + (x**2).sum(0))
+
+
+class AdaptiveReader:
+    """Reads one text, and learns it.
+
+    mixture  what it has learned so far, a Predictor
+    state    of the mixture, after all characters but the last one that was read
+    """
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        vocabulary: Vocabulary,
+        weights: Sequence[float] | None = None,
+        mixing_rate: float = MIXING_RATE,
+        order: int = ORDER,
+    ) -> None:
+        """``weights`` of the models, which are normalised; ``order`` of the recent model, 0: there is none."""
+        shares = np.array(weights or [1.0] * len(predictors))
+        shares = np.maximum(shares / shares.sum(), 1e-3)
+        self._rate, self._order, self._symbols = mixing_rate, order, len(vocabulary)
+        predictors = list(predictors)
+        if order:
+            shares = np.append(OTHER_WEIGHTS * shares, RECENT_WEIGHT)
+            predictors.append(recent_model(np.zeros(0, np.int64), self._symbols, order))
+        classes = character_classes(vocabulary)
+        # a first call says how many features there are
+        self.mixture = AdaptedMixture(predictors, Mixing("log-linear", np.zeros((2, 1))), classes, Scale())
+        start = self.mixture.start(1)
+        features = self.mixture.parts(np.zeros((1, 1), np.int64), start)[1].shape[1]
+        coefficients = np.zeros((int(classes.max() + 1) ** 2, features, len(shares)))
+        coefficients[:, 0] = np.log(np.expm1(shares))  # the inverse of softplus
+        self._set_mixing(coefficients.reshape(-1, len(shares)), Scale())
+        self.state = start
+        self._updates, self._squares = 0, np.zeros_like(self.mixture.mixing.coefficients)
+        self._history = np.zeros(0, np.int64)
+        self._read, self._rebuild_at = 0, LEARN
+
+    def read(self, inputs: Ids, targets: Ids) -> Scores:
+        """Predict at most LEARN ``targets`` (n,) after ``inputs`` (n,), then learn them.
+
+        The inputs are the character before the targets, and the targets but the last. Returns (n, V)
+        log-probabilities.
+        """
+        log_probabilities, x, sets, self.state = self.mixture.parts(inputs[None], self.state)
+        scores = []
+        for start in range(0, len(targets), UPDATE):
+            part = slice(start, start + UPDATE)
+            z = self.mixture.inputs(x[part], sets[part])
+            scores.append(self.mixture.mixing(log_probabilities[part], z))
+            gradient = self.mixture.mixing.gradient(log_probabilities[part], z, targets[part])
+            self._update_mixing(gradient, x[part])
+        for model in self.mixture.predictors:
+            if isinstance(model, LearningPredictor):
+                model.learn(targets)
+        self._remember(inputs, targets)
+        return np.concatenate(scores)
+
+    def frozen(self) -> Predictor:
+        """What the reader has learned, as a Predictor that learns nothing more; ``state`` is its state."""
+        models = [
+            model.frozen() if isinstance(model, LearningPredictor) else model
+            for model in self.mixture.predictors
+        ]
+        return AdaptedMixture(models, self.mixture.mixing, self.mixture.classes, self.mixture.scale)
+
+    def _set_mixing(self, coefficients: Floats, scale: Scale) -> None:
+        mixture = self.mixture
+        mixing = Mixing("log-linear", coefficients)
+        self.mixture = AdaptedMixture(mixture.predictors, mixing, mixture.classes, scale)
+
+    def _update_mixing(self, gradient: Floats, x: Floats) -> None:
+        """Change the coefficients by one step of RMSprop, and count the features (R, F)."""
+        self._updates += 1
+        self._squares = MEMORY * self._squares + (1 - MEMORY) * gradient**2
+        mean = self._squares / (1 - MEMORY**self._updates)
+        coefficients = self.mixture.mixing.coefficients - self._rate * gradient / np.sqrt(mean + 1e-8)
+        self._set_mixing(coefficients, self.mixture.scale.after(x))
+
+    def _remember(self, inputs: Ids, targets: Ids) -> None:
+        """Count the characters; build the recent model again where that is due."""
+        if not self._order:
+            return
+        new = targets if len(self._history) else np.concatenate([inputs[:1], targets])
+        self._history = np.concatenate([self._history, new])[-WINDOW:]
+        self._read += len(targets)
+        if self._read < self._rebuild_at:
+            return
+        self._rebuild_at = self._read + min(self._read, REBUILD)  # more often at the beginning of a text
+        model = recent_model(self._history, self._symbols, self._order)
+        _, recent_state = model(self._history[-self._order : -1][None], model.start(1))
+        mixture = self.mixture
+        predictors = [*mixture.predictors[:-1], model]
+        self.mixture = AdaptedMixture(predictors, mixture.mixing, mixture.classes, mixture.scale)
+        self.state = (*self.state[:-2], *recent_state, self.state[-1])
+
+
+def adaptive_stream(reader: AdaptiveReader, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
+    """Read a text that comes in pieces (N,), and learn it; yields it in pieces of LEARN characters.
+
+    ``before`` is as in ``score_stream``. A character's scores depend only on the characters before it.
+    """
+    for ids in _equal_pieces(pieces, LEARN):
+        yield ScoredPiece(ids, reader.read(np.concatenate([before, ids[:-1]]), ids))
+        before = ids[-1:]
+
+
+def _equal_pieces(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
+    """The same ids in pieces of ``size``; the last one can be shorter."""
+    rest: Ids = np.zeros(0, np.int64)
+    for piece in pieces:
+        rest = np.concatenate([rest, piece])
+        for start in range(0, len(rest) - size + 1, size):
+            yield rest[start : start + size]
+        rest = rest[len(rest) // size * size :]
+    if len(rest):
+        yield rest
+
+
+def recent_model(ids: Ids, symbols: int, order: int) -> NGram:
+    """The n-gram model of a text (N,), which can be shorter than the order; uniform for an empty one."""
+    levels: list[Level] = []
+    discounts = np.zeros((order, 3))
+    if len(ids):
+        model = ngram_counts.build(ids, symbols, order)
+        levels = list(model.levels)
+        discounts[: len(levels)] = model.discounts[:, 1:]
+    return NGram([*levels, *[NO_NGRAM] * (order - len(levels))], discounts, symbols)
+
+
+def character_classes(vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """(V,) the class of each symbol: small letter, other letter, digit, newline, other space, other."""
+    tests = (str.islower, str.isalpha, str.isdigit, "\n".__eq__, str.isspace)
+    return np.array(
+        [
+            next((number for number, test in enumerate(tests) if test(symbol)), len(tests))
+            for symbol in vocabulary.symbols
+        ]
+    )
