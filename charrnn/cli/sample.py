@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ import typer
 
 from charrnn.cli import mixtures, sample_interactive
 from charrnn.cli import sample_options as option
+from charrnn.cli.adapt import adapt_to_prompt
 from charrnn.cli.options import (
     CORPORA,
     RUNS,
@@ -31,7 +32,7 @@ from charrnn.cli.sample_output import (
     copy_search,
     write_samples,
 )
-from charrnn.cli.sample_prompts import PromptReader
+from charrnn.cli.sample_prompts import Prompt, PromptReader
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.cli.text_source import input_file
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from charrnn.inference.constraints import Constraints
     from charrnn.inference.network import Predictor
     from charrnn.inference.sample import Chunk
+    from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.vocabulary import Vocabulary
 
 Options = dict[str, Any]
@@ -54,6 +56,7 @@ def sample(
     prompt: option.PromptText = None,
     prompt_file: option.PromptFile = None,
     prompts: option.PromptLines = None,
+    adapt: option.Adapt = False,
     unknown: option.UnknownCharacters = option.Unknown.error,
     ban: option.Ban = None,
     allow: option.Allow = None,
@@ -135,7 +138,8 @@ def sample(
 
     copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
     reader = PromptReader(out, vocabulary, unknown, predictor, saved)
-    entries = reader.read(prompt, prompt_file, prompts)
+    entries = _read_prompts(out, reader, loaded, options)
+    predictor = reader.predictor
     seed = choose_seed(seed)
     if interactive:
         out.note(f"seed {seed}")
@@ -159,6 +163,17 @@ def sample(
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
             states.save_state(save_state.resolve(), rows[0].end, identity)
+
+
+def _read_prompts(
+    out: Terminal, reader: PromptReader, loaded: Sequence[Checkpoint], options: Options
+) -> Iterable[Prompt]:
+    """The prompts; with --adapt, the reader's predictor learns the prompt first."""
+    prompts = reader.read(options["prompt"], options["prompt_file"], options["prompts"])
+    if not options["adapt"]:
+        return prompts
+    reader.predictor, prompt = adapt_to_prompt(out, loaded, options["weights"], next(iter(prompts)))
+    return [prompt]
 
 
 def _choice(options: Options) -> Choice:

@@ -100,6 +100,10 @@ PromptLines = Annotated[
         metavar="PATH|-",
     ),
 ]
+Adapt = Annotated[
+    bool,
+    _prompt("Learn the prompt before continuing it (dynamic evaluation): for long prompts.", "--adapt"),
+]
 UnknownCharacters = Annotated[
     Unknown,
     _prompt(
@@ -257,6 +261,11 @@ CONFLICTS = (
     (("--prompt", "--prompt-file", "--prompts"), "give only one of them"),
     (("--save-state", "--prompts"), "a state file holds one sample"),
     (("--save-state", "--count"), "a state file holds one sample"),
+    (("--prompts", "--adapt"), "the model adapts to one prompt"),
+    *(
+        ((name, "--adapt"), "a state file does not hold what is learned")
+        for name in ("--save-state", "--load-state")
+    ),
     (("--stochastic", "--length-penalty"), "samples without replacement are not ranked by length"),
     (("--beam", "--batch"), "a beam search reads its beams at once"),
     (("--json", "--colour"), "JSON has no colours"),

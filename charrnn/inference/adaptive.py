@@ -140,7 +140,12 @@ class AdaptiveReader:
         mixing_rate: float = MIXING_RATE,
         order: int = ORDER,
     ) -> None:
-        """``weights`` of the models, which are normalised; ``order`` of the recent model, 0: there is none."""
+        """The reader of a text.
+
+        weights      of the models, which are normalised; by default, they are equal
+        mixing_rate  of the steps of the coefficients
+        order        of the recent model; 0: there is none
+        """
         shares = np.array(weights or [1.0] * len(predictors))
         shares = np.maximum(shares / shares.sum(), 1e-3)
         self._rate, self._order, self._symbols = mixing_rate, order, len(vocabulary)
@@ -183,6 +188,8 @@ class AdaptiveReader:
 
     def frozen(self) -> Predictor:
         """What the reader has learned, as a Predictor that learns nothing more; ``state`` is its state."""
+        if self._order and len(self._history):
+            self._rebuild()
         models = [
             model.frozen() if isinstance(model, LearningPredictor) else model
             for model in self.mixture.predictors
@@ -209,9 +216,12 @@ class AdaptiveReader:
         new = targets if len(self._history) else np.concatenate([inputs[:1], targets])
         self._history = np.concatenate([self._history, new])[-WINDOW:]
         self._read += len(targets)
-        if self._read < self._rebuild_at:
-            return
-        self._rebuild_at = self._read + min(self._read, REBUILD)  # more often at the beginning of a text
+        if self._read >= self._rebuild_at:
+            self._rebuild_at = self._read + min(self._read, REBUILD)  # more often at the beginning of a text
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Build the recent model again, and find its state."""
         model = recent_model(self._history, self._symbols, self._order)
         _, recent_state = model(self._history[-self._order : -1][None], model.start(1))
         mixture = self.mixture

@@ -23,11 +23,16 @@ from charrnn.config import ModelConfig
 from charrnn.inference.network import Ids, Inference, Logits, Predictor, Trace
 from charrnn.training.network import CharRNN, load_weights, weights
 
-RATE = 1e-3
-DECAY = 2e-3
+RATE = 1.4e-3
+DECAY = 4e-3
 EPSILON = 0.1
 MEMORY = 0.999
 """How much of the running mean of g^2 remains after a piece."""
+
+
+def use_one_thread() -> None:
+    """Let torch compute on one thread: the products of one text are too small to share."""
+    torch.set_num_threads(1)
 
 
 class LearningNetwork:

@@ -1,0 +1,74 @@
+"""What ``--adapt`` of ``charrnn score`` and ``charrnn sample`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from charrnn.cli.terminal import Terminal
+from charrnn.config import NgramConfig
+from charrnn.errors import CharrnnError, ConfigError
+
+if TYPE_CHECKING:
+    from charrnn.cli.sample_prompts import Prompt
+    from charrnn.inference.adaptive import AdaptiveReader
+    from charrnn.inference.network import Predictor
+    from charrnn.runs.checkpoint import Checkpoint
+
+
+def adaptive_reader(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> AdaptiveReader:
+    """A reader that learns, of models with one vocabulary. Imports torch where one of them is a network.
+
+    Raises CharrnnError where torch is missing.
+    """
+    from charrnn.inference.adaptive import AdaptiveReader
+
+    models = [_learning_predictor(checkpoint) for checkpoint in checkpoints]
+    return AdaptiveReader(models, checkpoints[0].header.vocabulary, weights)
+
+
+def _learning_predictor(checkpoint: Checkpoint) -> Predictor:
+    """The n-gram model of a checkpoint, or its network, which learns."""
+    if isinstance(checkpoint.header.model, NgramConfig):
+        from charrnn.inference.predictor import predictor
+
+        return predictor(checkpoint)
+    try:
+        from charrnn.training import adapt
+    except ImportError as error:
+        raise CharrnnError(
+            f"--adapt: a network learns with torch, which cannot be imported ({error}):"
+            " pip install torch, or give an n-gram model"
+        ) from error
+    adapt.use_one_thread()
+    return adapt.LearningNetwork(checkpoint.header.network, checkpoint.weights)
+
+
+def adapt_to_prompt(
+    out: Terminal, checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None, prompt: Prompt
+) -> tuple[Predictor, Prompt]:
+    """The models after they have learned the prompt, and the prompt with their cursor.
+
+    Raises ConfigError for an empty prompt.
+    """
+    import numpy as np
+
+    from charrnn.inference.adaptive import adaptive_stream
+    from charrnn.inference.network import CHUNK
+    from charrnn.inference.sample import opening_ids
+    from charrnn.inference.states import Cursor
+
+    if not len(prompt.ids):
+        raise ConfigError("--adapt learns the prompt, which is empty: give a long one with --prompt-file")
+    reader = adaptive_reader(checkpoints, weights)
+    pieces = (prompt.ids[start : start + CHUNK] for start in range(0, len(prompt.ids), CHUNK))
+    nats, size = 0.0, len(prompt.ids)
+    with out.bar(desc="learning the prompt", unit="char", unit_scale=True, total=size) as bar:
+        for piece in adaptive_stream(reader, pieces, opening_ids(checkpoints[0].header.vocabulary)):
+            nats -= float(piece.log_probabilities.sum())
+            bar.update(len(piece.ids))
+    bits = nats / size / np.log(2)
+    out.note(f"learned the prompt: {size:,} characters, {bits:.4f} bits per character while reading it")
+    predictor = reader.frozen()
+    return predictor, replace(prompt, cursor=Cursor(prompt.ids[-1:], reader.state))
