@@ -9,10 +9,10 @@ Three parts learn:
                   (RMSprop, Tieleman & Hinton 2012)
 
 x are the features of ``charrnn.inference.mixing``, minus their mean and over their standard deviation in the
-text read so far. s is the set of coefficients: one for each pair of classes of the last two characters, as
-weight sets are selected in PAQ (Mahoney 2005).
+text read so far. s is the class of the last character: each class has coefficients of its own, as contexts
+select weights in PAQ (Mahoney 2005).
 
-R: predictions   K: models, the recent one last   V: vocabulary   F: features   S: sets   C: classes
+R: predictions   K: models, the recent one last   V: vocabulary   F: features   C: classes
 n: characters of a piece
 """
 
@@ -63,41 +63,23 @@ class LearningPredictor(Predictor, Protocol):
 
 
 class AdaptedMixture(Mixture):
-    """A mixture whose coefficients depend on the last two characters.
-
-    Its state is that of its models, and the class of the last character (B, 1).
-    """
+    """A mixture whose coefficients depend on the class of the last character."""
 
     def __init__(
         self, predictors: Sequence[Predictor], mixing: Mixing, classes: NDArray[np.int64], scale: Scale
     ) -> None:
-        """``mixing`` has coefficients (S * F, K); ``classes`` (V,) are those of the symbols."""
+        """``mixing`` has coefficients (C * F, K); ``classes`` (V,) are those of the symbols."""
         super().__init__(predictors, mixing)
         self.classes, self.scale = classes, scale
-        self._class_count = int(classes.max()) + 1
-
-    def start(self, batch: int) -> State:
-        """The states of the models before any text, and class 0."""
-        return (*super().start(batch), (np.zeros((batch, 1), np.int64),))
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
-        log_probabilities, x, sets, after = self.parts(ids, state, trace)
-        mixed = self.mixing(log_probabilities, self.inputs(x, sets))
-        return mixed.reshape(*ids.shape, -1), after
+        log_probabilities, x, after = self.components(ids, state, trace)
+        return self.mixing(log_probabilities, self.inputs(x, ids.ravel())).reshape(*ids.shape, -1), after
 
-    def parts(
-        self, ids: Ids, state: State, trace: Trace | None = None
-    ) -> tuple[Floats, Floats, NDArray[np.int64], State]:
-        """(R, K, V) log-probabilities of the models, R = B * T; (R, F) features; (R,) sets; the state."""
-        log_probabilities, x, after = self.components(ids, state[:-1], trace)
-        classes = np.concatenate([state[-1][0], self.classes[ids]], 1)
-        sets = classes[:, :-1] * self._class_count + classes[:, 1:]
-        return log_probabilities, x, sets.ravel(), (*after, (classes[:, -1:],))
-
-    def inputs(self, x: Floats, sets: NDArray[np.int64]) -> Floats:
-        """(R, F) features, (R,) sets -> (R, S * F): the scaled features, in the columns of their set."""
-        chosen = np.eye(self._class_count**2)[sets]
+    def inputs(self, x: Floats, ids: Ids) -> Floats:
+        """(R, F) features, (R,) last characters -> (R, C * F): the scaled features in the class's columns."""
+        chosen = np.eye(CLASSES)[self.classes[ids]]
         result: Floats = (chosen[:, :, None] * self.scale(x)[:, None]).reshape(len(x), -1)
         return result
 
@@ -156,12 +138,11 @@ class AdaptiveReader:
         classes = character_classes(vocabulary)
         # a first call says how many features there are
         self.mixture = AdaptedMixture(predictors, Mixing("log-linear", np.zeros((2, 1))), classes, Scale())
-        start = self.mixture.start(1)
-        features = self.mixture.parts(np.zeros((1, 1), np.int64), start)[1].shape[1]
-        coefficients = np.zeros((int(classes.max() + 1) ** 2, features, len(shares)))
+        self.state = self.mixture.start(1)
+        features = self.mixture.components(np.zeros((1, 1), np.int64), self.state)[1].shape[1]
+        coefficients = np.zeros((CLASSES, features, len(shares)))
         coefficients[:, 0] = np.log(np.expm1(shares))  # the inverse of softplus
         self._set_mixing(coefficients.reshape(-1, len(shares)), Scale())
-        self.state = start
         self._updates, self._squares = 0, np.zeros_like(self.mixture.mixing.coefficients)
         self._history = np.zeros(0, np.int64)
         self._read, self._rebuild_at = 0, LEARN
@@ -172,11 +153,11 @@ class AdaptiveReader:
         The inputs are the character before the targets, and the targets but the last. Returns (n, V)
         log-probabilities.
         """
-        log_probabilities, x, sets, self.state = self.mixture.parts(inputs[None], self.state)
+        log_probabilities, x, self.state = self.mixture.components(inputs[None], self.state)
         scores = []
         for start in range(0, len(targets), UPDATE):
             part = slice(start, start + UPDATE)
-            z = self.mixture.inputs(x[part], sets[part])
+            z = self.mixture.inputs(x[part], inputs[part])
             scores.append(self.mixture.mixing(log_probabilities[part], z))
             gradient = self.mixture.mixing.gradient(log_probabilities[part], z, targets[part])
             self._update_mixing(gradient, x[part])
@@ -227,7 +208,7 @@ class AdaptiveReader:
         mixture = self.mixture
         predictors = [*mixture.predictors[:-1], model]
         self.mixture = AdaptedMixture(predictors, mixture.mixing, mixture.classes, mixture.scale)
-        self.state = (*self.state[:-2], *recent_state, self.state[-1])
+        self.state = (*self.state[:-1], *recent_state)
 
 
 def adaptive_stream(reader: AdaptiveReader, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
@@ -263,12 +244,15 @@ def recent_model(ids: Ids, symbols: int, order: int) -> NGram:
     return NGram([*levels, *[NO_NGRAM] * (order - len(levels))], discounts, symbols)
 
 
+CLASS_TESTS = (str.islower, str.isalpha, str.isdigit, "\n".__eq__, str.isspace)
+CLASSES = len(CLASS_TESTS) + 1
+
+
 def character_classes(vocabulary: Vocabulary) -> NDArray[np.int64]:
     """(V,) the class of each symbol: small letter, other letter, digit, newline, other space, other."""
-    tests = (str.islower, str.isalpha, str.isdigit, "\n".__eq__, str.isspace)
     return np.array(
         [
-            next((number for number, test in enumerate(tests) if test(symbol)), len(tests))
+            next((number for number, test in enumerate(CLASS_TESTS) if test(symbol)), len(CLASS_TESTS))
             for symbol in vocabulary.symbols
         ]
     )
