@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -288,4 +289,59 @@ def test_sample_adapts_to_one_prompt_that_is_there(
     ran = charrnn("sample", "writer", "--adapt", *arguments)
     assert ran.status == 2
     assert message in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.fixture
+def story() -> Path:
+    path = Path("story.txt")
+    path.write_text(PROMPT)
+    return path
+
+
+def test_score_prints_the_adapted_score_the_plain_one_and_the_gain(writer: Path, story: Path) -> None:
+    plain = json.loads(charrnn("score", "writer", "story.txt", "--json").text)
+    ran = charrnn("score", "writer", "story.txt", "--adapt", "--json")
+    row = json.loads(ran.text)
+    assert row["plain"]["nats"] == pytest.approx(plain["nats"], rel=1e-6)
+    assert row["gain_bits_per_character"] > 1
+    assert row["gain_bits_per_character"] == pytest.approx(
+        plain["bits_per_character"] - row["bits_per_character"], rel=1e-5
+    )
+    table = charrnn("score", "writer", "story.txt", "--adapt").text.splitlines()
+    assert len(table) == 4
+    assert "writer, adapted" in table[1]
+    assert f"{row['bits_per_character']:.4f}" in table[1]
+    assert f"{plain['bits_per_character']:.4f}" in table[2]
+    assert f"{row['gain_bits_per_character']:.4f}" in table[3]
+
+
+def test_several_texts_are_learned_apart(writer: Path, story: Path) -> None:
+    Path("other.txt").write_text(PROMPT[:500])
+    together = charrnn("score", "writer", "story.txt", "other.txt", "--adapt", "--json").text.splitlines()
+    alone = [
+        charrnn("score", "writer", name, "--adapt", "--json").text for name in ("story.txt", "other.txt")
+    ]
+    assert [f"{line}\n" for line in together[:2]] == alone
+    total = json.loads(together[2])
+    assert total["characters"] == len(PROMPT) + 500
+    assert total["gain_bits_per_character"] > 0
+
+
+def test_the_scores_of_characters_are_the_adapted_ones(writer: Path, story: Path) -> None:
+    total = json.loads(charrnn("score", "writer", "story.txt", "--adapt", "--json").text)
+    rows = charrnn("score", "writer", "story.txt", "--adapt", "--chars", "--json").text.splitlines()
+    bits = sum(json.loads(row)["bits"] for row in rows)
+    assert bits / len(PROMPT) == pytest.approx(total["bits_per_character"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--lines",), ("--lines", "--carry"), ("--streams", "2"), ("--candidates", "story.txt")]
+)
+def test_score_refuses_to_adapt_to_texts_that_are_not_read_in_order(
+    writer: Path, story: Path, arguments: tuple[str, ...]
+) -> None:
+    ran = charrnn("score", "writer", "story.txt", "--adapt", *arguments)
+    assert ran.status == 2
+    assert "--adapt" in ran.err
     assert ran.err.count("\n") == 1

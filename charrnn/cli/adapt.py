@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charrnn.cli.terminal import Terminal
@@ -12,8 +13,10 @@ from charrnn.errors import CharrnnError, ConfigError
 
 if TYPE_CHECKING:
     from charrnn.cli.sample_prompts import Prompt
+    from charrnn.cli.score_input import Model
     from charrnn.inference.adaptive import AdaptiveReader
-    from charrnn.inference.network import Predictor
+    from charrnn.inference.network import Ids, Predictor
+    from charrnn.inference.score import ScoredPiece
     from charrnn.runs.checkpoint import Checkpoint
 
 
@@ -43,6 +46,30 @@ def _learning_predictor(checkpoint: Checkpoint) -> Predictor:
         ) from error
     adapt.use_one_thread()
     return adapt.LearningNetwork(checkpoint.header.network, checkpoint.weights)
+
+
+def adaptive_model(model: Model, checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Model:
+    """The model of the checkpoints that learns each text while it reads it."""
+    return model._replace(
+        name=f"{model.name}, adapted", adaptive_reader=partial(adaptive_reader, checkpoints, weights)
+    )
+
+
+def stream(model: Model, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
+    """Score a text that comes in pieces (N,), and learn it where the model adapts."""
+    from charrnn.inference.adaptive import adaptive_stream
+    from charrnn.inference.score import score_stream
+
+    if model.adaptive_reader is None:
+        return score_stream(model.predictor, pieces, before)
+    return adaptive_stream(model.adaptive_reader(), pieces, before)
+
+
+def equal_pieces(model: Model, pieces: Iterable[Ids]) -> Iterable[Ids]:
+    """The pieces in which the model reads a text, so that another model can read it beside it."""
+    from charrnn.inference.adaptive import LEARN, equal_pieces
+
+    return pieces if model.adaptive_reader is None else equal_pieces(pieces, LEARN)
 
 
 def adapt_to_prompt(

@@ -11,6 +11,7 @@ import typer
 
 from charrnn.cli import score_candidates, score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
+from charrnn.cli.adapt import adaptive_model, equal_pieces, stream
 from charrnn.cli.options import (
     CORPORA,
     RUNS,
@@ -66,6 +67,7 @@ def score(
     colour: option.Colour = Colour.never,
     html: option.Html = None,
     worst: option.Worst = None,
+    adapt: option.Adapt = False,
     unknown: option.UnknownCharacters = Unknown.error,
     streams: option.Streams = 1,
     as_json: option.AsJson = False,
@@ -82,6 +84,7 @@ def score(
       charrnn score shakespeare out.txt
       charrnn sample shakespeare | charrnn score shakespeare -
       charrnn score --part test
+      charrnn score shakespeare out.txt --adapt
       charrnn score shakespeare out.txt --worst 10
       charrnn score shakespeare --chars < out.txt | head
       charrnn score shakespeare out.txt --html surprise.html
@@ -164,9 +167,12 @@ def _score(
         texts = reader.texts(paths)
     write = _writer(out, model, options)
     baseline = _baseline(loaded) if write is None or options["html"] else None
+    if options["adapt"]:
+        model, baseline = adaptive_model(model, loaded, options["weights"]), model
     totals = []
     for text in texts:
-        total = Total(text.name, model.name, baseline=baseline and Total(text.name, baseline.name))
+        plain = baseline and Total(text.name, baseline.name)
+        total = Total(text.name, model.name, baseline=plain, adapted=options["adapt"])
         if options["streams"] > 1:
             _read_streams(out, model, baseline, text, total, options["streams"])
         else:
@@ -224,8 +230,8 @@ def _read_stream(
     """Yield the text as it is scored, and count it in ``total``."""
     from charrnn.inference.score import score_stream
 
-    streams = tee(text.pieces, 2 if baseline else 1)
-    pieces = score_stream(model.predictor, streams[0], text.before)
+    streams = tee(equal_pieces(model, text.pieces), 2 if baseline else 1)
+    pieces = stream(model, streams[0], text.before)
     others: Iterator[ScoredPiece] = iter(())
     if baseline:
         others = score_stream(baseline.predictor, streams[1], text.before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ from charrnn.cli.text_source import read_units
 from charrnn.errors import ConfigError, CorpusError, UnknownCharacterError, did_you_mean
 
 if TYPE_CHECKING:
+    from charrnn.inference.adaptive import AdaptiveReader
     from charrnn.inference.network import Ids, Predictor
     from charrnn.text.vocabulary import Vocabulary
 
@@ -25,11 +26,15 @@ COMPRESSED = (".gz", ".bz2", ".xz")
 
 
 class Model(NamedTuple):
-    """A model that scores texts: a checkpoint's, or a mixture of several."""
+    """A model that scores texts: a checkpoint's, or a mixture of several.
+
+    adaptive_reader  with --adapt, makes what reads a text and learns it
+    """
 
     name: str
     predictor: Predictor
     vocabulary: Vocabulary
+    adaptive_reader: Callable[[], AdaptiveReader] | None = None
 
 
 class Text(NamedTuple):

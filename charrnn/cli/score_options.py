@@ -81,6 +81,14 @@ Html = Annotated[
 ]
 Worst = Annotated[int | None, _where("Print the N most surprising places, with context.", min=1, metavar="N")]
 
+Adapt = Annotated[
+    bool,
+    option(
+        "Let the model learn the text while it reads (dynamic evaluation); print the plain score and the gain"
+        " too.",
+        "--adapt",
+    ),
+]
 UnknownCharacters = Annotated[
     Unknown,
     _reading(
@@ -129,6 +137,10 @@ CONFLICTS = (
         for name in ("--chars", "--worst", "--colour", "--html")
     ),
     (("--part", "--unknown"), "the run's text holds only characters that the model knows"),
+    (("--adapt", "--lines"), "lines are scored apart, and a model adapts to one text"),
+    (("--adapt", "--compare"), "a comparison is of the checkpoints as they are"),
+    (("--adapt", "--candidates"), "candidates are scored apart, and a model adapts to one text"),
+    (("--adapt", "--streams"), "a model learns the text in its order"),
     (("--json", "--colour"), "JSON has no colours"),
 )
 """Options of which only one may be given, and why."""

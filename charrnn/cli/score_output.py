@@ -26,7 +26,8 @@ OTHERS = 3
 class Total:
     """The score of one text: its characters, and minus their log-probability in nats.
 
-    baseline  the score of an n-gram model on the same text
+    baseline  the score of an n-gram model on the same text, or that without adapting
+    adapted   whether the model learned the text while it read
     shift     the nats that reading in pieces has added (--streams)
     """
 
@@ -36,6 +37,7 @@ class Total:
     nats: float = 0.0
     baseline: Total | None = None
     shift: float | None = None
+    adapted: bool = False
 
     def add(self, piece: ScoredPiece) -> None:
         """Count a piece."""
@@ -87,9 +89,12 @@ class Total:
         if self.shift is not None:
             fields["shift_bits_per_character"] = number(self.shift_bits_per_character)
         if self.baseline:
-            fields["baseline"] = {
+            fields["plain" if self.adapted else "baseline"] = {
                 key: value for key, value in self.baseline.record().items() if key != "text"
             }
+        if self.baseline and self.adapted:
+            gain = self.baseline.bits_per_character - self.bits_per_character
+            fields["gain_bits_per_character"] = number(gain)
         return fields
 
     def rows(self) -> Iterator[list[str]]:
@@ -104,13 +109,22 @@ class Total:
         ]
         if self.baseline:
             yield from self.baseline.rows()
+        if self.baseline and self.adapted:
+            gains = [
+                self.baseline.nats - self.nats,
+                self.baseline.nats_per_character - self.nats_per_character,
+                self.baseline.bits_per_character - self.bits_per_character,
+                self.baseline.perplexity - self.perplexity,
+            ]
+            yield [self.text, "gain", "", f"{gains[0]:,.2f}", *(f"{gain:.4f}" for gain in gains[1:])]
 
 
 def sum_of(totals: Sequence[Total], name: str = "total") -> Total:
     """The score of several texts together."""
     baselines = [total.baseline for total in totals if total.baseline]
     characters, nats = sum(total.characters for total in totals), math.fsum(total.nats for total in totals)
-    return Total(name, totals[0].model, characters, nats, sum_of(baselines, name) if baselines else None)
+    baseline = sum_of(baselines, name) if baselines else None
+    return Total(name, totals[0].model, characters, nats, baseline, adapted=totals[0].adapted)
 
 
 def write_totals(out: Terminal, totals: Sequence[Total], as_json: bool) -> None:

@@ -216,12 +216,12 @@ def adaptive_stream(reader: AdaptiveReader, pieces: Iterable[Ids], before: Ids) 
 
     ``before`` is as in ``score_stream``. A character's scores depend only on the characters before it.
     """
-    for ids in _equal_pieces(pieces, LEARN):
+    for ids in equal_pieces(pieces, LEARN):
         yield ScoredPiece(ids, reader.read(np.concatenate([before, ids[:-1]]), ids))
         before = ids[-1:]
 
 
-def _equal_pieces(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
+def equal_pieces(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
     """The same ids in pieces of ``size``; the last one can be shorter."""
     rest: Ids = np.zeros(0, np.int64)
     for piece in pieces:
