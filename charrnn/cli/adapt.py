@@ -38,14 +38,14 @@ def _learning_predictor(checkpoint: Checkpoint) -> Predictor:
 
         return predictor(checkpoint)
     try:
-        from charrnn.training import adapt
+        from charrnn.training.adapt import LearningNetwork, use_one_thread
     except ImportError as error:
         raise CharrnnError(
             f"--adapt: a network learns with torch, which cannot be imported ({error}):"
             " pip install torch, or give an n-gram model"
         ) from error
-    adapt.use_one_thread()
-    return adapt.LearningNetwork(checkpoint.header.network, checkpoint.weights)
+    use_one_thread()
+    return LearningNetwork(checkpoint.header.network, checkpoint.weights)
 
 
 def adaptive_model(model: Model, checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Model:

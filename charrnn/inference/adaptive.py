@@ -2,11 +2,10 @@
 
 Three parts learn:
 
-    networks      change their weights after every ``LEARN`` characters (``charrnn.training.adapt``)
+    networks      change their weights (``charrnn.training.adapt``)
     recent model  an n-gram model of the last ``WINDOW`` characters, built again every ``REBUILD`` characters
-    mixing        log-linear, p(v) ~ prod_k p_k(v) ^ w_k with w = softplus(x A_s); A changes after every
-                  ``UPDATE`` characters, by its gradient over the root of the gradient's mean square
-                  (RMSprop, Tieleman & Hinton 2012)
+    mixing        log-linear, p(v) ~ prod_k p_k(v) ^ w_k with w = softplus(x A_s); A changes by its gradient
+                  over the root of the gradient's mean square (RMSprop, Tieleman & Hinton 2012)
 
 x are the features of ``charrnn.inference.mixing``, minus their mean and over their standard deviation in the
 text read so far. s is the class of the last character: each class has coefficients of its own, as contexts
@@ -35,8 +34,8 @@ from charrnn.inference.ngram import Level, NGram
 from charrnn.inference.score import ScoredPiece
 from charrnn.text.vocabulary import Vocabulary
 
-UPDATE = 32
-LEARN = 64
+LEARN = 32
+"""Characters that are predicted before they are learned."""
 REBUILD = 512
 WINDOW = 50_000
 ORDER = 6
@@ -154,18 +153,14 @@ class AdaptiveReader:
         log-probabilities.
         """
         log_probabilities, x, self.state = self.mixture.components(inputs[None], self.state)
-        scores = []
-        for start in range(0, len(targets), UPDATE):
-            part = slice(start, start + UPDATE)
-            z = self.mixture.inputs(x[part], inputs[part])
-            scores.append(self.mixture.mixing(log_probabilities[part], z))
-            gradient = self.mixture.mixing.gradient(log_probabilities[part], z, targets[part])
-            self._update_mixing(gradient, x[part])
+        z = self.mixture.inputs(x, inputs)
+        scores = self.mixture.mixing(log_probabilities, z)
+        self._update_mixing(self.mixture.mixing.gradient(log_probabilities, z, targets), x)
         for model in self.mixture.predictors:
             if isinstance(model, LearningPredictor):
                 model.learn(targets)
         self._remember(inputs, targets)
-        return np.concatenate(scores)
+        return scores
 
     def frozen(self) -> Predictor:
         """What the reader has learned, as a Predictor that learns nothing more; ``state`` is its state."""
