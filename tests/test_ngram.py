@@ -478,6 +478,12 @@ def test_a_saved_state_continues_the_text(notes: Path) -> None:
     assert first + rest == whole
 
 
+def test_score_of_the_validation_part_is_the_loss_that_was_reported(notes: Path) -> None:
+    scored = json.loads(charrnn("score", "notes-ngram", "--part", "validation", "--json").out)
+    reported = load(notes).header.results["validation_nats"]
+    assert scored["nats_per_character"] == pytest.approx(reported, abs=1e-9)
+
+
 def test_a_high_order_repeats_the_text(notes: Path) -> None:
     path = charrnn("ngram", "notes.txt", "--order", "20").text.strip()
     written = charrnn("sample", path, "--prompt", "the", "--temperature", "0", "--length", "200").text
