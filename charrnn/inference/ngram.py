@@ -115,13 +115,14 @@ class NGram:
 
     def _nodes(self, ids: Ids, before: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N, B, T) the node of the last 0 to N - 1 characters after each character."""
-        nodes = np.zeros((self.order, *ids.shape), np.int64)  # the empty context is node 0
-        for length in range(1, self.order):
-            shorter = nodes[length - 1]
-            if length > 1:
-                shorter = np.concatenate([before[:, length - 2 : length - 1], shorter[:, :-1]], 1)
-            keys = shorter * self.symbols + ids  # negative where the shorter context is UNSEEN
-            nodes[length] = self.levels[length - 1].find(keys.ravel()).reshape(ids.shape)
+        # the node of the last 0 to N - 1 characters before each character; the empty context is node 0
+        earlier = np.zeros((self.order, *ids.shape), np.int64)
+        earlier[1:, :, 0] = before.T
+        nodes = np.zeros_like(earlier)
+        for length, level in enumerate(self.levels[:-1], 1):
+            keys = earlier[length - 1] * self.symbols + ids  # negative where the shorter context is UNSEEN
+            nodes[length] = level.find(keys.ravel()).reshape(ids.shape)
+            earlier[length, :, 1:] = nodes[length, :, :-1]
         return nodes
 
     def _probabilities(
