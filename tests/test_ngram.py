@@ -142,12 +142,14 @@ def test_a_level_finds_what_it_holds_however_many_lookups_there_are(
         assert child_counts.tolist() == [keys.index(key) + 1 for key in child_keys.tolist()]
 
 
-def test_the_confidence_is_the_number_of_different_characters_after_each_context() -> None:
+def test_the_confidence_is_how_many_characters_follow_each_context() -> None:
     model = model_of([0, 1, 0, 2, 0, 1], 3)
     _, confidence, _ = model.predict(np.array([[1, 0, 3]]), model.start(1))
     after_1_0, after_3 = np.expm1(confidence[0, [1, 2]]).round().tolist()
-    assert after_1_0 == [2, 1]  # 0 is followed by 1 and 2, 1 0 by 2
-    assert after_3 == [0, 0]
+    different = [2, 1]  # 0 is followed by 1 and 2, 1 0 by 2
+    in_all = [3, 1]  # 0 1 follows the beginning and 2, 0 2 follows 1; 1 0 2 occurs once
+    assert after_1_0 == different + in_all
+    assert after_3 == [0, 0, 0, 0]
 
 
 def test_a_text_of_one_character_makes_a_model_that_prefers_it() -> None:
