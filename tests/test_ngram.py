@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from itertools import chain
@@ -201,15 +202,16 @@ def test_the_losses_of_the_trials_are_those_of_their_models(text: list[int], hel
             assert ngram_build.loss(model, ids[-1:], np.array(held_out)) == pytest.approx(trial.nats)
 
 
-def test_the_model_has_the_order_with_the_lowest_validation_loss() -> None:
+def test_the_model_has_the_longest_order_with_a_loss_near_the_lowest() -> None:
     ids = english(3000)
     tried: list[ngram_build.Trial] = []
     fitted = ngram_build.fit(ids[:2500], ids[2500:], int(ids.max()) + 1, tried=tried.append)
     losses = [trial.nats for trial in tried]
-    assert fitted.validation_nats == min(losses)
-    assert fitted.model.order == losses.index(min(losses)) + 1
-    assert 2 < fitted.model.order < 7
-    assert [trial.best for trial in tried[-ngram_build.PATIENCE :]] == [False] * ngram_build.PATIENCE
+    near = [order for order, nats in enumerate(losses, 1) if nats <= min(losses) + ngram_build.TOLERANCE]
+    assert fitted.model.order == near[-1]
+    assert fitted.validation_nats == losses[near[-1] - 1]
+    assert min(losses[-ngram_build.PATIENCE :]) > min(losses) - ngram_build.LEAST_GAIN
+    assert near[0] > 2
 
 
 def test_the_loss_of_a_long_validation_part_is_that_of_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +224,7 @@ def test_the_loss_of_a_long_validation_part_is_that_of_all_of_it(monkeypatch: py
 
 def test_the_order_is_short_for_noise_and_long_for_a_text_that_repeats_itself() -> None:
     noise = np.random.default_rng(0).integers(0, V, 2000)
-    assert ngram_build.fit(noise[:1500], noise[1500:], V).model.order == 1
+    assert ngram_build.fit(noise[:1500], noise[1500:], V).model.order < 4
     phrase = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2] * 100)
     assert ngram_build.fit(phrase[:1000], phrase[1000:], 3).model.order > 6
 
@@ -314,8 +316,9 @@ def test_the_facts_name_the_text_each_order_and_a_command_that_works(text: Path)
     err = charrnn("ngram", "notes.txt").err
     assert "text   notes.txt: 1,920 characters, 17 symbols; 1,728 train, 96 validate, 96 test\n" in err
     orders = [line for line in err.splitlines() if line.startswith("order")]
-    best = max(number for number, line in enumerate(orders, 1) if line.endswith("best"))
-    assert f"model  {best}-gram: " in err
+    losses = [float(re.findall(r"validation ([\d.]+)", line)[0]) for line in orders]
+    near = [order for order, nats in enumerate(losses, 1) if nats <= min(losses) + ngram_build.TOLERANCE]
+    assert f"model  {near[-1]}-gram: " in err
     command = err.splitlines()[-1].removeprefix("to sample: charrnn ")
     ran = charrnn(*command.split(), "--length", "20", "--seed", "1")
     assert (ran.status, len(ran.out)) == (0, 20)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 Order = Annotated[
     int | None,
     common_option(
-        "Length of the longest n-grams.", default="the one with the lowest validation loss", metavar="N"
+        "Length of the longest n-grams.",
+        default="the longest with a low validation loss",
+        metavar="N",
     ),
 ]
 
@@ -128,7 +130,7 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
     bar = out.bar(desc="counting", unit="char", unit_scale=True, total=total, delay=1)
 
     def tried(trial: Trial) -> None:
-        shown.facts({"order": f"{trial.model.order:<2} {_loss(trial.nats)}{' best' if trial.best else ''}"})
+        shown.facts({"order": f"{trial.model.order:<2} {_loss(trial.nats)}"})
 
     fitted = ngram_build.fit(
         train, validation, size, order, tried, progress=lambda characters: bar.update(characters)

@@ -1,4 +1,4 @@
-"""The n-gram model of a text: its order is the one with the lowest loss on text that is not counted.
+"""The n-gram model of a text, of an order that is chosen by the loss on text that is not counted.
 
 n: characters of the held-out text   V: vocabulary
 """
@@ -22,21 +22,28 @@ from charrnn.text.corpus import Corpus
 
 COMPARED = 1_000_000
 """Characters of the held-out text, at most, on which the orders are compared."""
+TOLERANCE = 0.01
+"""The nats by which the loss of the order that is chosen may be above the lowest one: a longer order that is
+hardly worse alone is better in a mixture with a network (docs/ngrams.md)."""
 LEAST_GAIN = 1e-3
-"""The nats by which an order must lower the loss to be chosen."""
-PATIENCE = 2
-"""Orders in a row that do not lower the loss, after which no higher order is tried."""
+PATIENCE = 3
+"""Orders in a row that do not lower the loss by LEAST_GAIN nats, after which no higher order is tried."""
 DEFAULT_ORDER = 6
 """The order without a validation part. On English texts of 300 to 1,000,000 characters, its loss was at most
 0.02 nats above that of the best order (docs/ngrams.md)."""
 
 
 class Trial(NamedTuple):
-    """A model, its mean loss in nats on the held-out text, and whether its order is the best so far."""
+    """A model, its mean loss in nats on the held-out text, and the lowest loss so far."""
 
     model: NGram
     nats: float
-    best: bool
+    lowest: float
+
+    @property
+    def close(self) -> bool:
+        """Whether the loss is within TOLERANCE of the lowest."""
+        return self.nats <= self.lowest + TOLERANCE
 
 
 class Fitted(NamedTuple):
@@ -54,21 +61,22 @@ def fit(
     tried: Callable[[Trial], None] = lambda trial: None,
     progress: Progress = lambda characters: None,
 ) -> Fitted:
-    """The model of a text (N,), N >= 1, of a fixed order; by default of the best one on the validation part.
+    """The model of a text (N,), N >= 1, of a fixed order; by default of the longest one with a low loss.
 
-    The validation part is the text that follows. ``tried`` is called with each model compared,
+    Low is a loss on the validation part within TOLERANCE of the lowest. The validation part is the text
+    that follows. ``tried`` is called with each model compared,
     ``progress`` as by ``count``. Raises CorpusError where the disk refuses.
     """
     if order is not None or not len(validation):
         model = build(ids, symbols, DEFAULT_ORDER if order is None else order, progress)
         return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
-    best = None
+    chosen = None
     for trial in trials(ids, symbols, validation, progress=progress):
         tried(trial)
-        best = trial if trial.best else best
-    assert best is not None
+        chosen = trial if trial.close else chosen
+    assert chosen is not None
     whole = len(validation) <= COMPARED
-    return Fitted(best.model, best.nats if whole else loss(best.model, ids[-1:], validation))
+    return Fitted(chosen.model, chosen.nats if whole else loss(chosen.model, ids[-1:], validation))
 
 
 def save(
@@ -107,7 +115,7 @@ def trials(
     losses = _Losses(symbols, ids[-1:], held_out[:COMPARED])
     levels: list[Level] = []
     values: list[NDArray[np.float64]] = []
-    best, stale = np.inf, 0
+    lowest, stale = np.inf, 0
     for level, shorter in count(ids, symbols, highest, progress):
         if shorter is not None:
             levels[-1], values[-1] = shorter, discounts(shorter.counts)
@@ -115,9 +123,9 @@ def trials(
         levels.append(level)
         values.append(discounts(level.counts))
         nats = losses.loss(level, values[-1])
-        lower = nats < best - LEAST_GAIN
-        best, stale = (nats, 0) if lower else (best, stale + 1)
-        yield Trial(NGram(list(levels), np.array(values), symbols), nats, lower)
+        stale = 0 if nats < lowest - LEAST_GAIN else stale + 1
+        lowest = min(nats, lowest)
+        yield Trial(NGram(list(levels), np.array(values), symbols), nats, lowest)
         if stale == PATIENCE:
             return
 
