@@ -432,6 +432,7 @@ def test_a_closed_pipe_is_quiet(run: Path, mode: list[str]) -> None:
 
 def test_a_full_disk_is_one_line(run: Path) -> None:
     assert "No space left" in refusal("tiny", "--html", "/dev/full", stdin=b"the cat")
+    assert "there is no folder no" in refusal("tiny", "--html", "no/page.html", stdin=b"the cat")
 
 
 # --- shades and pages ---

@@ -56,7 +56,19 @@ ANY_TEXT = {
         "allow",
         "match",
     ),
-    *("stop", "save_state", "load_state", "output", "delimiter", "novel", "cells", "beside", "png", "svg"),
+    *(
+        "stop",
+        "save_state",
+        "load_state",
+        "output",
+        "delimiter",
+        "novel",
+        "cells",
+        "beside",
+        "png",
+        "svg",
+        "html",
+    ),
 }
 """Options whose value is a path, a name or a text: none can be told to be wrong without the files."""
 

@@ -22,7 +22,7 @@ from charrnn.cli.options import (
     one_thread,
     threads,
 )
-from charrnn.cli.sample_options import Unknown, Weights
+from charrnn.cli.sample_options import Unknown
 from charrnn.cli.score_html import write_page
 from charrnn.cli.score_input import Model, Reader, Text
 from charrnn.cli.score_output import (
@@ -35,7 +35,7 @@ from charrnn.cli.score_output import (
 )
 from charrnn.cli.score_part import part_of_text
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.errors import ConfigError
+from charrnn.errors import CharrnnError, ConfigError
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
@@ -52,7 +52,7 @@ SMALLEST = 1e-6
 def score(
     context: typer.Context,
     arguments: option.Arguments = None,
-    weights: Weights = None,
+    weights: option.Weights = None,
     part: option.PartOfText = None,
     lines: option.Lines = False,
     carry: option.Carry = False,
@@ -195,9 +195,14 @@ Write = Callable[["Iterator[ScoredPiece]", Total], None]
 
 
 def _writer(out: Terminal, model: Model, options: Options) -> Write | None:
-    """What writes the text as it is scored; None where the totals are all."""
+    """What writes the text as it is scored; None where the totals are all.
+
+    Raises CharrnnError where --html names a folder that does not exist: scoring may take long.
+    """
     vocabulary, as_json = model.vocabulary, options["as_json"]
     if options["html"]:
+        if not options["html"].parent.is_dir():
+            raise CharrnnError(f"--html {options['html']}: there is no folder {options['html'].parent}")
         return lambda pieces, total: write_page(options["html"], total, pieces, vocabulary)
     if options["chars"]:
         return lambda pieces, _: write_characters(out, pieces, vocabulary, as_json)

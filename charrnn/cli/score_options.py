@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from charrnn.cli.options import (
     refuse_combinations,
     refuse_stdout,
 )
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.sample_options import Unknown, parse_weights
 
 
 class Part(StrEnum):
@@ -33,7 +34,7 @@ _where, _reading = panel("Where the model is surprised"), panel("Reading")
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CHECKPOINT]... [FILE|-]...",
+        metavar="CHECKPOINT|FILE|-",
         help="Checkpoints, then texts. A checkpoint is a file, a run's folder or its name; several are"
         " mixed. - is standard input.",
         show_default="the newest run, and the text that is piped in",
@@ -56,6 +57,15 @@ Below = Annotated[
 ]
 Top = Annotated[int | None, _lines("Print only the N least probable lines, unchanged.", min=1, metavar="N")]
 
+Weights = Annotated[
+    Sequence[float] | None,
+    _models(
+        "Weight of each checkpoint's probabilities.",
+        default="equal weights",
+        metavar="A,B,...",
+        parser=parse_weights,
+    ),
+]
 Compare = Annotated[
     bool,
     _models("Compare the checkpoints instead of mixing them: which one gives each line more probability."),
