@@ -305,16 +305,14 @@ def test_score_prints_the_adapted_score_the_plain_one_and_the_gain(writer: Path,
     ran = charrnn("score", "writer", "story.txt", "--adapt", "--json")
     row = json.loads(ran.text)
     assert row["plain"]["nats"] == pytest.approx(plain["nats"], rel=1e-6)
-    assert row["gain_bits_per_character"] > 1
-    assert row["gain_bits_per_character"] == pytest.approx(
-        plain["bits_per_character"] - row["bits_per_character"], rel=1e-5
-    )
+    assert row["gain_bpc"] > 1
+    assert row["gain_bpc"] == pytest.approx(plain["bpc"] - row["bpc"], rel=1e-5)
     table = charrnn("score", "writer", "story.txt", "--adapt").text.splitlines()
     assert len(table) == 4
     assert "writer, adapted" in table[1]
-    assert f"{row['bits_per_character']:.4f}" in table[1]
-    assert f"{plain['bits_per_character']:.4f}" in table[2]
-    assert f"{row['gain_bits_per_character']:.4f}" in table[3]
+    assert f"{row['bpc']:.4f}" in table[1]
+    assert f"{plain['bpc']:.4f}" in table[2]
+    assert f"{row['gain_bpc']:.4f}" in table[3]
 
 
 def test_several_texts_are_learned_apart(writer: Path, story: Path) -> None:
@@ -326,14 +324,14 @@ def test_several_texts_are_learned_apart(writer: Path, story: Path) -> None:
     assert [f"{line}\n" for line in together[:2]] == alone
     total = json.loads(together[2])
     assert total["characters"] == len(PROMPT) + 500
-    assert total["gain_bits_per_character"] > 0
+    assert total["gain_bpc"] > 0
 
 
 def test_the_scores_of_characters_are_the_adapted_ones(writer: Path, story: Path) -> None:
     total = json.loads(charrnn("score", "writer", "story.txt", "--adapt", "--json").text)
     rows = charrnn("score", "writer", "story.txt", "--adapt", "--chars", "--json").text.splitlines()
     bits = sum(json.loads(row)["bits"] for row in rows)
-    assert bits / len(PROMPT) == pytest.approx(total["bits_per_character"], abs=1e-4)
+    assert bits / len(PROMPT) == pytest.approx(total["bpc"], abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +370,7 @@ def test_a_network_adapts_only_with_torch_and_an_ngram_model_without(
 def test_a_network_and_an_ngram_model_adapt_together(writer: Path, counts: Path, story: Path) -> None:
     row = json.loads(charrnn("score", "writer", str(counts), "story.txt", "--adapt", "--json").text)
     assert row["model"] == "writer + counts, adapted"
-    assert row["gain_bits_per_character"] > 1
+    assert row["gain_bpc"] > 1
     ran = charrnn("sample", "writer", str(counts), "--prompt", PROMPT, "--adapt", "--length", "20")
     assert ran.status == 0
     assert len(ran.text) > len(PROMPT)

@@ -70,15 +70,13 @@ Checkpoints = Annotated[
         autocompletion=completion.checkpoints,
     ),
 ]
+WEIGHTS_HELP = (
+    "Weight of each checkpoint's probabilities; auto: the weights with the lowest loss on the validation part"
+    " that the checkpoints share, equal weights where there is none."
+)
 Weights = Annotated[
     Sequence[float] | None,
-    _choice(
-        "Weight of each checkpoint's probabilities; auto: the weights with the lowest loss on the validation"
-        " part that the checkpoints share, equal weights where there is none.",
-        default="auto",
-        metavar="auto|equal|A,B,...",
-        parser=parse_weights,
-    ),
+    _choice(WEIGHTS_HELP, default="auto", metavar="auto|equal|A,B,...", parser=parse_weights),
 ]
 
 PromptText = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import score_candidates, score_compare, score_input, score_lines
+from charrnn.cli import mixtures, score_candidates, score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
 from charrnn.cli.adapt import adaptive_model, equal_pieces, stream
 from charrnn.cli.options import (
@@ -108,7 +108,7 @@ def score(
 
     given: Sequence[str | None] = names or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in given]
-    models = _models(loaded, options)
+    models = _models(out, loaded, options)
     if candidates is not None:
         score_candidates.rank(out, models[0], options)
     elif compare:
@@ -126,7 +126,7 @@ def _check_one_text(texts: Sequence[str], options: Options) -> None:
             raise ConfigError(f"--{name}: give one text, not {len(texts)}")
 
 
-def _models(loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
+def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
     """The models of the checkpoints to compare, or the mixture of all checkpoints."""
     from charrnn.inference import mixture
     from charrnn.runs.find import model_name
@@ -137,7 +137,7 @@ def _models(loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
             Model(name, mixture.combined([checkpoint], None), checkpoint.header.vocabulary)
             for name, checkpoint in zip(names, loaded, strict=True)
         ]
-    predictor = mixture.combined(loaded, options["weights"])
+    predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
     return [Model(" + ".join(names), predictor, loaded[0].header.vocabulary)]
 
 
@@ -145,15 +145,16 @@ def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
     """The n-gram model of the same text, beside the run of the one network that is scored."""
     from charrnn.config import ModelConfig
     from charrnn.inference.predictor import predictor
-    from charrnn.runs import find
     from charrnn.runs.checkpoint import load
+    from charrnn.runs.find import model_name, ngram_beside
 
-    ngram_beside = getattr(find, "ngram_beside", None)
     header = loaded[0].header
-    if ngram_beside is None or len(loaded) > 1 or not isinstance(header.model, ModelConfig):
+    if len(loaded) > 1 or not isinstance(header.model, ModelConfig):
         return None
     path = ngram_beside(loaded[0].path, header)
-    return path and Model(find.model_name(path), predictor(load(path)), header.vocabulary)
+    if path is None:
+        return None
+    return Model(model_name(path), predictor(load(path)), header.vocabulary)
 
 
 def _score(

@@ -18,7 +18,7 @@ from charrnn.cli.options import (
     refuse_combinations,
     refuse_stdout,
 )
-from charrnn.cli.sample_options import Unknown, parse_weights
+from charrnn.cli.sample_options import WEIGHTS_HELP, Unknown, parse_weights
 
 
 class Part(StrEnum):
@@ -59,12 +59,7 @@ Top = Annotated[int | None, _lines("Print only the N least probable lines, uncha
 
 Weights = Annotated[
     Sequence[float] | None,
-    _models(
-        "Weight of each checkpoint's probabilities.",
-        default="equal weights",
-        metavar="A,B,...",
-        parser=parse_weights,
-    ),
+    _models(WEIGHTS_HELP, default="auto", metavar="auto|equal|A,B,...", parser=parse_weights),
 ]
 Compare = Annotated[
     bool,

@@ -83,18 +83,18 @@ class Total:
             "characters": self.characters,
             "nats": number(self.nats),
             "nats_per_character": number(self.nats_per_character),
-            "bits_per_character": number(self.bits_per_character),
+            "bpc": number(self.bits_per_character),
             "perplexity": number(self.perplexity),
         }
         if self.shift is not None:
-            fields["shift_bits_per_character"] = number(self.shift_bits_per_character)
+            fields["shift_bpc"] = number(self.shift_bits_per_character)
         if self.baseline:
             fields["plain" if self.adapted else "baseline"] = {
                 key: value for key, value in self.baseline.record().items() if key != "text"
             }
         if self.baseline and self.adapted:
             gain = self.baseline.bits_per_character - self.bits_per_character
-            fields["gain_bits_per_character"] = number(gain)
+            fields["gain_bpc"] = number(gain)
         return fields
 
     def rows(self) -> Iterator[list[str]]:
