@@ -471,6 +471,7 @@ def test_several_models_label_each_line_by_bayes(second: None) -> None:
     for row in result:
         scores = [model["nats"] for model in row["models"]]
         if not row["text"]:
+            assert (row["model"], row["runner_up"]) == (None, None)
             assert row["posterior"] == pytest.approx(1 / 3, abs=1e-4)
             continue
         likelihoods = [math.exp(min(scores) - value) for value in scores]

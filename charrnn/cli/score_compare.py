@@ -83,6 +83,7 @@ class Comparison:
     ratios     (K,) how much more probable the text is under each model than under the best other one:
                the log-likelihood ratio in nats
     best       the index of the most probable model; the first of equally probable ones
+    has_text   whether any character was scored; without, no model is more probable than another
     """
 
     def __init__(self, scores: Sequence[Score]) -> None:
@@ -90,7 +91,7 @@ class Comparison:
 
         from charrnn.inference.score_lines import posterior
 
-        self.scores = scores
+        self.scores, self.has_text = scores, any(score.characters for score in scores)
         log_probabilities = np.array([-score.nats for score in scores])
         # without a model that can write the text, nothing is known
         certain = bool(np.isfinite(log_probabilities).any())
@@ -111,19 +112,18 @@ class Comparison:
 
 def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options: Options) -> None:
     """Score the texts with each model and write which one gives more probability. Raises CharrnnError."""
-    judges = _Judges(out, models, options)
+    comparer = _Comparer(out, models, options)
     if options["lines"]:
-        _compare_lines(out, judges, texts, options["as_json"])
+        _compare_lines(out, comparer, texts, options["as_json"])
     else:
-        _compare_texts(out, judges, texts, options["as_json"])
-    judges.report()
+        _compare_texts(out, comparer, texts, options["as_json"])
+    comparer.report()
 
 
-class _Judges:
-    """Models that score the same lines.
+class _Comparer:
+    """Scores the same lines under several models.
 
-    names   of the models
-    totals  the scores of the current text
+    names  the names of the models
     """
 
     def __init__(self, out: Terminal, models: Sequence[Model], options: Options) -> None:
@@ -138,6 +138,7 @@ class _Judges:
 
     @property
     def totals(self) -> list[Score]:
+        """The scores of the current text."""
         return [scorer.total for scorer in self._scorers]
 
     def scored(self, text: str) -> Iterator[tuple[Line, tuple[Score, ...]]]:
@@ -168,14 +169,14 @@ def _total(totals: Sequence[Score]) -> Score:
 # --- whole texts ---
 
 
-def _compare_texts(out: Terminal, judges: _Judges, texts: Sequence[str], as_json: bool) -> None:
+def _compare_texts(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each text and model; with several texts also for all of them together."""
-    names = judges.names
+    names = comparer.names
     totals: list[tuple[str, list[Score]]] = []
     for text in texts:
-        for _ in judges.scored(text):
+        for _ in comparer.scored(text):
             pass
-        totals.append((title(text), judges.totals))
+        totals.append((title(text), comparer.totals))
     if len(texts) > 1:
         all_totals = zip(*(scores for _, scores in totals), strict=True)
         totals.append(("total", [_total(scores) for scores in all_totals]))
@@ -207,17 +208,17 @@ def _compare_texts(out: Terminal, judges: _Judges, texts: Sequence[str], as_json
 # --- lines ---
 
 
-def _compare_lines(out: Terminal, judges: _Judges, texts: Sequence[str], as_json: bool) -> None:
+def _compare_lines(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each line, and to stderr how many lines are most probable under each model."""
-    names = judges.names
+    names = comparer.names
     several = len(texts) > 1
     labels: Counter[int] = Counter()
     totals = [Score(0, 0.0)] * len(names)
     header = False
     for text in texts:
-        for line, scores in judges.scored(text):
+        for line, scores in comparer.scored(text):
             comparison = Comparison(scores)
-            labels[comparison.best] += any(score.characters for score in scores)
+            labels[comparison.best] += comparison.has_text
             if as_json:
                 values = line_values(line, several) | _line_values(names, comparison)
                 out.write(json_line(values | text_value(line)))
@@ -227,7 +228,7 @@ def _compare_lines(out: Terminal, judges: _Judges, texts: Sequence[str], as_json
                 write_cells(out, [*line_header(several), *_columns(names), "text"])
             cells = [*line_cells(line, several), *_line_cells(names, comparison)]
             write_cells(out, [*cells, escaped(line.content)])
-        totals = [_total(pair) for pair in zip(totals, judges.totals, strict=True)]
+        totals = [_total(pair) for pair in zip(totals, comparer.totals, strict=True)]
     comparison = Comparison(totals)
     counts = [f"{names[k]} for {labels[k]:,}" for k in range(len(names))]
     out.note(f"most probable model of {labels.total():,} lines: {', '.join(counts)}")
@@ -248,7 +249,8 @@ def _line_cells(names: Sequence[str], comparison: Comparison) -> list[str]:
     if len(names) == 2:
         return [f"{_ratio(comparison, 0):.4f}", *nats]
     posterior = f"{comparison.posterior[best]:.4f}"
-    return [names[best], posterior, names[comparison.runner_up], f"{_ratio(comparison, best):.4f}", *nats]
+    labels = [names[k] if comparison.has_text else "" for k in (best, comparison.runner_up)]
+    return [labels[0], posterior, labels[1], f"{_ratio(comparison, best):.4f}", *nats]
 
 
 def _line_values(names: Sequence[str], comparison: Comparison) -> dict[str, Any]:
@@ -257,9 +259,9 @@ def _line_values(names: Sequence[str], comparison: Comparison) -> dict[str, Any]
     values: dict[str, Any] = {"ratio": number(_ratio(comparison, 0))}
     if len(names) > 2:
         values = {
-            "model": names[best],
+            "model": names[best] if comparison.has_text else None,
             "posterior": number(float(comparison.posterior[best])),
-            "runner_up": names[comparison.runner_up],
+            "runner_up": names[comparison.runner_up] if comparison.has_text else None,
             "ratio": number(_ratio(comparison, best)),
         }
     models = [
