@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +26,8 @@ def cache(
 ) -> None:
     """List the encoded texts that training keeps, or delete them.
 
-    Training encodes a text once, and finds it here the next time. $CHARRNN_CACHE sets the folder. Only
+    Training encodes a text once, and finds it here the next time. The weights that were found for mixtures
+    are here too, in files that end in .json. $CHARRNN_CACHE sets the folder. Only
     you can read the files. Above 8 GiB, those that were not used for the longest time are deleted. The
     downloaded texts of the catalogue are not here but in the folder of --corpora.
 
@@ -40,7 +43,7 @@ def cache(
     out: Terminal = context.obj
     files, now = cached_files(), datetime.now(UTC)
     total = size_text(sum(file.bytes for file in files))
-    out.note(f"{_texts(len(files))}, {total}, in {cache_folder()}")
+    out.note(f"{_counted([file.path for file in files])}, {total}, in {cache_folder()}")
     if as_json:
         for file in files:
             used = file.used.isoformat(timespec="seconds")
@@ -54,12 +57,18 @@ def cache(
 
 @app.command("clear")
 def clear(context: typer.Context, quiet: QuietOption = False) -> None:
-    """Delete the encoded texts; training encodes a text again when it needs it."""
+    """Delete the encoded texts and weights; they are made again when they are needed."""
     from charrnn.text import cache as texts
 
-    count, freed = texts.clear()
-    context.obj.note(f"deleted {_texts(count)} in {texts.cache_folder()}: {size_text(freed)} freed")
+    deleted, freed = texts.clear()
+    context.obj.note(f"deleted {_counted(deleted)} in {texts.cache_folder()}: {size_text(freed)} freed")
 
 
-def _texts(count: int) -> str:
-    return f"{count:,} encoded text{'' if count == 1 else 's'}"
+def _counted(files: Sequence[Path]) -> str:
+    """How many texts and mixtures' weights the files are."""
+    weights = sum(file.suffix == ".json" for file in files)
+    texts = len(files) - weights
+    words = f"{texts:,} encoded text{'' if texts == 1 else 's'}"
+    return (
+        f"{words} and the weights of {weights:,} mixture{'' if weights == 1 else 's'}" if weights else words
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,10 @@ def _build(out: Terminal, best: Path, header: Header, corpus: Corpus) -> Path:
     )
     out.end_bars()
     with new_run_folder(run.parent, None, f"{run.name}-ngram") as folder:
-        return ngram_build.save(folder, fitted, corpus, shares, header.origin)
+        path = ngram_build.save(folder, fitted, corpus, shares, header.origin)
+        before = best.stat().st_mtime - 1
+        os.utime(path, (before, before))  # the network is still the newest run
+        return path
 
 
 def _print_losses(out: Terminal, paths: list[Path], corpus: Corpus, corpora: Path) -> None:

@@ -1,4 +1,4 @@
-"""A cache of encoded texts: one file of ids for each text."""
+"""A cache of encoded texts: one file of ids for each text. Small files of mixtures' weights are there too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CACHE_LIMIT = 8 << 30
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes: the ids are a text that only its owner may read."""
 _ADVICE = "; set $CHARRNN_CACHE to another folder"
-_NAME = re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.npy\.[0-9a-f]{8}")
+_NAME = re.compile(r"[0-9a-f]{32}\.(npy|json)|\.[0-9a-f]{32}\.(npy|json)\.[0-9a-f]{8}")
 """The names of the cache's files. Those with a leading dot are temporary; a killed process leaves them."""
 
 
@@ -59,12 +59,12 @@ def cached_files(folder: Path | None = None) -> list[Cached]:
     return sorted(result, key=lambda file: file.used, reverse=True)
 
 
-def clear() -> tuple[int, int]:
-    """Delete the files of the cache: how many there were, and the bytes freed. Raises OSError."""
+def clear() -> tuple[list[Path], int]:
+    """Delete the files of the cache: which there were, and the bytes freed. Raises OSError."""
     files = cached_files()
     for file in files:
         file.path.unlink(missing_ok=True)
-    return len(files), sum(file.bytes for file in files)
+    return [file.path for file in files], sum(file.bytes for file in files)
 
 
 def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
