@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.cli import mixtures, train_ngram
+from charrnn.cli import train_ngram
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import CharrnnError
 from charrnn.inference import ngram_build
 from charrnn.runs.checkpoint import BEST, Header, load, read_header, save_checkpoint
 from charrnn.runs.find import ngram_beside
@@ -225,7 +226,7 @@ def test_a_failure_to_save_the_n_gram_model_says_where_the_network_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise mixtures.CharrnnError("cannot write")
+        raise CharrnnError("cannot write")
 
     monkeypatch.setattr(train_ngram, "_build", refuse)
     done = charrnn(*TRAIN, "--with-ngram")

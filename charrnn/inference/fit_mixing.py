@@ -29,7 +29,7 @@ MEMORY = 1 << 26
 """The most log-probabilities in memory at once."""
 FEWEST = 200
 """Characters below which no weights are fitted."""
-FEW = 4_000
+FEW = 1_000
 """Characters below which the weights do not depend on the features."""
 CLOSE = 5e-4
 """Nats by which a larger form must be better than a smaller one."""
@@ -66,7 +66,9 @@ class Predictions(NamedTuple):
 
     def rows(self, start: int, stop: int) -> Predictions:
         """The predictions from ``start`` to ``stop``."""
-        return Predictions(*(array[start:stop] for array in self))
+        return Predictions(
+            self.log_probabilities[start:stop], self.features[start:stop], self.targets[start:stop]
+        )
 
     @property
     def losses(self) -> list[float]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from charrnn.inference.choice import log_softmax
 
 Floats = NDArray[np.float64]
+LogProbabilities = NDArray[np.floating[Any]]
+"""(R, K, V) log-probabilities of the models, float32 or float64."""
 LOWEST = -50.0
 """Log-probability in nats to which lower ones are raised, so that a log-linear mixture stays finite."""
 
@@ -72,7 +74,7 @@ class Mixing:
         result: Floats = np.exp(log_softmax(scores)) if self.kind == "linear" else np.logaddexp(0, scores)
         return result
 
-    def __call__(self, log_probabilities: Floats, features: Floats) -> Floats:
+    def __call__(self, log_probabilities: LogProbabilities, features: Floats) -> Floats:
         """(R, K, V) log-probabilities of the models, (R, F) features -> (R, V) those of the mixture."""
         weights = self.weights(features)
         if self.kind == "linear":
@@ -82,11 +84,15 @@ class Mixing:
             return result
         return log_softmax(_weighted_sum(weights, _raised(log_probabilities)))
 
-    def gradient(self, log_probabilities: Floats, features: Floats, targets: NDArray[np.integer]) -> Floats:
+    def gradient(
+        self, log_probabilities: LogProbabilities, features: Floats, targets: NDArray[np.integer]
+    ) -> Floats:
         """The gradient of A: of the mean loss, in nats, of the characters ``targets`` (R,)."""
         return self.loss(log_probabilities, features, targets).coefficients
 
-    def loss(self, log_probabilities: Floats, features: Floats, targets: NDArray[np.integer]) -> Loss:
+    def loss(
+        self, log_probabilities: LogProbabilities, features: Floats, targets: NDArray[np.integer]
+    ) -> Loss:
         """The mean loss of the characters ``targets`` (R,), and its gradients."""
         inputs = self.inputs(features)
         nats, slopes = self._slopes(log_probabilities, inputs @ self.coefficients, targets)
@@ -98,7 +104,7 @@ class Mixing:
         return Loss(nats, coefficients, features.T @ (slopes @ self.coefficients[1:].T * (1 - units**2)))
 
     def _slopes(
-        self, log_probabilities: Floats, scores: Floats, targets: NDArray[np.integer]
+        self, log_probabilities: LogProbabilities, scores: Floats, targets: NDArray[np.integer]
     ) -> tuple[float, Floats]:
         """The mean loss, and (R, K) the derivative of each prediction's loss with respect to its scores."""
         rows = np.arange(len(targets))
@@ -121,18 +127,18 @@ class Mixing:
         return float((np.log(totals) - chosen).mean()), slopes
 
 
-def _raised(log_probabilities: Floats) -> Floats:
+def _raised(log_probabilities: LogProbabilities) -> LogProbabilities:
     """The log-probabilities, none below LOWEST; not a copy where none is."""
     return log_probabilities if log_probabilities.min() >= LOWEST else np.maximum(log_probabilities, LOWEST)
 
 
-def _weighted_sum(weights: Floats, log_probabilities: Floats) -> Floats:
+def _weighted_sum(weights: Floats, log_probabilities: LogProbabilities) -> Floats:
     """(R, V) the sum of the models' log-probabilities (R, K, V), each times its weight, in their type."""
     result: Floats = np.einsum("rk,rkv->rv", weights.astype(log_probabilities.dtype), log_probabilities)
     return result
 
 
-def features(log_probabilities: Floats, *more: Floats) -> Floats:
+def features(log_probabilities: LogProbabilities, *more: Floats) -> Floats:
     """(R, F): 1; the entropy in nats and the highest log-probability of each model's prediction; and more.
 
     log_probabilities  (R, K, V) of the models

@@ -125,9 +125,7 @@ class NGram:
             earlier[length, :, 1:] = nodes[length, :, :-1]
         return nodes
 
-    def _probabilities(
-        self, nodes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    def _probabilities(self, nodes: NDArray[np.int64]) -> tuple[NDArray[np.float64], Array, Array]:
         """(N, R) nodes -> (R, V) probabilities, (N, R) different and all characters after contexts."""
         size, rows = nodes.size, nodes.shape[1]
         children = [
@@ -146,7 +144,7 @@ class NGram:
         cells = context % rows * self.symbols + keys % self.symbols
         parts = np.bincount(cells, (counts - taken) * weights[context], rows * self.symbols)
         result = parts.reshape(rows, self.symbols) + shares[0][:, None] / self.symbols
-        return result, types.reshape(nodes.shape), totals.reshape(nodes.shape)
+        return result, types.reshape(nodes.shape), np.asarray(totals).reshape(nodes.shape)
 
 
 def from_arrays(arrays: Mapping[str, Array], symbols: int) -> NGram:
