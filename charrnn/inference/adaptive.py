@@ -36,7 +36,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 LEARN = 32
 """Characters that are predicted before they are learned."""
-REBUILD = 512
+REBUILD = 128
 WINDOW = 50_000
 ORDER = 6
 """Length of the longest n-grams of the recent model."""

@@ -23,8 +23,8 @@ from charrnn.config import ModelConfig
 from charrnn.inference.network import Ids, Inference, Logits, Predictor, Trace
 from charrnn.training.network import CharRNN, load_weights, weights
 
-RATE = 7e-4
-DECAY = 2e-3
+RATE = 1e-3
+DECAY = 3e-3
 EPSILON = 0.1
 MEMORY = 0.999
 """How much of the running mean of g^2 remains after a piece."""
