@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from charrnn.cells import State
 from charrnn.inference import ngram_counts
 from charrnn.inference.choice import Scores
-from charrnn.inference.mixing import Floats, Mixing
+from charrnn.inference.mixing import Floats, Mixing, character_classes
 from charrnn.inference.mixture import Mixture
 from charrnn.inference.network import Ids, Logits, Predictor, Trace
 from charrnn.inference.ngram import Level, NGram
@@ -65,21 +65,24 @@ class AdaptedMixture(Mixture):
     """A mixture whose coefficients depend on the class of the last character."""
 
     def __init__(
-        self, predictors: Sequence[Predictor], mixing: Mixing, classes: NDArray[np.int64], scale: Scale
+        self, predictors: Sequence[Predictor], mixing: Mixing, table: NDArray[np.float64], scale: Scale
     ) -> None:
-        """``mixing`` has coefficients (C * F, K); ``classes`` (V,) are those of the symbols."""
+        """``mixing`` has coefficients (C * F, K); ``table`` (V, C) has a 1 for the class of each symbol."""
         super().__init__(predictors, mixing)
-        self.classes, self.scale = classes, scale
+        self.table, self.scale = table, scale
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
         log_probabilities, x, after = self.components(ids, state, trace)
         return self.mixing(log_probabilities, self.inputs(x, ids.ravel())).reshape(*ids.shape, -1), after
 
+    def with_mixing(self, mixing: Mixing, scale: Scale | None = None) -> AdaptedMixture:
+        """The same models with other coefficients."""
+        return AdaptedMixture(self.predictors, mixing, self.table, scale or self.scale)
+
     def inputs(self, x: Floats, ids: Ids) -> Floats:
         """(R, F) features, (R,) last characters -> (R, C * F): the scaled features in the class's columns."""
-        chosen = np.eye(CLASSES)[self.classes[ids]]
-        result: Floats = (chosen[:, :, None] * self.scale(x)[:, None]).reshape(len(x), -1)
+        result: Floats = (self.table[ids][:, :, None] * self.scale(x)[:, None]).reshape(len(x), -1)
         return result
 
 
@@ -134,14 +137,13 @@ class AdaptiveReader:
         if order:
             shares = np.append(OTHER_WEIGHTS * shares, RECENT_WEIGHT)
             predictors.append(recent_model(np.zeros(0, np.int64), self._symbols, order))
-        classes = character_classes(vocabulary)
-        # a first call says how many features there are
-        self.mixture = AdaptedMixture(predictors, Mixing("log-linear", np.zeros((2, 1))), classes, Scale())
+        table = character_classes(vocabulary.symbols)
+        self.mixture = AdaptedMixture(predictors, Mixing.constant(shares.tolist()), table, Scale())
         self.state = self.mixture.start(1)
-        features = self.mixture.components(np.zeros((1, 1), np.int64), self.state)[1].shape[1]
-        coefficients = np.zeros((CLASSES, features, len(shares)))
+        coefficients = np.zeros((table.shape[1], self.mixture.features, len(shares)))
         coefficients[:, 0] = np.log(np.expm1(shares))  # the inverse of softplus
-        self._set_mixing(coefficients.reshape(-1, len(shares)), Scale())
+        mixing = Mixing("log-linear", coefficients.reshape(-1, len(shares)))
+        self.mixture = self.mixture.with_mixing(mixing)
         self._updates, self._squares = 0, np.zeros_like(self.mixture.mixing.coefficients)
         self._history = np.zeros(0, np.int64)
         self._read, self._rebuild_at = 0, LEARN
@@ -170,12 +172,7 @@ class AdaptiveReader:
             model.frozen() if isinstance(model, LearningPredictor) else model
             for model in self.mixture.predictors
         ]
-        return AdaptedMixture(models, self.mixture.mixing, self.mixture.classes, self.mixture.scale)
-
-    def _set_mixing(self, coefficients: Floats, scale: Scale) -> None:
-        mixture = self.mixture
-        mixing = Mixing("log-linear", coefficients)
-        self.mixture = AdaptedMixture(mixture.predictors, mixing, mixture.classes, scale)
+        return AdaptedMixture(models, self.mixture.mixing, self.mixture.table, self.mixture.scale)
 
     def _update_mixing(self, gradient: Floats, x: Floats) -> None:
         """Change the coefficients by one step of RMSprop, and count the features (R, F)."""
@@ -183,7 +180,8 @@ class AdaptiveReader:
         self._squares = MEMORY * self._squares + (1 - MEMORY) * gradient**2
         mean = self._squares / (1 - MEMORY**self._updates)
         coefficients = self.mixture.mixing.coefficients - self._rate * gradient / np.sqrt(mean + 1e-8)
-        self._set_mixing(coefficients, self.mixture.scale.after(x))
+        mixing = Mixing("log-linear", coefficients)
+        self.mixture = self.mixture.with_mixing(mixing, self.mixture.scale.after(x))
 
     def _remember(self, inputs: Ids, targets: Ids) -> None:
         """Count the characters; build the recent model again where that is due."""
@@ -202,7 +200,7 @@ class AdaptiveReader:
         _, recent_state = model(self._history[-self._order : -1][None], model.start(1))
         mixture = self.mixture
         predictors = [*mixture.predictors[:-1], model]
-        self.mixture = AdaptedMixture(predictors, mixture.mixing, mixture.classes, mixture.scale)
+        self.mixture = AdaptedMixture(predictors, mixture.mixing, mixture.table, mixture.scale)
         self.state = (*self.state[:-1], *recent_state)
 
 
@@ -237,17 +235,3 @@ def recent_model(ids: Ids, symbols: int, order: int) -> NGram:
         levels = list(model.levels)
         discounts[: len(levels)] = model.discounts[:, 1:]
     return NGram([*levels, *[NO_NGRAM] * (order - len(levels))], discounts, symbols)
-
-
-CLASS_TESTS = (str.islower, str.isalpha, str.isdigit, "\n".__eq__, str.isspace)
-CLASSES = len(CLASS_TESTS) + 1
-
-
-def character_classes(vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """(V,) the class of each symbol: small letter, other letter, digit, newline, other space, other."""
-    return np.array(
-        [
-            next((number for number, test in enumerate(CLASS_TESTS) if test(symbol)), len(CLASS_TESTS))
-            for symbol in vocabulary.symbols
-        ]
-    )
