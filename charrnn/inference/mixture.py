@@ -58,9 +58,9 @@ class Mixture:
     @property
     def features(self) -> int:
         """F, the number of features."""
-        return self.components(np.zeros((1, 1), np.int64), self.start(1), with_features=True).features.shape[
-            1
-        ]
+        first = self.components(np.zeros((1, 1), np.int64), self.start(1), with_features=True)
+        count: int = first.features.shape[1]
+        return count
 
     def start(self, batch: int) -> State:
         """The states before any text, one model after the other."""
