@@ -322,9 +322,11 @@ def test_a_last_line_without_a_newline_gets_one_only_where_another_line_follows(
 def test_a_newline_a_carriage_return_or_a_byte_order_mark_does_not_change_the_score_of_a_line(
     run: Path,
 ) -> None:
+    texts = (b"cat", b"cat\n", b"cat\r\n", b"\xef\xbb\xbfcat\n")
     scores = {
-        row["nats"] for data in (b"cat", b"cat\n", b"cat\r\n") for row in rows("tiny", "--lines", stdin=data)
+        row["nats"] for text in texts for row in rows("tiny", "--lines", "--unknown", "skip", stdin=text)
     }
+    assert "skipped" not in charrnn("score", "tiny", "--lines", "--unknown", "skip", stdin=texts[-1]).err
     assert len(scores) == 1
 
 
