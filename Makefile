@@ -28,7 +28,7 @@ unit: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 bench: .venv/installed
-	for name in startup step sample train cells; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in startup step sample train cells ngram; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
