@@ -76,6 +76,21 @@ class Level(NamedTuple):
         return self.keys.searchsorted(keys.clip(0, self.keys[-1]).astype(self.keys.dtype), side)
 
 
+class Discounted(NamedTuple):
+    """What the n-grams of all lengths give to a prediction: p(v) = probabilities + left * p_0(v).
+
+    probabilities  (R, V)
+    left           (R,) the share of p_0, the prediction without any n-gram
+    types          (N, R) the number of different characters after each context
+    totals         (N, R) the number of all characters after each context
+    """
+
+    probabilities: NDArray[np.float64]
+    left: NDArray[np.float64]
+    types: Array
+    totals: Array
+
+
 class NGram:
     """An n-gram model, a ``Predictor``. Its state holds the nodes of the last 1 to N - 1 characters.
 
@@ -108,8 +123,8 @@ class NGram:
         for a context that the text does not contain.
         """
         nodes = self._nodes(ids, state[0][0])
-        probabilities, types, totals = self._probabilities(nodes.reshape(self.order, ids.size))
-        logits = np.log(probabilities).reshape(*ids.shape, self.symbols)
+        discounted, left, types, totals = self.discounted(nodes.reshape(self.order, ids.size))
+        logits = np.log(discounted + left[:, None] / self.symbols).reshape(*ids.shape, self.symbols)
         confidence = np.log1p(np.concatenate([types[1:], totals[1:]]).T).reshape(*ids.shape, -1)
         return logits, confidence, ((nodes[1:, :, -1].T,),)
 
@@ -125,8 +140,8 @@ class NGram:
             earlier[length, :, 1:] = nodes[length, :, :-1]
         return nodes
 
-    def _probabilities(self, nodes: NDArray[np.int64]) -> tuple[NDArray[np.float64], Array, Array]:
-        """(N, R) nodes -> (R, V) probabilities, (N, R) different and all characters after contexts."""
+    def discounted(self, nodes: NDArray[np.int64]) -> Discounted:
+        """What the n-grams after these contexts give; ``nodes`` (N, R), the shortest contexts first."""
         size, rows = nodes.size, nodes.shape[1]
         children = [
             level.children(contexts, self.symbols) for level, contexts in zip(self.levels, nodes, strict=True)
@@ -143,8 +158,12 @@ class NGram:
         weights = shares[1:].ravel() / np.maximum(totals, 1)
         cells = context % rows * self.symbols + keys % self.symbols
         parts = np.bincount(cells, (counts - taken) * weights[context], rows * self.symbols)
-        result = parts.reshape(rows, self.symbols) + shares[0][:, None] / self.symbols
-        return result, types.reshape(nodes.shape), np.asarray(totals).reshape(nodes.shape)
+        return Discounted(
+            parts.reshape(rows, self.symbols),
+            shares[0],
+            types.reshape(nodes.shape),
+            np.asarray(totals).reshape(nodes.shape),
+        )
 
 
 def from_arrays(arrays: Mapping[str, Array], symbols: int) -> NGram:

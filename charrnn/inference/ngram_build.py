@@ -17,6 +17,7 @@ from charrnn.config import MAX_ORDER, NgramConfig, TrainConfig
 from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.ngram import UNSEEN, Level, NGram, to_arrays
 from charrnn.inference.ngram_counts import Progress, build, count, discounts
+from charrnn.inference.score import score_stream
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint, versions
 from charrnn.text.corpus import Corpus
 
@@ -63,9 +64,9 @@ def fit(
 ) -> Fitted:
     """The model of a text (N,), N >= 1, of a fixed order; by default of the longest one with a low loss.
 
-    Low is a loss on the validation part within TOLERANCE of the lowest. The validation part is the text
-    that follows. ``tried`` is called with each model compared,
-    ``progress`` as by ``count``. Raises CorpusError where the disk refuses.
+    A loss is low if it is within TOLERANCE of the lowest on the validation part, the text that follows.
+    ``tried`` is called with each model compared, ``progress`` as by ``count``. Raises CorpusError where the
+    disk refuses.
     """
     if order is not None or not len(validation):
         model = build(ids, symbols, DEFAULT_ORDER if order is None else order, progress)
@@ -105,24 +106,29 @@ def trials(
     ids: Ids,
     symbols: int,
     held_out: Ids,
-    highest: int = MAX_ORDER,
     progress: Progress = lambda characters: None,
 ) -> Iterator[Trial]:
     """Yields the models of a text of the orders 1, 2, 3 and so on, until higher ones do not lower the loss.
 
-    The held-out text (n,), n >= 1, follows the text that is counted. Its beginning is read as by ``loss``.
+    The held-out text (n,), n >= 1, follows the text that is counted. The losses are those of its beginning.
     """
-    losses = _Losses(symbols, ids[-1:], held_out[:COMPARED])
+    text = held_out[:COMPARED].astype(np.int64)
+    inputs = np.concatenate([ids[-1:], text[:-1]])
+    contexts = np.zeros(len(text), np.int64)  # the node of the context of each character; the empty one is 0
+    shorter = np.full(len(text), 1 / symbols)  # the probability of each character after a context one shorter
     levels: list[Level] = []
     values: list[NDArray[np.float64]] = []
     lowest, stale = np.inf, 0
-    for level, shorter in count(ids, symbols, highest, progress):
-        if shorter is not None:
-            levels[-1], values[-1] = shorter, discounts(shorter.counts)
-            losses.lengthen(levels[-1], values[-1])
+    for level, continued in count(ids, symbols, MAX_ORDER, progress):
+        if continued is not None:
+            levels[-1], values[-1] = continued, discounts(continued.counts)
+            shorter = _probabilities(NGram([continued], values[-1][None], symbols), contexts, text, shorter)
+            first = UNSEEN if len(levels) > 1 else 0
+            contexts = continued.find(np.append(first, contexts[:-1]) * symbols + inputs)
         levels.append(level)
         values.append(discounts(level.counts))
-        nats = losses.loss(level, values[-1])
+        own = _probabilities(NGram([level], values[-1][None], symbols), contexts, text, shorter)
+        nats = -float(np.log(own).mean())
         stale = 0 if nats < lowest - LEAST_GAIN else stale + 1
         lowest = min(nats, lowest)
         yield Trial(NGram(list(levels), np.array(values), symbols), nats, lowest)
@@ -130,57 +136,25 @@ def trials(
             return
 
 
-def loss(predictor: Predictor, before: Ids, ids: Ids) -> float:
-    """Mean nats per character of a text (n,), n >= 1, as one stream that begins after ``before`` (1,)."""
-    state, total = predictor.start(1), 0.0
-    for start in range(0, len(ids), CHUNK):
-        piece = ids[start : start + CHUNK]
-        logits, state = predictor(np.concatenate([before, piece[:-1]])[None], state)
-        total -= float(logits[0, np.arange(len(piece)), piece].sum())
-        before = piece[-1:]
-    return total / len(ids)
+def _probabilities(
+    model: NGram, contexts: NDArray[np.int64], text: NDArray[np.int64], shorter: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,) the probability of each character of a text by the n-grams of one length, and by shorter ones.
 
-
-class _Losses:
-    """The losses of models of increasing order on one text (n,), each from the predictions of the one before.
-
-    length    characters of a context
+    model     the n-grams of one length
     contexts  (n,) the node of the context before each character
-    shorter   (n,) the probability of each character after a context one shorter
+    shorter   (n,) the probability of each character by shorter n-grams
     """
+    result = shorter.copy()
+    for start in range(0, len(text), CHUNK):
+        part = slice(start, start + CHUNK)
+        discounted = model.discounted(contexts[None, part])
+        own = discounted.probabilities[np.arange(len(discounted.left)), text[part]]
+        result[part] = own + discounted.left * shorter[part]
+    return result
 
-    def __init__(self, symbols: int, before: Ids, ids: Ids) -> None:
-        self.symbols, self.before, self.ids = symbols, before.astype(np.int64), ids.astype(np.int64)
-        self.length = 0
-        self.contexts = np.zeros(len(ids), np.int64)  # the empty context is node 0
-        self.shorter = np.full(len(ids), 1 / symbols)
 
-    def loss(self, level: Level, values: NDArray[np.float64]) -> float:
-        """The mean nats of the model whose longest n-grams, and their discounts (3,), these are."""
-        return -float(np.log(self._probabilities(level, values)).mean())
-
-    def lengthen(self, level: Level, values: NDArray[np.float64]) -> None:
-        """Take the n-grams of the last ``loss`` as shorter ones, with their continuation counts."""
-        self.shorter = self._probabilities(level, values)
-        nodes = level.find(self.contexts * self.symbols + self.ids)
-        first = np.array([UNSEEN]) if self.length else level.find(self.before)
-        self.contexts = np.concatenate([first, nodes[:-1]])
-        self.length += 1
-
-    def _probabilities(self, level: Level, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) the probability of each character of the text, interpolated with ``shorter``."""
-        result, taken = self.shorter.copy(), np.pad(values, (1, 0))
-        for start in range(0, len(self.ids), CHUNK):
-            part = slice(start, start + CHUNK)
-            contexts = self.contexts[part]
-            types, _, counts = level.children(contexts, self.symbols)
-            row = np.repeat(np.arange(len(types)), types)
-            totals = np.bincount(row, counts, len(types))
-            discounted = np.bincount(row, taken.take(np.minimum(counts, 3)), len(types))
-            nodes = level.find(contexts * self.symbols + self.ids[part])
-            found = np.where(nodes == UNSEEN, 0, level.counts[nodes].astype(np.int64))
-            mixed = (found - taken.take(np.minimum(found, 3)) + discounted * result[part]) / np.maximum(
-                totals, 1
-            )
-            result[part] = np.where(types, mixed, result[part])
-        return result
+def loss(predictor: Predictor, before: Ids, ids: Ids) -> float:
+    """Mean nats per character of a text (n,), n >= 1, that follows the character ``before`` (1,)."""
+    pieces = score_stream(predictor, [ids], before)
+    return -sum(float(piece.log_probabilities.sum()) for piece in pieces) / len(ids)
