@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     the whole old file or the whole new one; a device or a pipe is written to. ``mode`` is its mode, less
     the umask. Raises OSError.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():  # replacing /dev/null would harm all
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():  # replacing /dev/null would harm all
         with path.open("wb") as device:
             yield device
         return

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from charrnn.inference.score import ScoredPiece, log_probabilities, score_stream
 from charrnn.inference.score_streams import WARM_UP, score_streams
 from charrnn.inference.states import Cursor
 from charrnn.inference.worst_places import AFTER, BEFORE, NEAR, Place, worst_places
+from charrnn.origin import Origin
 from charrnn.runs.checkpoint import BEST, Header, read_header, save_checkpoint
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Ran, charrnn, random_weights
@@ -250,6 +253,13 @@ def test_arguments_are_checkpoints_until_the_first_that_is_a_text(run: Path) -> 
     assert "tiny is a checkpoint: give the checkpoints before the texts" in refusal("a.txt", "tiny", status=2)
 
 
+def test_a_text_with_the_name_of_a_run_is_given_by_its_path(run: Path) -> None:
+    Path("tiny").write_text("the cat")
+    assert record("tiny", "./tiny")["text"] == "./tiny"
+    for arguments in (["tiny"], ["tiny", "./tiny", "tiny"]):
+        assert refusal(*arguments, status=2).endswith("; the text of this name is ./tiny")
+
+
 def test_several_checkpoints_are_mixed(run: Path) -> None:
     assert record("tiny", "tiny", stdin=b"the cat")["bpc"] == pytest.approx(
         record("tiny", stdin=b"the cat")["bpc"]
@@ -316,6 +326,29 @@ def test_unknown_characters_stop_are_skipped_or_read_as_the_nearest_and_are_coun
     assert_equal(json.loads(done.out), record("tiny", stdin=b"the cat sat\n"))
 
 
+def test_a_message_about_an_unknown_character_names_its_text(run: Path) -> None:
+    Path("known.txt").write_text("the cat\n")
+    Path("unknown.txt").write_text("the cßt\0")
+    for unknown in ("error", "nearest"):
+        line = refusal("tiny", "known.txt", "unknown.txt", "--unknown", unknown)
+        assert line.startswith("charrnn: unknown.txt: '")
+
+
+def test_bytes_that_are_not_utf_8_are_skipped_and_counted(run: Path) -> None:
+    text = b"the \xff\xfecat\xc3\n"
+    assert "--unknown skip leaves out such bytes" in refusal("tiny", stdin=text)
+    done = score("tiny", "--unknown", "skip", "--json", stdin=text)
+    assert done.err == "skipped 3 unknown characters: byte 0xFF (1), byte 0xFE (1), byte 0xC3 (1)\n"
+    assert_equal(json.loads(done.out), record("tiny", stdin=b"the cat\n"))
+    assert "byte 0xFF (1)" in score("tiny", "--lines", "--unknown", "skip", stdin=text).err
+    assert "byte 0xFF (1)" in score("tiny", "tiny", "--compare", "--unknown", "skip", stdin=text).err
+
+
+def test_a_page_cannot_replace_a_folder(run: Path) -> None:
+    for folder in (".", "/", "checkpoints"):
+        assert f"--html {folder}: this is a folder" in refusal("tiny", "--html", folder, stdin=b"the cat")
+
+
 def test_an_accent_in_the_next_piece_still_belongs_to_its_letter(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +397,15 @@ def test_a_part_needs_the_run_s_own_text(trained: Path) -> None:
 
 def test_a_part_needs_to_know_where_the_text_is(run: Path) -> None:
     assert "tiny does not say where its text is" in refusal("tiny", "--part", "test", status=2)
+
+
+def test_a_part_does_not_wait_for_a_pipe(run: Path) -> None:
+    header = read_header(run / BEST)
+    origin = Origin(["pipe"]).record()
+    header = replace(header, origin=origin, corpus={"name": "pipe", "sha256": "0", "characters": 9})
+    save_checkpoint(run / BEST, header, random_weights(header.network, len(header.vocabulary)))
+    os.mkfifo("pipe")
+    assert "learned a text from a pipe; give it:" in refusal("tiny", "--part", "test", status=2)
 
 
 @pytest.mark.slow

@@ -611,6 +611,7 @@ def test_a_model_whose_logits_are_not_numbers_is_refused() -> None:
 
 def test_a_file_without_candidates_is_refused(run: Path) -> None:
     assert "has no candidates" in refusal("tiny", "--candidates", "-", stdin=b"\n\r\n")
+    assert "--candidates is empty" in refusal("tiny", "--candidates", "", status=2)
 
 
 class Failing(io.BytesIO):

@@ -131,8 +131,12 @@ def _text(out: Terminal, headers: Sequence[Header], corpora: Path) -> Corpus:
 
 
 def _is_here(text: str, corpora: Path) -> bool:
-    """Whether a text can be read without stdin or a download."""
+    """Whether a text can be read now: without stdin, a pipe, which may wait, or a download."""
     from charrnn.text import catalog
 
     entry = catalog.entries().get(text)
-    return Path(text).exists() or (entry is not None and catalog.local_sources(entry, corpora) is not None)
+    return (
+        Path(text).is_file()
+        or Path(text).is_dir()
+        or (entry is not None and catalog.local_sources(entry, corpora) is not None)
+    )

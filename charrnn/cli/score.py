@@ -100,7 +100,7 @@ def score(
     if candidates is not None and texts:
         raise ConfigError(f"{texts[0]}: --candidates reads no other text; --prompt gives what they continue")
     if candidates is None and part is None:
-        texts = list(score_input.texts_or_stdin(out, texts))
+        texts = list(score_input.texts_or_stdin(out, texts, names))
     _check_one_text(texts, options)
     if (carry or not lines) and candidates is None:
         one_thread()  # --streams has threads of its own
@@ -198,10 +198,13 @@ Write = Callable[["Iterator[ScoredPiece]", Total], None]
 def _writer(out: Terminal, model: Model, options: Options) -> Write | None:
     """What writes the text as it is scored; None where the totals are all.
 
-    Raises CharrnnError where --html names a folder that does not exist: scoring may take long.
+    Raises CharrnnError where --html names a folder, or a file in one that does not exist: scoring may take
+    long.
     """
     vocabulary, as_json = model.vocabulary, options["as_json"]
     if options["html"]:
+        if options["html"].is_dir():
+            raise CharrnnError(f"--html {options['html']}: this is a folder: name a file")
         if not options["html"].parent.is_dir():
             raise CharrnnError(f"--html {options['html']}: there is no folder {options['html'].parent}")
         return lambda pieces, total: write_page(options["html"], total, pieces, vocabulary)
@@ -274,6 +277,6 @@ def _read_streams(
     shift = total.shift_bits_per_character
     moved = f"{shift:+.6f}" if abs(shift) >= SMALLEST else f"less than {SMALLEST:f}"
     out.note(
-        f"{text.name}: {pieces} pieces at once; the cuts move the score by {moved} bits per character,"
-        f" measured on the first {WARM_UP} characters of each piece"
+        f"{text.name}: {pieces} {'piece' if pieces == 1 else 'pieces at once'}; the cuts move the score by"
+        f" {moved} bits per character, measured on the first {WARM_UP} characters of each piece"
     )

@@ -8,7 +8,7 @@ from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import LineScorer, escaped, number, windows, write_cells
 from charrnn.cli.score_lines import text_value
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.files import json_line
 
 
@@ -19,6 +19,8 @@ def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
     from charrnn.inference.score_lines import posterior
 
     path, prompt = options["candidates"], options["prompt"]
+    if not path:  # an unset variable of the shell
+        raise ConfigError("--candidates is empty: name a file with a candidate on each line")
     scorer = LineScorer(out, model, options["unknown"], False, "none")
     lines = [
         line for window in windows(out, path, "--candidates") for line in window if line.content.rstrip(b"\r")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.sample_options import Unknown
-from charrnn.cli.score_input import SHOWN, Model
+from charrnn.cli.score_input import SHOWN, Model, shown, title
 from charrnn.cli.score_line_reader import (
     End,
     Line,
@@ -16,7 +16,6 @@ from charrnn.cli.score_line_reader import (
     Score,
     escaped,
     number,
-    title,
     windows,
     write_cells,
 )
@@ -68,9 +67,10 @@ class CommonCharacters:
         """Print how many characters were left out, and which, to stderr."""
         if not self._counts:
             return
-        total, shown = self._counts.total(), self._counts.most_common(SHOWN)
+        total = self._counts.total()
         more = [f"and {len(self._counts) - SHOWN} others"] if len(self._counts) > SHOWN else []
-        listed = ", ".join([*(f"{character!r} ({count:,})" for character, count in shown), *more])
+        characters = [f"{shown(each)} ({count:,})" for each, count in self._counts.most_common(SHOWN)]
+        listed = ", ".join([*characters, *more])
         self._out.note(
             f"skipped {total:,} character{'' if total == 1 else 's'} that not all models know: {listed}"
         )

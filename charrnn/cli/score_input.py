@@ -25,6 +25,21 @@ SHOWN = 10
 COMPRESSED = (".gz", ".bz2", ".xz")
 
 
+SKIP_BYTES = "--unknown skip leaves out such bytes"
+"""What a user can do about bytes that are not UTF-8."""
+
+
+def title(path: str) -> str:
+    """What messages and rows call a text."""
+    return "standard input" if path == "-" else path
+
+
+def shown(character: str) -> str:
+    """A character as a note shows it; a surrogate stands for a byte that is not UTF-8."""
+    is_byte = 0xDC80 <= ord(character) <= 0xDCFF
+    return f"byte 0x{ord(character) - 0xDC00:02X}" if is_byte else repr(character)
+
+
 class Model(NamedTuple):
     """A model that scores texts: a checkpoint's, or a mixture of several.
 
@@ -72,7 +87,9 @@ def split_arguments(
             raise ConfigError("an argument is empty: name a checkpoint or a text, or leave it out")
         if _is_checkpoint(argument, folder):
             if texts:
-                raise ConfigError(f"{argument} is a checkpoint: give the checkpoints before the texts")
+                raise ConfigError(
+                    f"{argument} is a checkpoint: give the checkpoints before the texts{_as_text([argument])}"
+                )
             checkpoints.append(argument)
         elif argument == "-" or argument in names or Path(argument).exists():
             texts.append(argument)
@@ -89,6 +106,8 @@ def _is_checkpoint(argument: str, folder: Path) -> bool:
     path = Path(argument)
     if path.suffix == Path(BEST).suffix and path.exists():
         return True
+    if argument != path.name and path.is_file():  # ./NAME is the text where NAME is a run
+        return False
     runs = (path / BEST, folder / argument / BEST)
     return any(run.is_file() for run in runs) or (argument in pretrained() and not path.is_file())
 
@@ -109,11 +128,20 @@ def _advice(argument: str, folder: Path) -> str:
     return f"; {advice(argument, folder)}"
 
 
-def texts_or_stdin(out: Terminal, texts: Sequence[str]) -> Sequence[str]:
+def _as_text(checkpoints: Sequence[str]) -> str:
+    """The end of an error message: how to name a text that has the name of a checkpoint."""
+    paths = [path for path in map(Path, checkpoints) if path.is_file() and path.suffix != ".safetensors"]
+    return "".join(f"; the text of this name is {shlex.quote(f'./{path}')}" for path in paths[-1:])
+
+
+def texts_or_stdin(out: Terminal, texts: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str]:
     """The texts; without any, stdin. Raises ConfigError where nothing is piped in."""
     if texts or out.stdin_unread:
         return texts or ["-"]
-    raise ConfigError("no text to score: name a file, or pipe one in: charrnn score CHECKPOINT < notes.txt")
+    raise ConfigError(
+        "no text to score: name a file, or pipe one in: charrnn score CHECKPOINT < notes.txt"
+        f"{_as_text(checkpoints)}"
+    )
 
 
 class Reader:
@@ -130,15 +158,22 @@ class Reader:
         from charrnn.inference.sample import opening_ids
 
         for path in paths:
-            name = "standard input" if path == "-" else path
-            yield Text(name, self.read(path), opening_ids(self.vocabulary), _size(path))
+            yield Text(title(path), self.read(path), opening_ids(self.vocabulary), _size(path))
 
     def read(self, path: str) -> Iterator[Ids]:
         """The ids of a file, or of stdin for "-", in pieces (N,).
 
-        Raises CorpusError, UnknownCharacterError.
+        Raises CorpusError, UnknownCharacterError; the message names the text.
         """
-        units = read_units(self.out, self.vocabulary, path)
+        skip = self.unknown is Unknown.skip
+        units = read_units(self.out, self.vocabulary, path, advice=SKIP_BYTES, keep_invalid=skip)
+        try:
+            yield from self._encode(units)
+        except UnknownCharacterError as error:
+            raise UnknownCharacterError(f"{title(path)}: {error}") from error
+
+    def _encode(self, units: Iterator[str]) -> Iterator[Ids]:
+        """The ids of units in pieces. Raises CorpusError, UnknownCharacterError."""
         if self.unknown is Unknown.error:
             position = 0
             for piece in units:
@@ -163,15 +198,16 @@ class Reader:
         if not counts:
             return
         skipped = self.unknown is Unknown.skip
-        shown = [
-            f"{character!r} {'' if skipped else f'by {self._replacement.replaced[character]!r} '}({count:,})"
+        replaced = self._replacement.replaced
+        listed = [
+            f"{shown(character)} {'' if skipped else f'by {replaced[character]!r} '}({count:,})"
             for character, count in counts.most_common(SHOWN)
         ]
         more = [f"and {len(counts) - SHOWN} others"] if len(counts) > SHOWN else []
         total = counts.total()
         self.out.note(
             f"{prefix}{'skipped' if skipped else 'replaced'} {total:,} unknown"
-            f" character{'' if total == 1 else 's'}: {', '.join(shown + more)}"
+            f" character{'' if total == 1 else 's'}: {', '.join(listed + more)}"
         )
 
     def check_not_empty(self, name: str, characters: int) -> None:

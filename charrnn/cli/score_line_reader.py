@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from charrnn.cli.sample_options import Unknown
 from charrnn.cli.sample_prompts import LONGEST_LINE
-from charrnn.cli.score_input import Model, Reader
+from charrnn.cli.score_input import SKIP_BYTES, Model, Reader, title
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CheckpointError, CorpusError, UnknownCharacterError
 from charrnn.files import is_pipe
@@ -39,11 +39,6 @@ class Line(NamedTuple):
     def content(self) -> bytes:
         """The bytes without the newline."""
         return self.data.removesuffix(b"\n")
-
-
-def title(path: str) -> str:
-    """What messages and rows call a text."""
-    return "standard input" if path == "-" else path
 
 
 def windows(out: Terminal, path: str, option: str = "FILE") -> Iterator[list[Line]]:
@@ -149,8 +144,7 @@ class LineReader(Reader):
                 return data.decode("utf-8", "surrogateescape")
             column = len(data[: error.start].decode()) + 1
             raise CorpusError(
-                f"{place}, column {column}: byte 0x{data[error.start]:02X} is not valid UTF-8;"
-                " --unknown skip leaves out such bytes"
+                f"{place}, column {column}: byte 0x{data[error.start]:02X} is not valid UTF-8; {SKIP_BYTES}"
             ) from error
 
     def _with_end(self, text: str, end: End) -> str:

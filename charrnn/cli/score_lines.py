@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import Line, LineScorer, Score, escaped, title, windows, write_cells
+from charrnn.cli.score_input import Model, title
+from charrnn.cli.score_line_reader import Line, LineScorer, Score, escaped, windows, write_cells
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, wrong_value
 from charrnn.files import json_line

@@ -12,6 +12,7 @@ from charrnn.cli.score_input import Text
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _origin(checkpoint: Checkpoint, name: str, texts: Sequence[str], command: st
     if not record:
         raise ConfigError(f"--part: {name} does not say where its text is; give it: {command}")
     origin = Origin.from_record(record)
-    if "-" in origin.texts:
-        raise ConfigError(f"--part: {name} learned a text from standard input; give it: {command}")
+    for text in origin.texts:
+        if text == "-" or is_pipe(text):  # a pipe of the same name may wait for ever
+            source = "standard input" if text == "-" else "a pipe"
+            raise ConfigError(f"--part: {name} learned a text from {source}; give it: {command}")
     return origin

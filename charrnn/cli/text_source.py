@@ -129,16 +129,33 @@ def fetch_corpus(out: Terminal, entry: Entry, folder: Path) -> Path:
     return path
 
 
-def read_units(out: Terminal, vocabulary: Vocabulary, path: str, option: str = "TEXT") -> Iterator[str]:
+def read_units(
+    out: Terminal,
+    vocabulary: Vocabulary,
+    path: str,
+    option: str = "TEXT",
+    advice: str = "the text must be UTF-8",
+    keep_invalid: bool = False,
+) -> Iterator[str]:
     """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
 
     The text is read as for training, but carriage returns stay if the vocabulary holds them.
-    ``option`` gives the path. Raises CorpusError, ConfigError.
+
+    option        what gives the path
+    advice        what to do about bytes that are not UTF-8
+    keep_invalid  such bytes become surrogates instead of an error
+
+    Raises CorpusError, ConfigError.
     """
     from charrnn.text.sources import Reading, Source, characters, sources
 
     newlines = "keep" if vocabulary.byte_level or "\r" in vocabulary.symbols else "lf"
-    reading = Reading(byte_level=vocabulary.byte_level, newlines=newlines, advice="the text must be UTF-8")
+    reading = Reading(
+        byte_level=vocabulary.byte_level,
+        newlines=newlines,
+        invalid="surrogateescape" if keep_invalid else "strict",
+        advice=advice,
+    )
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
     stdin = Source("standard input", lambda: cast(BinaryIO, _AsItArrives(out.take_stdin(option))))

@@ -128,7 +128,9 @@ def check_weights(weights: Sequence[float], count: int) -> None:
     """Raise ConfigError unless these are weights for ``count`` models."""
     shown = ",".join(f"{weight:g}" for weight in weights)
     if len(weights) != count:
-        raise ConfigError(f"--weights {shown}: must be {count} numbers, one for each checkpoint")
+        raise ConfigError(
+            f"--weights {shown}: must be {count} number{'' if count == 1 else 's'}, one for each checkpoint"
+        )
     if not all(0 <= weight < np.inf for weight in weights) or not 0 < sum(weights) < np.inf:
         raise ConfigError(f"--weights {shown}: must be 0 or more, and one of them above 0")
 

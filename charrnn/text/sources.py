@@ -39,12 +39,14 @@ class Reading:
     """How bytes become characters.
 
     newlines  "lf": CRLF and lone CR become LF; "keep": they stay
-    advice    what a user can do about bytes that are not in the encoding
+    invalid   for bytes that are not in the encoding: "strict": an error; "surrogateescape": a surrogate each
+    advice    what a user can do about such bytes
     """
 
     encoding: str = "utf-8"
     byte_level: bool = False
     newlines: str = "lf"
+    invalid: str = "strict"
     advice: str = (
         "name its encoding (--encoding latin-1), learn bytes (--bytes), or leave it out (--glob '*.txt')"
     )
@@ -200,7 +202,7 @@ def _decoded(source: Source, reading: Reading) -> Iterator[str]:
     """The characters of one text, without a byte order mark. Raises CorpusError with a bad byte's offset."""
     encoding = "latin-1" if reading.byte_level else reading.encoding
     decoder = io.IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(encoding)("strict"), translate=reading.newlines == "lf"
+        codecs.getincrementaldecoder(encoding)(reading.invalid), translate=reading.newlines == "lf"
     )
     size, at_start = 0, not reading.byte_level
     for block in chain(source.blocks(), [b""]):
