@@ -33,7 +33,8 @@ from charrnn.inference import ngram_counts, score_lines
 from charrnn.inference.mixing import Mixing
 from charrnn.inference.mixture import Mixture
 from charrnn.inference.network import Predictor
-from charrnn.inference.score_lines import Start, posterior, score_carried
+from charrnn.inference.score_lines import posterior, score_carried
+from charrnn.inference.states import Cursor
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
 from charrnn.text import sources
 from charrnn.text.vocabulary import Vocabulary
@@ -56,8 +57,8 @@ def arrays(lines: list[list[int]]) -> list[np.ndarray]:
     return [np.array(line, np.uint8) for line in lines]
 
 
-def begin(predictor: Predictor) -> Start:
-    return Start(np.array([1]), predictor.start(1))
+def begin(predictor: Predictor) -> Cursor:
+    return Cursor(np.array([1]), predictor.start(1))
 
 
 def alone(predictor: Predictor, line: list[int]) -> float:

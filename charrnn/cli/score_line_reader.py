@@ -227,11 +227,11 @@ class LineScorer:
     def __init__(self, out: Terminal, model: Model, unknown: Unknown, carry: bool, end: End) -> None:
         """``carry``: keep the state from line to line."""
         from charrnn.inference.sample import opening_ids
-        from charrnn.inference.score_lines import Start
+        from charrnn.inference.states import Cursor
 
         self.reader = LineReader(out, model, unknown)
         self.model, self._carry, self._end = model, carry, end
-        self._opening = Start(opening_ids(model.vocabulary), model.predictor.start(1))
+        self._opening = Cursor(opening_ids(model.vocabulary), model.predictor.start(1))
         self.begin()
 
     def begin(self, prompt: str = "") -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import State
 from charrnn.inference.choice import Scores, log_softmax
 from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.sample import opening_ids
@@ -52,16 +51,12 @@ class ScoredPiece(NamedTuple):
         return np.take_along_axis(top, order, 1)[:, 1:]
 
 
-def score_stream(
-    predictor: Predictor, pieces: Iterable[Ids], before: Ids, state: State | None = None
-) -> Iterator[ScoredPiece]:
+def score_stream(predictor: Predictor, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
     """Read a text that comes in pieces (N,), as one stream; yields it in pieces of at most CHUNK characters.
 
-    before  (1,) the character before the text, whose prediction is that of the text's first character:
-            ``opening_ids`` where there is none
-    state   before ``before``; by default the start
+    ``before`` (1,) is the character before the text: ``opening_ids`` where there is none.
     """
-    state = predictor.start(1) if state is None else state
+    state = predictor.start(1)
     for piece in pieces:
         for start in range(0, len(piece), CHUNK):
             ids = piece[start : start + CHUNK]

@@ -6,15 +6,13 @@ R: lines   B: lines of a batch   N: characters of a line   V: vocabulary
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import State
 from charrnn.inference.choice import log_softmax
 from charrnn.inference.network import CHUNK, Ids, Predictor
-from charrnn.inference.states import select_rows
+from charrnn.inference.states import Cursor, select_rows
 
 BATCH = 64
 """Lines that are read at once."""
@@ -25,19 +23,8 @@ POSITIONS = 4 * CHUNK
 Nats = NDArray[np.float64]
 
 
-class Start(NamedTuple):
-    """A position before a text.
-
-    before  (1,) the character before the text, whose prediction is that of the text's first character
-    state   before ``before``, of batch size 1
-    """
-
-    before: Ids
-    state: State
-
-
-def score_lines(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Nats:
-    """(R,) log-probability in nats of each line, (N,) ids, when it is the text that follows ``start``.
+def score_lines(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> Nats:
+    """(R,) log-probability in nats of each line, (N,) ids, after a cursor with one unread character.
 
     Lines of similar lengths are read as one batch. Batches of different sizes round the logits
     differently; otherwise the score of a line does not depend on the other lines.
@@ -50,12 +37,12 @@ def score_lines(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Nat
     return result
 
 
-def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Nats:
+def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> Nats:
     """(B,) log-probability of each line; the lines are sorted, the longest first."""
     lengths = np.array([len(line) for line in lines])
     result = np.zeros(len(lines))
     state = select_rows(start.state, [0] * len(lines))
-    before = np.repeat(start.before[None], len(lines), 0)
+    before = np.repeat(start.unread[None], len(lines), 0)
     column = 0
     while count := int(np.count_nonzero(lengths > column)):  # the lines that have not ended are the first
         stop = min(int(lengths[count - 1]), column + max(1, POSITIONS // count))
@@ -68,12 +55,15 @@ def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Start) -> Na
     return result
 
 
-def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Start) -> tuple[Nats, Start]:
-    """(R,) log-probability in nats of each line after all lines before it; the position after the last."""
-    before, state = start
+def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> tuple[Nats, Cursor]:
+    """(R,) log-probability in nats of each line after all lines before it; the cursor after the last.
+
+    Both cursors have one unread character.
+    """
     result = np.zeros(len(lines))
     if not lines:
         return result, start
+    before, state = start.unread, start.state
     ids, ends = np.concatenate(lines), np.cumsum([len(line) for line in lines])
     for first in range(0, len(ids), CHUNK):
         chunk = ids[first : first + CHUNK]
@@ -82,7 +72,7 @@ def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Start) -> t
         rows = np.searchsorted(ends, np.arange(first, first + len(chunk)), "right")
         np.add.at(result, rows, scores)
         before = chunk[-1:].copy()  # a view would keep the ids of all lines
-    return result, Start(before, state)
+    return result, Cursor(before, state)
 
 
 def posterior(log_probabilities: Nats) -> Nats:
