@@ -1,13 +1,12 @@
 """The most surprising places of a text.
 
-n: characters of a piece   W: characters kept   A: alternatives of a character
+n: characters of a piece   W: characters in memory   A: alternatives of a character
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,113 +46,77 @@ class Place(NamedTuple):
     after: Ids
 
 
-class _Kept(NamedTuple):
-    """Characters whose neighbours have not all come yet, and NEAR characters before them."""
+class _Characters(NamedTuple):
+    """Characters of a text, with the fields of their places."""
 
-    nats: Array  # (W,)
-    ids: Array  # (W,)
+    nats: Array  # (W,); -1 outside the text
+    positions: Array  # (W,)
+    lines: Array  # (W,)
+    columns: Array  # (W,)
+    ids: Array  # (W,); -1 outside the text
     others: Array  # (W, A)
     other_scores: Array  # (W, A)
 
 
-class _Lines:
-    """The positions of the newlines that are kept, and the last one before them; -1 is before the text."""
-
-    def __init__(self) -> None:
-        self.newlines, self.dropped = [-1], -1
-
-    def drop_before(self, position: int) -> None:
-        """Drop the newlines before the last one before ``position``."""
-        drop = bisect_left(self.newlines, position) - 1
-        if drop > 0:
-            del self.newlines[:drop]
-            self.dropped += drop
-
-    def locate(self, position: int) -> tuple[int, int]:
-        """The line and column of a position; a newline belongs to the line that it ends."""
-        index = bisect_left(self.newlines, position)
-        return self.dropped + index + 1, position - self.newlines[index - 1]
-
-
-def worst_places(
-    pieces: Iterable[ScoredPiece], count: int, others: int, newline: int | None = None
-) -> list[Place]:
+def worst_places(pieces: Iterable[ScoredPiece], count: int, others: int, newline: int) -> list[Place]:
     """The ``count`` most surprising places, the most surprising first, each with ``others`` alternatives.
 
     A place is a character such that no character within NEAR is more surprising; of equal ones it is the
     first. Memory does not grow with the text.
 
-    newline  the id of the newline, if the model knows it
+    newline  the id of the newline; -1 where the model does not know it
     """
-    finder = _Finder(count)
-    kept = padding = _padding(others)
-    length = 0
-    for piece in pieces:
-        finder.lines.newlines += (np.flatnonzero(piece.ids == newline) + length).tolist()
-        length += len(piece.ids)
-        kept = _joined(kept, _of_piece(piece, others))
-        finder.search(kept, length)
-        kept = _Kept(*(part[-2 * NEAR :] for part in kept))
-        finder.lines.drop_before(length - 2 * NEAR)
-    finder.search(_joined(kept, padding), length, len(padding.ids))
-    return finder.places()
+    heap: list[tuple[float, int, Place]] = []  # the least surprising first, of equal ones the last
+    for characters in _overlapping(pieces, others, newline):
+        windows = sliding_window_view(characters.nats, 2 * NEAR + 1)  # (W - 2 NEAR, 2 NEAR + 1)
+        lowest = heap[0][0] if len(heap) == count else 0
+        for row in np.flatnonzero(windows[:, NEAR] >= lowest).tolist():
+            if windows[row].argmax() == NEAR:  # the first of equal ones
+                place = _place(characters, row + NEAR)
+                push = heapq.heappush if len(heap) < count else heapq.heappushpop
+                push(heap, (place.nats, -place.position, place))
+    return [place for _, _, place in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
 
 
-def _joined(first: _Kept, second: _Kept) -> _Kept:
-    return _Kept(*map(np.concatenate, zip(first, second, strict=True)))
+def _overlapping(pieces: Iterable[ScoredPiece], others: int, newline: int) -> Iterator[_Characters]:
+    """Yields the text in pieces of W > 2 NEAR characters, each with the last 2 NEAR of the piece before.
 
-
-def _padding(others: int) -> _Kept:
-    """NEAR characters that stand before and after the text, less surprising than any of it."""
+    The first piece begins, and the last one ends, with NEAR entries that are outside the text.
+    """
     no_others = np.zeros((NEAR, others))
-    return _Kept(np.full(NEAR, -1.0), np.zeros(NEAR, np.int64), no_others.astype(np.int64), no_others)
+    outside = _Characters(*np.full((5, NEAR), -1), no_others.astype(int), no_others)
+    kept, start = outside, (0, 1, 1)
+    for piece in pieces:
+        new, start = _of_piece(piece, others, newline, *start)
+        kept = _Characters(*map(np.concatenate, zip(kept, new, strict=True)))
+        if len(kept.ids) > 2 * NEAR:
+            yield kept
+        kept = _Characters(*(part[-2 * NEAR :] for part in kept))
+    if len(kept.ids) > NEAR:
+        yield _Characters(*map(np.concatenate, zip(kept, outside, strict=True)))
 
 
-def _of_piece(piece: ScoredPiece, others: int) -> _Kept:
+def _of_piece(
+    piece: ScoredPiece, others: int, newline: int, position: int, line: int, column: int
+) -> tuple[_Characters, tuple[int, int, int]]:
+    """The characters of a piece, and the position, line and column after it; those of its first are given.
+
+    A newline belongs to the line that it ends.
+    """
+    ends = piece.ids == newline
+    index = np.arange(len(ends) + 1)
+    newlines = np.append(0, np.cumsum(ends))  # before each character
+    line_starts = np.append(1 - column, np.flatnonzero(ends) + 1)  # the index of each line's first character
+    positions, lines, columns = index + position, newlines + line, index - line_starts[newlines] + 1
     other_ids = piece.others(others)
     other_scores = np.take_along_axis(piece.scores, other_ids, 1)
-    return _Kept(-piece.log_probabilities, piece.ids, other_ids, other_scores)
+    numbers = (-piece.log_probabilities, positions[:-1], lines[:-1], columns[:-1], piece.ids)
+    characters = _Characters(*numbers, other_ids, other_scores)
+    return characters, (int(positions[-1]), int(lines[-1]), int(columns[-1]))
 
 
-class _Finder:
-    """Keeps the most surprising places so far."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.lines = count, _Lines()
-        self._heap: list[tuple[float, int, Place]] = []  # the least surprising, of equal ones the last, first
-
-    def places(self) -> list[Place]:
-        """The places, the most surprising first, of equal ones the first in the text."""
-        return [place for _, _, place in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
-
-    def search(self, kept: _Kept, length: int, padding: int = 0) -> None:
-        """Find the places among the characters whose neighbours are all kept.
-
-        length   the number of characters of the text so far
-        padding  the number of characters kept that stand after them
-        """
-        if len(kept.ids) <= 2 * NEAR:
-            return
-        start = length + padding - len(kept.ids)
-        windows = sliding_window_view(kept.nats, 2 * NEAR + 1)  # (W - 2 NEAR, 2 NEAR + 1)
-        nats = windows[:, NEAR]
-        wanted = nats >= (self._heap[0][0] if len(self._heap) == self.count else 0)
-        for row in np.flatnonzero(wanted).tolist():
-            if windows[row].argmax() == NEAR:  # the first of equal ones
-                self._push(kept, row + NEAR, start + row + NEAR, length)
-
-    def _push(self, kept: _Kept, index: int, position: int, length: int) -> None:
-        line, column = self.lines.locate(position)
-        place = Place(
-            float(kept.nats[index]),
-            position,
-            line,
-            column,
-            int(kept.ids[index]),
-            kept.others[index],
-            kept.other_scores[index],
-            kept.ids[index - min(BEFORE, position) : index],
-            kept.ids[index + 1 : index + 1 + min(AFTER, length - position - 1)],
-        )
-        push = heapq.heappush if len(self._heap) < self.count else heapq.heappushpop
-        push(self._heap, (place.nats, -position, place))
+def _place(characters: _Characters, index: int) -> Place:
+    numbers = [part[index].item() for part in characters[:5]]
+    before, after = characters.ids[index - BEFORE : index], characters.ids[index + 1 : index + 1 + AFTER]
+    others, other_scores = characters.others[index], characters.other_scores[index]
+    return Place(*numbers, others, other_scores, before[before >= 0], after[after >= 0])
