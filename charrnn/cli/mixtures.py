@@ -68,7 +68,7 @@ def found(
     headers = [checkpoint.header for checkpoint in checkpoints]
     _check_part(headers)
     path = mixing_file.path_of(checkpoints)
-    if (fitted := mixing_file.load(path, len(checkpoints), mixture.features)) is not None:
+    if (fitted := mixing_file.load(path)) is not None:
         return fitted
     corpus = corpus or _text(out, headers, corpora)
     part = corpus.splits(headers[0].training.split)[1]

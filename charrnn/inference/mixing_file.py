@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,43 +31,17 @@ def path_of(checkpoints: Sequence[Checkpoint]) -> Path:
 
 def save(path: Path, fitted: Fitted) -> None:
     """Write the file. Raises OSError."""
-    mixing = fitted.mixing
-    arrays = {"coefficients": mixing.coefficients, "hidden": mixing.hidden}
-    record = {
-        **{name: None if array is None else array.tolist() for name, array in arrays.items()},
-        **{name: value for name, value in asdict(fitted).items() if name != "mixing"},
-        "kind": mixing.kind,
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, PRIVATE_FILE) as file:
-        file.write(json.dumps(record).encode())
+        file.write(json.dumps(asdict(fitted), default=np.ndarray.tolist).encode())
 
 
-def load(path: Path, models: int, features: int) -> Fitted | None:
-    """The weights in a file; None where it is missing or damaged, or does not fit the models."""
+def load(path: Path) -> Fitted | None:
+    """The weights in a file; None where it is missing or damaged."""
     try:
         record = json.loads(path.read_bytes())
-        return _fitted(record, models, features)
+        mixing = record.pop("mixing")
+        hidden = None if mixing["hidden"] is None else np.array(mixing["hidden"], float)
+        return Fitted(Mixing(mixing["kind"], np.array(mixing["coefficients"], float), hidden), **record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _fitted(record: dict[str, Any], models: int, features: int) -> Fitted:
-    """The weights of a record. Raises ValueError, TypeError, KeyError for one that is damaged."""
-    coefficients = np.array(record["coefficients"], float)
-    hidden = None if record["hidden"] is None else np.array(record["hidden"], float)
-    rows = {1, features} if hidden is None else {1 + hidden.shape[-1]}
-    sound = coefficients.ndim == 2 and len(coefficients) in rows and coefficients.shape[1] == models
-    sound = sound and (hidden is None or (hidden.ndim == 2 and len(hidden) == features))
-    numbers = [*record["weights"], *record["losses"], record["loss"]]
-    sound = sound and len(record["weights"]) == len(record["losses"]) == models
-    arrays = (coefficients, np.array(numbers, float), *([] if hidden is None else [hidden]))
-    if (
-        not sound
-        or record["kind"] not in ("linear", "log-linear")
-        or not all(np.isfinite(a).all() for a in arrays)
-    ):
-        raise ValueError
-    mixing = Mixing(record["kind"], coefficients, hidden)
-    *means, loss = map(float, numbers)
-    return Fitted(mixing, means[:models], means[models:], loss, int(record["characters"]))
