@@ -1,4 +1,4 @@
-"""Writes docs/inspect-cell.svg and docs/training.svg from the output of real commands.
+"""Writes docs/inspect-cell.svg, docs/score.svg and docs/training.svg from the output of real commands.
 
 python docs/pictures.py downloads a text, tinyshakespeare, and trains on it for three minutes. Arguments, if
 any, are those of another training: python docs/pictures.py notes.txt --minutes 1
@@ -31,6 +31,12 @@ from charrnn.runs.find import pretrained
 
 DOCS = Path(__file__).parent
 MODEL, SEED, LENGTH = "shakespeare", "3", "560"
+PASSAGE = """\
+My lord, the king is at the gate, and brings
+Ten thousand men of France to take the crown.
+He also brings a laptop and a charger,
+And asks thy grace to tell him the wifi password.
+"""
 TRAINING = ("tinyshakespeare", "--minutes", "3")
 LINES = 40
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -42,7 +48,7 @@ def unit_of_line_position() -> int:
     """The unit of MODEL's lowest layer whose cell state follows the position in the line most closely."""
     checkpoint = load(pretrained()[MODEL])
     inference, vocabulary = (
-        Inference(checkpoint.header.model, checkpoint.weights),
+        Inference(checkpoint.header.network, checkpoint.weights),
         checkpoint.header.vocabulary,
     )
     ids = sample.sample_ids(inference, vocabulary, 5000, sample.sample_generator(0), 0.8)
@@ -106,9 +112,11 @@ def main() -> None:
     unit = str(unit_of_line_position())
     pictures = {
         "inspect-cell": (72, ["inspect-cell", MODEL, "--unit", unit, "--sample", LENGTH, "--seed", SEED]),
+        "score": (72, ["score", MODEL, "passage.txt", "--colour", "always"]),
         "training": (80, ["train", *(sys.argv[1:] or TRAINING)]),
     }
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "passage.txt").write_text(PASSAGE, encoding="utf-8")
         Path(folder, "checkpoints").mkdir()  # the picture shows this name, and not that of the folder
         for name, (columns, arguments) in pictures.items():
             output = recorded(arguments, columns, folder)
