@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 from charrnn.cli import consoles
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.sample_interactive import COMMANDS, HELP, HELP_WORDS, Dialogue, Settings
-from charrnn.cli.sample_options import Unknown
 from charrnn.cli.sample_prompts import PromptReader
 from charrnn.cli.terminal import Terminal
 from charrnn.files import data_path

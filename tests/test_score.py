@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from charrnn.cli import main
 from charrnn.cli.options import unescape
-from charrnn.cli.table import escaped
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.inference.choice import Choice, log_softmax
@@ -140,10 +139,10 @@ def test_the_validation_part_scores_what_training_reported() -> None:
     train("text.txt", "--split", "60,30,10")
     expected = read_header(Path("checkpoints", "text", BEST)).results["validation_nats"]
     total = record("text", "--part", "validation")
-    assert total["nats_per_character"] == pytest.approx(expected, abs=1e-5)
+    assert total["loss"] == pytest.approx(expected, abs=1e-5)
     assert total["characters"] == int(len(TEXT) * 3 * 0.3)
     streams = record("text", "--part", "validation", "--streams", "3")
-    assert streams["nats_per_character"] == pytest.approx(expected, abs=1e-5)
+    assert streams["loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_a_model_writes_scores_about_its_entropy() -> None:
@@ -246,7 +245,7 @@ def test_arguments_are_checkpoints_until_the_first_that_is_a_text(run: Path) -> 
         assert record(given_name, "a.txt") == expected | {"model": "tiny"}
     assert record("a.txt") == expected  # the newest run
     rows = score("tiny", "a.txt", "b.txt").text.splitlines()
-    assert [row.split()[0] for row in rows] == ["TEXT", "a.txt", "b.txt", "total"]
+    assert [row.split()[0] for row in rows] == ["FILE", "a.txt", "b.txt", "total"]
     first, second, total = map(json.loads, score("tiny", "a.txt", "b.txt", "--json").out.splitlines())
     assert first["nats"] + second["nats"] == pytest.approx(total["nats"])
     assert total["characters"] == len("the catno cat")
@@ -383,12 +382,12 @@ def trained() -> Path:
 def test_a_part_needs_the_run_s_own_text(trained: Path) -> None:
     assert "text has no test part: it was trained with --split 80,20,0" in refusal("text", "--part", "test")
     expected = record("text", "--part", "validation")
-    assert expected["text"] == "text.txt, validation part"
+    assert expected["file"] == "text.txt, validation part"
     Path("text.txt").rename("moved.txt")
     command = "give it: charrnn score text --part validation TEXT"
     assert command in refusal("text", "--part", "validation")
     moved = record("text", "--part", "validation", "moved.txt")
-    assert moved | {"text": ""} == expected | {"text": ""}
+    assert moved | {"file": ""} == expected | {"file": ""}
     piped = record("text", "--part", "validation", "-", stdin=TEXT.encode())
     assert piped["nats"] == expected["nats"]
     Path("text.txt").write_text(TEXT + "x")
@@ -429,7 +428,7 @@ def test_the_characters_have_probabilities_ranks_and_alternatives(run: Path) -> 
     ]
     assert "".join(row["char"] for row in rows) == text
     total = record("tiny", stdin=text.encode())
-    assert sum(row["bits"] for row in rows) / len(rows) == pytest.approx(total["bpc"], abs=1e-5)
+    assert sum(row["bits"] for row in rows) / len(rows) == pytest.approx(total["bpc"], abs=1e-4)
     for row in rows:
         assert row["probability"] == pytest.approx(2 ** -row["bits"], rel=1e-4)
         likelier = [other for other in row["alternatives"] if other["probability"] > row["probability"]]
@@ -444,16 +443,6 @@ def test_the_tsv_of_characters_gives_the_text_back() -> None:
     cells = [line.split("\t") for line in lines]
     assert all(len(row) == 10 for row in cells)
     assert "".join(unescape(row[0]) for row in cells) == text
-
-
-@given(st.text())
-def test_escaped_text_is_one_cell_that_can_be_read_back(text: str) -> None:
-    cell = escaped(text)
-    assert cell.isprintable()
-    escapes = r"\\(?:x..|u....|U........|.)"
-    names = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\0": "\0", r"\\": "\\"}
-    restored = re.sub(escapes, lambda m: names.get(m[0]) or chr(int(m[0][2:], 16)), cell)
-    assert restored == text
 
 
 @pytest.mark.slow
@@ -512,7 +501,7 @@ def test_the_page_has_every_character_of_the_text_escaped(byte_level: bool) -> N
     text = "<script>alert(\"&amp;\")</script>\n\n'é'\t"
     save_model("html", "".join(map(chr, range(256))) if byte_level else "".join(set(text)), byte_level)
     done = score("html", "--html", "page.html", stdin=text.encode())
-    assert done.text.startswith("TEXT")
+    assert done.text.startswith("FILE")
     page = Path("page.html").read_text()
     read = Page(page)
     assert read.characters == text

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import select
+import shutil
 import threading
 import tracemalloc
 from pathlib import Path
@@ -23,9 +24,12 @@ from hypothesis import strategies as st
 import charrnn as library
 from charrnn.cli import main, score_line_reader
 from charrnn.cli import score_lines as command
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.reading_options import Unknown
+from charrnn.cli.score_compare import Comparison
 from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import Line, escaped, windows
+from charrnn.cli.score_line_reader import Line, windows
+from charrnn.cli.score_output import Score
+from charrnn.cli.table import escaped
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
@@ -33,7 +37,7 @@ from charrnn.inference import ngram_counts, score_lines
 from charrnn.inference.mixing import Mixing
 from charrnn.inference.mixture import Mixture
 from charrnn.inference.network import Predictor
-from charrnn.inference.score_lines import posterior, score_carried
+from charrnn.inference.score_lines import score_carried
 from charrnn.inference.states import Cursor
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
 from charrnn.text import sources
@@ -139,15 +143,6 @@ def test_a_character_of_probability_0_makes_a_line_impossible_and_no_other() -> 
     np.testing.assert_allclose(scores, [-np.inf, -2 * math.log(V - 1)])
 
 
-@given(st.lists(st.floats(-500, 0), min_size=1, max_size=5))
-def test_the_posterior_is_that_of_bayes_and_sums_to_one(log_probabilities: list[float]) -> None:
-    result = posterior(np.array(log_probabilities))
-    assert result.sum() == pytest.approx(1)
-    best = max(log_probabilities)
-    likelihoods = [math.exp(value - best) for value in log_probabilities]
-    np.testing.assert_allclose(result, [value / sum(likelihoods) for value in likelihoods], atol=1e-12)
-
-
 def test_without_any_line_there_is_no_score() -> None:
     assert score_lines.score_lines(NETWORK, [], begin(NETWORK)).shape == (0,)
     assert score_carried(NETWORK, [], begin(NETWORK))[0].shape == (0,)
@@ -248,11 +243,11 @@ def test_several_checkpoints_are_mixed(run: Path) -> None:
 @given(st.binary(max_size=20) | st.text(max_size=20).map(str.encode))
 @pytest.mark.slow
 def test_a_line_in_a_table_is_one_printable_cell_from_which_its_bytes_can_be_read(data: bytes) -> None:
-    cell = escaped(data)
+    cell = escaped(data.decode("utf-8", "surrogateescape"))
     assert cell.isprintable()
 
     def character(match: re.Match[str]) -> str:
-        short = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
+        short = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\0": "\0"}
         if match[0] in short:
             return short[match[0]]
         return chr(int(match[0][2:], 16) + (0xDC00 if match[0][1] == "x" else 0))
@@ -449,10 +444,20 @@ def test_a_model_without_a_newline_scores_only_the_characters_of_a_line(run: Pat
 # --- comparisons ---
 
 
-def test_a_model_compared_with_itself_has_the_ratio_0(run: Path) -> None:
-    assert {row["ratio"] for row in rows("tiny", "tiny", "--compare", "--lines")} == {0}
-    (result,) = rows("tiny", "tiny", "--compare")
-    assert [(model["ratio"], model["posterior"]) for model in result["models"]] == [(0, 0.5)] * 2
+@given(st.lists(st.floats(0, 500), min_size=2, max_size=5))
+def test_the_posterior_is_that_of_bayes_and_sums_to_one(nats: list[float]) -> None:
+    comparison = Comparison([Score(1, value) for value in nats])
+    result = [comparison.verdict(k)["posterior"] for k in range(len(nats))]
+    assert sum(result) == pytest.approx(1, abs=1e-5)
+    likelihoods = [math.exp(min(nats) - value) for value in nats]
+    assert result == pytest.approx([value / sum(likelihoods) for value in likelihoods], rel=1e-5)
+
+
+def test_a_model_compared_with_its_copy_has_the_ratio_0(run: Path) -> None:
+    shutil.copytree("checkpoints/tiny", "checkpoints/twin")
+    assert {row["ratio"] for row in rows("tiny", "twin", "--compare", "--lines")} == {0}
+    result = rows("tiny", "twin", "--compare")
+    assert [(row["ratio"], row["posterior"]) for row in result] == [(0, 0.5)] * 2
 
 
 def test_the_ratio_of_two_models_is_the_difference_of_their_scores(second: None) -> None:
@@ -460,7 +465,7 @@ def test_the_ratio_of_two_models_is_the_difference_of_their_scores(second: None)
     result = [json.loads(line) for line in done.text.splitlines()]
     for row, one, other in zip(result, rows("tiny", "--lines"), rows("second", "--lines"), strict=True):
         assert row["ratio"] == pytest.approx(other["nats"] - one["nats"], abs=1e-3)
-        assert [model["nats"] for model in row["models"]] == [one["nats"], other["nats"]]
+        assert row["nats"] == {"tiny": one["nats"], "second": other["nats"]}
     swapped = rows("second", "tiny", "--compare", "--lines")
     assert [row["ratio"] for row in swapped] == [0.0 - row["ratio"] for row in result]
     total = sum(row["ratio"] for row in result)
@@ -474,7 +479,7 @@ def test_several_models_label_each_line_by_bayes(second: None) -> None:
     names = ["tiny", "second", "third"]
     result = rows(*names, "--compare", "--lines")
     for row in result:
-        scores = [model["nats"] for model in row["models"]]
+        scores = list(row["nats"].values())
         if not row["text"]:
             assert (row["model"], row["runner_up"]) == (None, None)
             assert row["posterior"] == pytest.approx(1 / 3, abs=1e-4)
@@ -486,23 +491,25 @@ def test_several_models_label_each_line_by_bayes(second: None) -> None:
         assert row["ratio"] == pytest.approx(scores[order[1]] - scores[order[0]], abs=1e-3)
     assert len({row["model"] for row in result if row["text"]}) > 1
     header, first, *_ = table(score(*names, "--compare", "--lines").text)
-    assert header[:5] == ["line", "model", "posterior", "runner-up", "ratio"]
-    assert first[:4] == ["1", result[0]["model"], f"{result[0]['posterior']:.4f}", result[0]["runner_up"]]
+    assert header[:5] == ["line", "model", "runner_up", "ratio", "posterior"]
+    assert header[5:] == ["nats tiny", "nats second", "nats third", "text"]
+    assert first[:3] == ["1", result[0]["model"], result[0]["runner_up"]]
+    assert [float(figure) for figure in first[3:5]] == [result[0]["ratio"], result[0]["posterior"]]
 
 
 def test_whole_texts_compare_by_their_scores_as_streams(second: None) -> None:
     Path("a.txt").write_bytes(PIPED)
     Path("b.txt").write_text("no\n")
-    *texts, total = rows("tiny", "second", "a.txt", "b.txt", "--compare")
-    for row, text in zip(texts, (PIPED.decode(), "no\n"), strict=True):
-        for model in row["models"]:
-            assert model["nats"] == pytest.approx(nats(text, model["model"]), abs=1e-2)
-        one, other = row["models"]
+    result = rows("tiny", "second", "a.txt", "b.txt", "--compare")
+    for first, text in ((0, PIPED.decode()), (2, "no\n")):
+        one, other = result[first : first + 2]
+        for row in (one, other):
+            assert row["nats"] == pytest.approx(nats(text, row["model"]), abs=1e-2)
         assert one["ratio"] == pytest.approx(other["nats"] - one["nats"], abs=1e-2) == -other["ratio"]
         assert one["posterior"] + other["posterior"] == pytest.approx(1)
-    assert total["text"] == "total"
-    assert total["models"][0]["characters"] == len(PIPED) + 3
-    assert "ratio (nats)" in score("tiny", "second", "a.txt", "--compare").text
+    assert {row["file"] for row in result[4:]} == {"total"}
+    assert result[4]["characters"] == len(PIPED) + 3
+    assert "RATIO" in score("tiny", "second", "a.txt", "--compare").text
 
 
 def test_a_comparison_with_skip_leaves_out_what_one_model_does_not_know_for_all(second: None) -> None:
@@ -510,23 +517,23 @@ def test_a_comparison_with_skip_leaves_out_what_one_model_does_not_know_for_all(
     assert "line 1, column 5: 'x'" in (line := refusal("tiny", "second", "--compare", "--lines", stdin=data))
     assert "symbols of tiny" in line
     done = score("tiny", "second", "--compare", "--lines", "--json", "--unknown", "skip", stdin=data)
-    for model in json.loads(done.text)["models"]:
-        assert model["nats"] == pytest.approx(nats("the  cat \n", model["model"]), abs=1e-3)
+    for model, value in json.loads(done.text)["nats"].items():
+        assert value == pytest.approx(nats("the  cat \n", model), abs=1e-3)
     assert "skipped 3 characters that not all models know" in done.err
 
 
 def test_models_of_characters_and_bytes_compare(run: Path) -> None:
     save_run("bytes", TEXT + "".join(map(chr, "é".encode())), byte_level=True)
-    (row,) = rows("tiny", "bytes", "--compare", "--lines", stdin="sé\n".encode())
-    assert [model["characters"] for model in row["models"]] == [3, 4]
+    result = rows("tiny", "bytes", "--compare", stdin="sé\n".encode())
+    assert [row["characters"] for row in result] == [3, 4]
 
 
 def test_a_model_without_a_newline_and_one_with_it_compare_without_it(run: Path) -> None:
     save_run("flat", TEXT.replace("\n", ""))
     (row,) = rows("tiny", "flat", "--compare", "--lines", stdin=b"cat\n")
-    assert [model["characters"] for model in row["models"]] == [3, 3]
-    (whole,) = rows("tiny", "flat", "--compare", "--unknown", "skip", stdin=b"cat\n")
-    assert [model["characters"] for model in whole["models"]] == [3, 3]
+    assert row["nats"] == {name: pytest.approx(nats("cat", name), abs=1e-3) for name in ("tiny", "flat")}
+    whole = rows("tiny", "flat", "--compare", "--unknown", "skip", stdin=b"cat\n")
+    assert [model["characters"] for model in whole] == [3, 3]
 
 
 # --- candidates ---
@@ -554,7 +561,7 @@ def test_equal_candidates_keep_their_order_and_empty_lines_are_none(run: Path) -
     header, *cells = table(score("tiny", "--candidates", "c.txt").text)
     assert header == ["line", "characters", "nats", "bpc", "probability", "text"]
     assert [cell[0] for cell in cells] == ["1", "3", "4"]
-    assert {(cell[1], cell[4]) for cell in cells} == {("2", "0.3333")}
+    assert {(cell[1], cell[4]) for cell in cells} == {("2", "0.333333")}
 
 
 def test_a_prompt_with_an_unknown_character_is_refused(run: Path) -> None:
@@ -565,17 +572,19 @@ def test_a_prompt_with_an_unknown_character_is_refused(run: Path) -> None:
 # --- bad input ---
 
 
-@pytest.mark.parametrize("arguments", [["tiny", "--lines"], ["tiny", "tiny", "--compare", "--lines"]])
+@pytest.mark.parametrize("arguments", [["tiny", "--lines"], ["tiny", "twin", "--compare", "--lines"]])
 def test_an_empty_text_is_refused_and_one_of_empty_lines_is_not(run: Path, arguments: list[str]) -> None:
+    shutil.copytree("checkpoints/tiny", "checkpoints/twin")
     assert refusal(*arguments, stdin=b"") == "standard input: the text is empty"
     assert len(rows(*arguments, stdin=b"\n\n\r\n")) == 3
 
 
 def test_a_text_of_unknown_characters_is_an_error_after_its_rows(run: Path) -> None:
+    shutil.copytree("checkpoints/tiny", "checkpoints/twin")
     done = charrnn("score", "tiny", "--lines", "--above", "0", "--unknown", "skip", stdin="ÄÖ\nÜ\n".encode())
     assert (done.status, done.out) == (1, b"")
     assert "standard input: the model knows none of its characters" in done.err
-    line = refusal("tiny", "tiny", "--compare", "--unknown", "skip", stdin="ÄÖÜ".encode())
+    line = refusal("tiny", "twin", "--compare", "--unknown", "skip", stdin="ÄÖÜ".encode())
     assert line == "standard input: no character is known to all models"
     line = refusal("tiny", "--candidates", "-", "--unknown", "skip", stdin="no\nÄ\n".encode())
     assert line == "--candidates -, line 2: the model knows none of its characters"
@@ -591,7 +600,8 @@ def test_a_text_of_unknown_characters_is_an_error_after_its_rows(run: Path) -> N
         ("tiny --above 3", 2, "--above has no effect without --lines"),
         ("tiny tiny --compare --lines --sort", 2, "--compare and --sort: "),
         ("tiny tiny --compare --lines --top 3", 2, "--compare and --top: "),
-        ("tiny --candidates - --lines", 2, "--candidates and --lines: "),
+        ("tiny --candidates - --lines", 2, "--lines and --candidates: "),
+        ("tiny tiny --compare", 2, "--compare: checkpoints/tiny/model.safetensors is given twice"),
         ("tiny a.txt --candidates -", 2, "a.txt: --candidates reads no other text"),
         ("tiny --candidates missing.txt", 1, "no file or folder missing.txt"),
     ],

@@ -134,6 +134,7 @@ def usage(command: Any, context: Any) -> str:
         name = "[COMMAND]" if command.invoke_without_command else "COMMAND"
         return f"{context.command_path} {options} {name}"
     words = [re.sub("[{}]", "", word) for word in others]  # of an argument that is required
+    words = [word.replace(" ", "]... [") for word in words]  # one argument, which takes two kinds of values
     return " ".join([context.command_path, *words, options])
 
 

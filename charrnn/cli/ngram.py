@@ -30,7 +30,7 @@ Order = Annotated[
     int | None,
     common_option(
         "Length of the longest n-grams.",
-        default="the longest with a low validation loss",
+        default="chosen on the validation part",
         metavar="N",
     ),
 ]
@@ -58,10 +58,10 @@ def ngram(
     newlines: option.Newlines = None,
     corpora: CorporaOption = CORPORA,
 ) -> None:
-    """Count the n-grams of a text: a model without training. On stdout, print only its checkpoint's path.
+    """Make an n-gram model of a text, without training. On stdout, print only its checkpoint's path.
 
     An n-gram model predicts each character from the few before it (interpolated modified Kneser-Ney). It is
-    ready in seconds. `charrnn sample NETWORK NGRAM` mixes it with a network, which is better than either.
+    ready in seconds. `charrnn sample NETWORK NGRAM` mixes it with a network: a better model than either.
 
     Examples:
       charrnn ngram notes.txt

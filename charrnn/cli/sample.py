@@ -23,6 +23,7 @@ from charrnn.cli.options import (
     given_options,
     one_thread,
 )
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.sample_output import (
     CopySearch,
     JsonWriter,
@@ -57,7 +58,7 @@ def sample(
     prompt_file: option.PromptFile = None,
     prompts: option.PromptLines = None,
     adapt: option.Adapt = False,
-    unknown: option.UnknownCharacters = option.Unknown.error,
+    unknown: option.UnknownCharacters = Unknown.error,
     ban: option.Ban = None,
     allow: option.Allow = None,
     match: option.Match = None,

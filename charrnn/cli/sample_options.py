@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,15 +18,8 @@ from charrnn.cli.options import (
     refuse_stdout,
     utf8,
 )
+from charrnn.cli.reading_options import Unknown, unknown_option, weights_option
 from charrnn.errors import ConfigError
-
-
-class Unknown(StrEnum):
-    """What to do with characters of a prompt that are not in the vocabulary."""
-
-    error = "error"
-    skip = "skip"
-    nearest = "nearest"
 
 
 class Ramp(NamedTuple):
@@ -46,16 +38,6 @@ def parse_ramp(value: str) -> Ramp:
         raise ValueError("must be a number, or a range such as 0.3:1.2") from error
 
 
-def parse_weights(value: str) -> Sequence[float] | None:
-    """Parse "0.7,0.3" as [0.7, 0.3], "equal" as [], "auto" as None. Raises ValueError, "must be ..."."""
-    if value in ("auto", "equal"):
-        return None if value == "auto" else []
-    try:
-        return [float(number) for number in value.split(",")]
-    except ValueError as error:
-        raise ValueError("must be auto, equal, or numbers with commas, such as 0.7,0.3") from error
-
-
 ESCAPES = r"The escapes \n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
 _prompt, _choice = panel("Prompt"), panel("Choosing the next character, in this order")
 _amount, _beam = panel("Length and number"), panel("Beam search")
@@ -70,14 +52,7 @@ Checkpoints = Annotated[
         autocompletion=completion.checkpoints,
     ),
 ]
-WEIGHTS_HELP = (
-    "Weight of each checkpoint's probabilities; auto: the weights with the lowest loss on the validation part"
-    " that the checkpoints share, equal weights where there is none."
-)
-Weights = Annotated[
-    Sequence[float] | None,
-    _choice(WEIGHTS_HELP, default="auto", metavar="auto|equal|A,B,...", parser=parse_weights),
-]
+Weights = Annotated[Sequence[float] | None, weights_option(_choice)]
 
 PromptText = Annotated[
     str | None,
@@ -102,13 +77,7 @@ Adapt = Annotated[
     bool,
     _prompt("Learn the prompt before continuing it (dynamic evaluation): for long prompts.", "--adapt"),
 ]
-UnknownCharacters = Annotated[
-    Unknown,
-    _prompt(
-        "Characters of a prompt outside the vocabulary: stop with an error, skip them, or read the nearest"
-        " known character (e for é)."
-    ),
-]
+UnknownCharacters = Annotated[Unknown, unknown_option(_prompt, "Characters of a prompt")]
 
 Ban = Annotated[
     list[str] | None, _choice("Never generate these characters.", metavar="CHARS", parser=parse_text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_units
 from charrnn.errors import CharrnnError, CorpusError, UnknownCharacterError

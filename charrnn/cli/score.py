@@ -22,11 +22,12 @@ from charrnn.cli.options import (
     one_thread,
     threads,
 )
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_html import write_page
 from charrnn.cli.score_input import Model, Reader, Text
 from charrnn.cli.score_output import (
     OTHERS,
+    Score,
     Total,
     write_characters,
     write_places,
@@ -133,6 +134,10 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
 
     names = [model_name(checkpoint.path) for checkpoint in loaded]
     if options["compare"]:
+        if len(set(names)) < len(names):
+            names = [str(checkpoint.path) for checkpoint in loaded]
+        if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+            raise ConfigError(f"--compare: {twice[0]} is given twice")
         return [
             Model(name, mixture.combined([checkpoint], None), checkpoint.header.vocabulary)
             for name, checkpoint in zip(names, loaded, strict=True)
@@ -181,7 +186,7 @@ def _score(
             first = next(pieces, None)  # before anything is written, so that an error comes alone
             if first is not None:
                 _consume(chain([first], pieces), total, write)
-        reader.check_not_empty(text.name, total.characters)
+        reader.check_not_empty(text.name, total.score.characters)
         totals.append(total)
     reader.report()
     if write is None or options["html"]:
@@ -271,10 +276,10 @@ def _read_streams(
     with out.bar(desc="scoring", unit="char", unit_scale=True, total=len(ids) * len(models), delay=1) as bar:
         for each, result in models:
             score = score_streams(each.predictor, ids, text.before, count, threads(), bar.update)
-            result.characters, result.nats, result.shift = len(ids), score.nats, score.shift
+            result.score, result.shift = Score(len(ids), score.nats), score.shift
             if each is model:
                 pieces = score.pieces
-    shift = total.shift_bits_per_character
+    shift = total.shift_bpc
     moved = f"{shift:+.6f}" if abs(shift) >= SMALLEST else f"less than {SMALLEST:f}"
     out.note(
         f"{text.name}: {pieces} {'piece' if pieces == 1 else 'pieces at once'}; the cuts move the score by"

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import LineScorer, escaped, number, windows, write_cells
-from charrnn.cli.score_lines import text_value
+from charrnn.cli.score_line_reader import LineScorer, windows
+from charrnn.cli.table import RowWriter, probability, rounded
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.files import json_line
 
 
 def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
     """Write the candidates as continuations of the prompt, the most probable first. Raises CharrnnError."""
     import numpy as np
 
-    from charrnn.inference.score_lines import posterior
+    from charrnn.inference.choice import log_softmax
 
     path, prompt = options["candidates"], options["prompt"]
     if not path:  # an unset variable of the shell
@@ -34,15 +33,9 @@ def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
             raise CorpusError(
                 f"--candidates {path}, line {line.number}: the model knows none of its characters"
             )
-    shares = posterior(np.array([-score.nats for score in scores])).tolist()
-    rows = sorted(zip(lines, scores, shares, strict=True), key=lambda row: round(row[1].nats, 4))
-    if not options["as_json"]:
-        write_cells(out, ["line", "characters", "nats", "bpc", "probability", "text"])
+    shares = log_softmax(np.array([-score.nats for score in scores])).tolist()
+    rows = sorted(zip(lines, scores, shares, strict=True), key=lambda row: rounded(row[1].nats))
+    writer = RowWriter(out, options["as_json"])
     for line, score, share in rows:
-        if options["as_json"]:
-            values = {"line": line.number} | score.values() | {"probability": number(share)}
-            out.write(json_line(values | text_value(line)))
-        else:
-            cells = [str(line.number), *score.cells(), f"{share:.4f}", escaped(line.content)]
-            write_cells(out, cells)
+        writer.write(line.row(False, score.figures() | {"probability": probability(share)}))
     scorer.reader.report()

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from charrnn.cli.sample_options import Unknown
-from charrnn.cli.score_input import SHOWN, Model, shown, title
-from charrnn.cli.score_line_reader import (
-    End,
-    Line,
-    LineScorer,
-    Score,
-    escaped,
-    number,
-    windows,
-    write_cells,
-)
-from charrnn.cli.score_lines import line_cells, line_header, line_values, text_value
-from charrnn.cli.table import write_table
+from charrnn.cli.reading_options import Unknown
+from charrnn.cli.score_input import Model, counted, title
+from charrnn.cli.score_line_reader import End, Line, LineScorer, windows
+from charrnn.cli.score_output import Score, sum_of
+from charrnn.cli.table import RowWriter, finite, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CorpusError
 from charrnn.files import json_line
-
-if TYPE_CHECKING:
-    from charrnn.inference.score_lines import Nats
 
 Options = dict[str, Any]
 
@@ -65,49 +52,47 @@ class CommonCharacters:
 
     def report(self) -> None:
         """Print how many characters were left out, and which, to stderr."""
-        if not self._counts:
-            return
-        total = self._counts.total()
-        more = [f"and {len(self._counts) - SHOWN} others"] if len(self._counts) > SHOWN else []
-        characters = [f"{shown(each)} ({count:,})" for each, count in self._counts.most_common(SHOWN)]
-        listed = ", ".join([*characters, *more])
-        self._out.note(
-            f"skipped {total:,} character{'' if total == 1 else 's'} that not all models know: {listed}"
-        )
+        if self._counts:
+            self._out.note(counted(self._counts, "skipped", "character{} that not all models know"))
 
 
 class Comparison:
     """The scores (K,) of one text under K models.
 
-    posterior  (K,) the probability of each model given the text, when all are equally probable before it
-    ratios     (K,) how much more probable the text is under each model than under the best other one:
-               the log-likelihood ratio in nats
-    best       the index of the most probable model; the first of equally probable ones
-    has_text   whether any character was scored; without, no model is more probable than another
+    log_posterior  (K,) log-probability of each model given the text, when all are equally probable before it
+    ratios         (K,) how much more probable the text is under each model than under the best other one:
+                   the log-likelihood ratio in nats
+    best           the index of the most probable model; the first of equally probable ones
+    runner_up      that of the best other model
     """
 
     def __init__(self, scores: Sequence[Score]) -> None:
         import numpy as np
 
-        from charrnn.inference.score_lines import posterior
+        from charrnn.inference.choice import log_softmax
 
-        self.scores, self.has_text = scores, any(score.characters for score in scores)
+        self.scores = scores
         log_probabilities = np.array([-score.nats for score in scores])
         # without a model that can write the text, nothing is known
         certain = bool(np.isfinite(log_probabilities).any())
-        self.posterior: Nats = posterior(log_probabilities if certain else np.zeros(len(scores)))
+        self.log_posterior = log_softmax(log_probabilities if certain else np.zeros(len(scores))).tolist()
         others = [max(np.delete(log_probabilities, k)) for k in range(len(scores))]
         self.ratios = [
-            float(one - other) if one != other else 0.0
+            rounded(float(one - other)) if one != other else 0.0
             for one, other in zip(log_probabilities, others, strict=True)
         ]
         # as printed: batches differ by rounding
-        order = sorted(range(len(scores)), key=lambda k: round(scores[k].nats, 4))
+        order = sorted(range(len(scores)), key=lambda k: rounded(scores[k].nats))
         self.best, self.runner_up = order[:2]
 
-    def figures(self, names: Sequence[str]) -> Iterator[tuple[str, Score, float, float]]:
-        """The name, the score, the ratio and the posterior of each model."""
-        return zip(names, self.scores, self.ratios, self.posterior.tolist(), strict=True)
+    @property
+    def has_text(self) -> bool:
+        """Whether any character was scored; without, no model is more probable than another."""
+        return any(score.characters for score in self.scores)
+
+    def verdict(self, k: int) -> dict[str, float]:
+        """The log-likelihood ratio and the posterior of a model, as columns."""
+        return {"ratio": self.ratios[k], "posterior": probability(self.log_posterior[k])}
 
 
 def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options: Options) -> None:
@@ -162,16 +147,11 @@ class _Comparer:
             scorer.reader.report(f"{scorer.model.name}: ")
 
 
-def _total(totals: Sequence[Score]) -> Score:
-    return Score(sum(total.characters for total in totals), math.fsum(total.nats for total in totals))
-
-
 # --- whole texts ---
 
 
 def _compare_texts(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each text and model; with several texts also for all of them together."""
-    names = comparer.names
     totals: list[tuple[str, list[Score]]] = []
     for text in texts:
         for _ in comparer.scored(text):
@@ -179,30 +159,18 @@ def _compare_texts(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_
         totals.append((title(text), comparer.totals))
     if len(texts) > 1:
         all_totals = zip(*(scores for _, scores in totals), strict=True)
-        totals.append(("total", [_total(scores) for scores in all_totals]))
-    if as_json:
-        for name, scores in totals:
-            models = [
-                {"model": model} | score.values() | {"ratio": number(ratio), "posterior": number(share)}
-                for model, score, ratio, share in Comparison(scores).figures(names)
-            ]
-            out.write(json_line({"text": name, "models": models}))
-        return
-    header = ["text", "model", "characters", "nats", "bits per character", "ratio (nats)", "posterior"]
+        totals.append(("total", [sum_of(scores) for scores in all_totals]))
     rows = [
-        [
-            name,
-            model,
-            f"{score.characters:,}",
-            f"{score.nats:,.1f}",
-            f"{score.bpc:.4f}",
-            f"{ratio:+,.1f}",
-            f"{share:.4f}",
-        ]
+        {"file": name, "model": model, **comparison.scores[k].figures(), **comparison.verdict(k)}
         for name, scores in totals
-        for model, score, ratio, share in Comparison(scores).figures(names)
+        for comparison in [Comparison(scores)]
+        for k, model in enumerate(comparer.names)
     ]
-    write_table(out, [header, *rows], right=range(2, len(header)))
+    if as_json:
+        for row in rows:
+            out.write(json_line(finite(row)))
+    else:
+        write_figures(out, rows)
 
 
 # --- lines ---
@@ -210,25 +178,15 @@ def _compare_texts(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_
 
 def _compare_lines(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_json: bool) -> None:
     """Write a row for each line, and to stderr how many lines are most probable under each model."""
-    names = comparer.names
-    several = len(texts) > 1
+    names, writer = comparer.names, RowWriter(out, as_json)
     labels: Counter[int] = Counter()
-    totals = [Score(0, 0.0)] * len(names)
-    header = False
+    totals = [Score()] * len(names)
     for text in texts:
         for line, scores in comparer.scored(text):
             comparison = Comparison(scores)
             labels[comparison.best] += comparison.has_text
-            if as_json:
-                values = line_values(line, several) | _line_values(names, comparison)
-                out.write(json_line(values | text_value(line)))
-                continue
-            if not header:
-                header = True
-                write_cells(out, [*line_header(several), *_columns(names), "text"])
-            cells = [*line_cells(line, several), *_line_cells(names, comparison)]
-            write_cells(out, [*cells, escaped(line.content)])
-        totals = [_total(pair) for pair in zip(totals, comparer.totals, strict=True)]
+            writer.write(line.row(len(texts) > 1, _figures(names, comparison)))
+        totals = [sum_of(pair) for pair in zip(totals, comparer.totals, strict=True)]
     comparison = Comparison(totals)
     counts = [f"{names[k]} for {labels[k]:,}" for k in range(len(names))]
     out.note(f"most probable model of {labels.total():,} lines: {', '.join(counts)}")
@@ -237,40 +195,11 @@ def _compare_lines(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_
     out.note(f"all lines together: log-likelihood ratio of {best} over {runner_up} {ratio:,.1f} nats")
 
 
-def _columns(names: Sequence[str]) -> list[str]:
-    """The columns of a line's comparison: the ratio of two models, the label among several."""
-    labels = ["ratio"] if len(names) == 2 else ["model", "posterior", "runner-up", "ratio"]
-    return [*labels, *(f"nats {escaped(name.encode('utf-8', 'surrogateescape'))}" for name in names)]
-
-
-def _line_cells(names: Sequence[str], comparison: Comparison) -> list[str]:
-    best = comparison.best
-    nats = [f"{score.nats:.4f}" for score in comparison.scores]
+def _figures(names: Sequence[str], comparison: Comparison) -> dict[str, Any]:
+    """The comparison of a line as columns: the ratio of two models; of several the most probable one."""
+    nats = {name: rounded(score.nats) for name, score in zip(names, comparison.scores, strict=True)}
     if len(names) == 2:
-        return [f"{_ratio(comparison, 0):.4f}", *nats]
-    posterior = f"{comparison.posterior[best]:.4f}"
-    labels = [names[k] if comparison.has_text else "" for k in (best, comparison.runner_up)]
-    return [labels[0], posterior, labels[1], f"{_ratio(comparison, best):.4f}", *nats]
-
-
-def _line_values(names: Sequence[str], comparison: Comparison) -> dict[str, Any]:
-    """The same, for JSON."""
+        return {"ratio": comparison.ratios[0], "nats": nats}
     best = comparison.best
-    values: dict[str, Any] = {"ratio": number(_ratio(comparison, 0))}
-    if len(names) > 2:
-        values = {
-            "model": names[best] if comparison.has_text else None,
-            "posterior": number(float(comparison.posterior[best])),
-            "runner_up": names[comparison.runner_up] if comparison.has_text else None,
-            "ratio": number(_ratio(comparison, best)),
-        }
-    models = [
-        {"model": name, "characters": score.characters, "nats": number(score.nats)}
-        for name, score in zip(names, comparison.scores, strict=True)
-    ]
-    return values | {"models": models}
-
-
-def _ratio(comparison: Comparison, k: int) -> float:
-    """The log-likelihood ratio of a model, which is never -0."""
-    return round(comparison.ratios[k], 4) + 0.0
+    models = [names[k] if comparison.has_text else None for k in (best, comparison.runner_up)]
+    return {"model": models[0], "runner_up": models[1], **comparison.verdict(best), "nats": nats}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli import shades
-from charrnn.cli.score_output import Characters, Symbols, Total, bits, percent
+from charrnn.cli.score_output import Characters, Symbols, Total, bits, character_rows, percent
 from charrnn.errors import CharrnnError
 from charrnn.files import atomic_write, write_errors
 
@@ -65,22 +65,12 @@ def _characters(pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> Iterat
     symbols, decoder = Symbols(vocabulary), Characters(vocabulary)
     about = ""
     for piece in pieces:
-        others = piece.others(symbols.others)
-        columns = (piece.ids, piece.log_probabilities, piece.ranks, others)
-        rows = zip(*(column.tolist() for column in columns), piece.scores, strict=True)
-        for symbol, score, rank, other_ids, scores in rows:
-            about = about or _about(symbols, score, rank, other_ids, [float(scores[i]) for i in other_ids])
+        for symbol, score, rank, others in character_rows(piece, symbols.others):
+            figures = f"{percent(score)}, {bits(score):.1f} bits, rank {rank}"
+            about = about or f"{figures}; alternatives: {symbols.listed(others)}"
             for character, surprise in decoder.add(symbol, score):
                 shown = character if character in "\n\t" else shades.visible(character)
                 yield _Character(
                     shown, shades.level_of_surprise(surprise), f"{shades.sign(character)} {about}"
                 )
                 about = ""
-
-
-def _about(symbols: Symbols, score: float, rank: int, others: list[int], scores: list[float]) -> str:
-    """The probability of a symbol and its alternatives."""
-    expected = [
-        f"{symbols.shown(other)} {percent(score)}" for other, score in zip(others, scores, strict=True)
-    ]
-    return f"{percent(score)}, {bits(score):.1f} bits, rank {rank}; instead: {', '.join(expected)}"

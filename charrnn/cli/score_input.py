@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_units
 from charrnn.errors import ConfigError, CorpusError, UnknownCharacterError, did_you_mean
@@ -144,6 +145,17 @@ def texts_or_stdin(out: Terminal, texts: Sequence[str], checkpoints: Sequence[st
     )
 
 
+def counted(counts: Counter[str], done: str, what: str, replaced: Mapping[str, str] | None = None) -> str:
+    """A sentence that says how many characters were skipped or replaced, and which."""
+    total, names = counts.total(), replaced or {}
+    listed = [
+        f"{shown(character)} {f'by {names[character]!r} ' if names else ''}({count:,})"
+        for character, count in counts.most_common(SHOWN)
+    ]
+    more = [f"and {len(counts) - SHOWN} others"] if len(counts) > SHOWN else []
+    return f"{done} {total:,} {what.format('' if total == 1 else 's')}: {', '.join(listed + more)}"
+
+
 class Reader:
     """Reads texts as the ids of a vocabulary; what is done with unknown characters is as --unknown says."""
 
@@ -197,18 +209,11 @@ class Reader:
         counts = self._replacement.counts
         if not counts:
             return
-        skipped = self.unknown is Unknown.skip
-        replaced = self._replacement.replaced
-        listed = [
-            f"{shown(character)} {'' if skipped else f'by {replaced[character]!r} '}({count:,})"
-            for character, count in counts.most_common(SHOWN)
-        ]
-        more = [f"and {len(counts) - SHOWN} others"] if len(counts) > SHOWN else []
-        total = counts.total()
-        self.out.note(
-            f"{prefix}{'skipped' if skipped else 'replaced'} {total:,} unknown"
-            f" character{'' if total == 1 else 's'}: {', '.join(listed + more)}"
-        )
+        if self.unknown is Unknown.skip:
+            self.out.note(prefix + counted(counts, "skipped", "unknown character{}"))
+        else:
+            replaced = self._replacement.replaced
+            self.out.note(prefix + counted(counts, "replaced", "unknown character{}", replaced))
 
     def check_not_empty(self, name: str, characters: int) -> None:
         """Raise CorpusError where a text had no character that the model knows."""

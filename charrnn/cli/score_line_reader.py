@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
-from charrnn.cli.sample_options import Unknown
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.sample_prompts import LONGEST_LINE
 from charrnn.cli.score_input import SKIP_BYTES, Model, Reader, title
+from charrnn.cli.score_output import Score, sum_of
+from charrnn.cli.table import Row
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CheckpointError, CorpusError, UnknownCharacterError
 from charrnn.files import is_pipe
@@ -39,6 +41,15 @@ class Line(NamedTuple):
     def content(self) -> bytes:
         """The bytes without the newline."""
         return self.data.removesuffix(b"\n")
+
+    def row(self, several: bool, figures: Row) -> dict[str, Any]:
+        """The line and its figures as a row, which names the text where several are read.
+
+        A surrogate stands for a byte that is not UTF-8.
+        """
+        name = {"file": self.name} if several else {}
+        text = self.content.decode("utf-8", "surrogateescape")
+        return {**name, "line": self.number, **figures, "text": text}
 
 
 def windows(out: Terminal, path: str, option: str = "FILE") -> Iterator[list[Line]]:
@@ -192,31 +203,6 @@ class LineReader(Reader):
         return ids
 
 
-class Score(NamedTuple):
-    """The score of a line: its characters, and the nats that they have together."""
-
-    characters: int
-    nats: float
-
-    @property
-    def bpc(self) -> float:
-        """Bits per character, as they are printed; NaN for a line without a character that is scored."""
-        return round(self.nats / self.characters / math.log(2), 4) if self.characters else math.nan
-
-    def values(self) -> dict[str, Any]:
-        """The figures of a row of JSON."""
-        return {"characters": self.characters, "nats": number(self.nats), "bpc": number(self.bpc)}
-
-    def cells(self) -> list[str]:
-        """The figures of a row of a table."""
-        return [str(self.characters), f"{self.nats:.4f}", f"{self.bpc:.4f}"]
-
-
-def number(value: float) -> float | None:
-    """A figure for JSON, which has neither infinity nor NaN; rounded, because batches differ by rounding."""
-    return round(value, 4) + 0.0 if math.isfinite(value) else None
-
-
 class LineScorer:
     """Scores the lines of texts under one model.
 
@@ -238,7 +224,7 @@ class LineScorer:
         """Begin a text: the next line follows the prompt. Raises UnknownCharacterError."""
         from charrnn.inference.score_lines import score_carried
 
-        self._start, self.total, self.lines = self._opening, Score(0, 0.0), 0
+        self._start, self.total, self.lines = self._opening, Score(), 0
         if prompt:
             line = Line("--prompt", 0, prompt.encode("utf-8", "surrogateescape"))
             ids = self.reader.encode(line, "as it is")
@@ -257,42 +243,10 @@ class LineScorer:
         result = [Score(len(i), 0.0 - nats) for i, nats in zip(ids, scores.tolist(), strict=True)]
         if any(math.isnan(score.nats) for score in result):
             raise CheckpointError(f"{self.model.name}: {DAMAGED}")
-        characters = self.total.characters + sum(score.characters for score in result)
-        self.total = Score(characters, math.fsum([self.total.nats, *(score.nats for score in result)]))
+        self.total = sum_of([self.total, *result])
         self.lines += len(lines)
         return result
 
     def finish(self, name: str) -> None:
         """End a text. Raises CorpusError if there was nothing to score."""
         self.reader.check(name, self.lines, self.total.characters)
-
-
-def escaped(data: bytes) -> str:
-    r"""The text of bytes without tabs, newlines or unprintable characters, from which the bytes can be read.
-
-    A backslash becomes \\; a tab \t; a newline \n; a carriage return \r; another unprintable character
-    \uXXXX or \UXXXXXXXX; a byte that is not UTF-8 \xXX.
-    """
-    text = data.decode("utf-8", "surrogateescape")
-    if text.isprintable() and "\\" not in text:
-        return text
-    return "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    if character in SHORT:
-        return SHORT[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # stands for a byte
-        return rf"\x{code - 0xDC00:02x}"
-    return rf"\u{code:04x}" if code < 0x10000 else rf"\U{code:08x}"
-
-
-SHORT = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
-
-
-def write_cells(out: Terminal, cells: Sequence[str]) -> None:
-    """Write a row of tab-separated values."""
-    out.write(("\t".join(cells) + "\n").encode("utf-8", "replace"))

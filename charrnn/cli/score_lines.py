@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from charrnn.cli.score_input import Model, title
-from charrnn.cli.score_line_reader import Line, LineScorer, Score, escaped, windows, write_cells
+from charrnn.cli.score_line_reader import Line, LineScorer, windows
+from charrnn.cli.score_output import Score
+from charrnn.cli.table import RowWriter, rounded
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, wrong_value
-from charrnn.files import json_line
 
 Options = dict[str, Any]
 
@@ -24,9 +25,14 @@ class Row(NamedTuple):
     position: int
 
     @property
+    def bpc(self) -> float:
+        """Bits per character, as they are printed; NaN for a line without a character that is scored."""
+        return rounded(self.score.bpc)
+
+    @property
     def surprise(self) -> float:
         """By which rows are ranked: bits per character; a line without a character comes last."""
-        return -math.inf if math.isnan(self.score.bpc) else self.score.bpc
+        return -math.inf if math.isnan(self.bpc) else self.bpc
 
 
 def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options: Options) -> None:
@@ -37,9 +43,7 @@ def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options:
     # carried lines are read as one text
     scorer = LineScorer(out, model, options["unknown"], carry, "as it is" if carry else "newline")
     rows: Iterable[Row] = (
-        row
-        for row in _scored(out, scorer, texts)
-        if _passes(row.score.bpc, options["above"], options["below"])
+        row for row in _scored(out, scorer, texts) if _passes(row.bpc, options["above"], options["below"])
     )
     if options["top"]:
         rows = heapq.nlargest(options["top"], rows, key=_surprise)
@@ -48,12 +52,12 @@ def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options:
     elif options["sort"]:
         rows = sorted(rows, key=_surprise, reverse=True)
     filtered = any(options[name] is not None for name in ("above", "below", "top"))
-    if options["as_json"]:
-        _write_json(out, rows, len(texts) > 1)
-    elif filtered:
+    if filtered and not options["as_json"]:
         _write_lines(out, rows)
     else:
-        _write_table(out, rows, len(texts) > 1)
+        writer = RowWriter(out, options["as_json"])
+        for line, score, _ in rows:
+            writer.write(line.row(len(texts) > 1, score.figures()))
     scorer.reader.report()
 
 
@@ -97,37 +101,3 @@ def _write_lines(out: Terminal, rows: Iterable[Row]) -> None:
     for row in rows:
         out.write(row.line.data if ended else b"\n" + row.line.data)
         ended = row.line.data.endswith(b"\n")
-
-
-def _write_json(out: Terminal, rows: Iterable[Row], several: bool) -> None:
-    for line, score, _ in rows:
-        out.write(json_line(line_values(line, several) | score.values() | text_value(line)))
-
-
-def _write_table(out: Terminal, rows: Iterable[Row], several: bool) -> None:
-    """Write tab-separated values. The header comes with the first row: an error comes alone."""
-    for index, (line, score, _) in enumerate(rows):
-        if not index:
-            write_cells(out, [*line_header(several), "characters", "nats", "bpc", "text"])
-        write_cells(out, [*line_cells(line, several), *score.cells(), escaped(line.content)])
-
-
-def line_header(several: bool) -> list[str]:
-    """The columns that say which line a row is of; with several texts also of which."""
-    return ["file", "line"] if several else ["line"]
-
-
-def line_cells(line: Line, several: bool) -> list[str]:
-    """The cells of these columns."""
-    number = str(line.number)
-    return [escaped(line.name.encode("utf-8", "surrogateescape")), number] if several else [number]
-
-
-def line_values(line: Line, several: bool) -> dict[str, Any]:
-    """The same, for JSON."""
-    return ({"file": line.name} if several else {}) | {"line": line.number}
-
-
-def text_value(line: Line) -> dict[str, Any]:
-    """The text of a line, for JSON; a surrogate stands for a byte that is not UTF-8."""
-    return {"text": line.content.decode("utf-8", "surrogateescape")}

@@ -18,7 +18,7 @@ from charrnn.cli.options import (
     refuse_combinations,
     refuse_stdout,
 )
-from charrnn.cli.sample_options import WEIGHTS_HELP, Unknown, parse_weights
+from charrnn.cli.reading_options import Unknown, unknown_option, weights_option
 
 
 class Part(StrEnum):
@@ -28,42 +28,58 @@ class Part(StrEnum):
     test = "test"
 
 
-_lines, _models = panel("Lines"), panel("Several checkpoints")
-_where, _reading = panel("Where the model is surprised"), panel("Reading")
+_models, _lines = panel("Several checkpoints"), panel("Lines")
+_surprise, _reading = panel("Surprising characters"), panel("Reading")
 
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="CHECKPOINT|FILE|-",
-        help="Checkpoints, then texts. A checkpoint is a file, a run's folder or its name; several are"
-        " mixed. - is standard input.",
+        metavar="CHECKPOINT TEXT|-",
+        help="Checkpoints, then texts. A checkpoint is a file, a run's folder or its name; several are mixed."
+        " A text is a file, or - for stdin.",
         show_default="the newest run, and the text that is piped in",
         autocompletion=completion.checkpoints,
     ),
 ]
 PartOfText = Annotated[
-    Part | None, option("Score this part of the run's own text (train --split).", "--part")
+    Part | None, option("Score this part of the text that the run learned (train --split).", "--part")
+]
+Lines = Annotated[bool, option("Score each line by itself; print a row for each.", "--lines")]
+Chars = Annotated[
+    bool, option("Print a row for each character: its probability, its rank, the alternatives.", "--chars")
+]
+Adapt = Annotated[
+    bool,
+    option(
+        "Let the model learn the text while it reads (dynamic evaluation); also print the score without, and"
+        " the gain.",
+        "--adapt",
+    ),
 ]
 AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
 
-Lines = Annotated[bool, option("Score each line by itself, and print a row for each.", "--lines")]
+Weights = Annotated[Sequence[float] | None, weights_option(_models)]
+Compare = Annotated[
+    bool,
+    _models(
+        "Score with each checkpoint instead of a mixture; print which one gives the text, or with --lines"
+        " each line, more probability."
+    ),
+]
+
 Carry = Annotated[bool, _lines("Keep the state from one line to the next.")]
-Sort = Annotated[bool, _lines("Print the least probable lines first; keeps all lines in memory.")]
+Sort = Annotated[
+    bool, _lines("Print the lines with the most bits per character first; keeps all lines in memory.")
+]
 Above = Annotated[
     float | None, _lines("Print only the lines with more bits per character, unchanged.", metavar="BPC")
 ]
 Below = Annotated[
     float | None, _lines("Print only the lines with fewer bits per character, unchanged.", metavar="BPC")
 ]
-Top = Annotated[int | None, _lines("Print only the N least probable lines, unchanged.", min=1, metavar="N")]
-
-Weights = Annotated[
-    Sequence[float] | None,
-    _models(WEIGHTS_HELP, default="auto", metavar="auto|equal|A,B,...", parser=parse_weights),
-]
-Compare = Annotated[
-    bool,
-    _models("Compare the checkpoints instead of mixing them: which one gives each line more probability."),
+Top = Annotated[
+    int | None,
+    _lines("Print only the N lines with the most bits per character, unchanged.", min=1, metavar="N"),
 ]
 Candidates = Annotated[
     str | None,
@@ -73,34 +89,19 @@ Prompt = Annotated[
     str | None, _lines("The text before each candidate.", "--prompt", "-p", metavar="TEXT", parser=parse_text)
 ]
 
-Chars = Annotated[
-    bool, option("Print each character with its probability, its rank and likelier characters.", "--chars")
+Worst = Annotated[
+    int | None, _surprise("Print the N most surprising places, with context.", min=1, metavar="N")
 ]
 Colour = Annotated[
     terminal.Colour,
-    _where("When to print the text itself, shaded by surprise; auto: in a terminal.", "--colour", "--color"),
+    _surprise("Print the text itself, shaded by surprise; auto: in a terminal.", "--colour", "--color"),
 ]
 Html = Annotated[
     Path | None,
-    _where("Save the text as a web page, shaded by surprise.", metavar="FILE", callback=refuse_stdout),
+    _surprise("Save the text as a web page, shaded by surprise.", metavar="FILE", callback=refuse_stdout),
 ]
-Worst = Annotated[int | None, _where("Print the N most surprising places, with context.", min=1, metavar="N")]
 
-Adapt = Annotated[
-    bool,
-    option(
-        "Let the model learn the text while it reads (dynamic evaluation); print the plain score and the gain"
-        " too.",
-        "--adapt",
-    ),
-]
-UnknownCharacters = Annotated[
-    Unknown,
-    _reading(
-        "Characters outside the vocabulary: stop with an error, skip them, or read the nearest known"
-        " character (e for é)."
-    ),
-]
+UnknownCharacters = Annotated[Unknown, unknown_option(_reading, "Characters")]
 Streams = Annotated[
     int,
     _reading("Cut the text into N pieces that are read at once: faster for long texts.", min=1, metavar="N"),
@@ -113,38 +114,23 @@ NEEDS = {
 }
 """Options that have no effect unless one of the others is given."""
 
+OUTPUTS = ("--candidates", "--chars", "--worst", "--colour", "--html", "--streams")
+FILTERS = ("--sort", "--above", "--below", "--top")
+
+
+def _pairs(option: str, others: Sequence[str], reason: str) -> list[tuple[tuple[str, ...], str]]:
+    """Conflicts of an option with each of the others."""
+    return [((option, other), reason) for other in others]
+
+
 CONFLICTS = (
-    *(
-        (("--candidates", name), "candidates have rows of their own")
-        for name in (
-            "--lines",
-            "--part",
-            "--chars",
-            "--worst",
-            "--colour",
-            "--html",
-            "--compare",
-            "--streams",
-        )
-    ),
-    *(
-        (("--compare", name), "a comparison says which model gives more probability")
-        for name in ("--part", "--chars", "--worst", "--colour", "--html", "--streams", "--weights")
-    ),
-    *(
-        (("--compare", name), "choose and sort the rows of a comparison with jq (--json) or awk")
-        for name in ("--sort", "--above", "--below", "--top")
-    ),
-    (("--lines", "--chars", "--worst", "--colour", "--html"), "give only one of them"),
-    *((("--lines", name), "lines have rows of their own") for name in ("--streams", "--part")),
-    *(
-        (("--streams", name), "pieces that are read at once give only the total")
-        for name in ("--chars", "--worst", "--colour", "--html")
-    ),
+    (("--lines", *OUTPUTS), "give only one of them"),
+    (("--compare", *OUTPUTS), "give only one of them"),
+    *_pairs("--compare", FILTERS, "choose and sort the rows of a comparison with jq (--json) or awk"),
+    (("--compare", "--weights"), "a comparison mixes no models"),
+    *_pairs("--part", ("--lines", "--compare", "--candidates"), "a part is scored as one text"),
     (("--part", "--unknown"), "the run's text holds only characters that the model knows"),
-    (("--adapt", "--lines"), "lines are scored apart, and a model adapts to one text"),
-    (("--adapt", "--compare"), "a comparison is of the checkpoints as they are"),
-    (("--adapt", "--candidates"), "candidates are scored apart, and a model adapts to one text"),
+    *_pairs("--adapt", ("--lines", "--compare", "--candidates"), "a model adapts to one text"),
     (("--adapt", "--streams"), "a model learns the text in its order"),
     (("--json", "--colour"), "JSON has no colours"),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli import shades
-from charrnn.cli.table import escaped, write_table
+from charrnn.cli.table import RowWriter, finite, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
 from charrnn.files import json_line
 
@@ -22,127 +22,126 @@ OTHERS = 3
 """Alternatives that are shown for a character."""
 
 
+class Score(NamedTuple):
+    """The score of a text: its characters, and minus their log-probability in nats."""
+
+    characters: int = 0
+    nats: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Nats per character; NaN for a text without characters."""
+        return self.nats / self.characters if self.characters else math.nan
+
+    @property
+    def bpc(self) -> float:
+        """Bits per character."""
+        return self.loss / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """Of a character."""
+        try:
+            return math.exp(self.loss)
+        except OverflowError:
+            return math.inf
+
+    def figures(self) -> dict[str, float]:
+        """The columns that all rows have; rounded, because batches of lines differ by rounding."""
+        return {"characters": self.characters, "nats": rounded(self.nats), "bpc": rounded(self.bpc)}
+
+
+def sum_of(scores: Sequence[Score]) -> Score:
+    """The score of several texts together."""
+    return Score(sum(score.characters for score in scores), math.fsum(score.nats for score in scores))
+
+
 @dataclass
 class Total:
-    """The score of one text: its characters, and minus their log-probability in nats.
+    """The score of one text under one model, as it is read.
 
-    baseline  the score of an n-gram model on the same text, or that without adapting
+    baseline  that of an n-gram model on the same text, or that without adapting
     adapted   whether the model learned the text while it read
     shift     the nats that reading in pieces has added (--streams)
     """
 
     text: str
     model: str
-    characters: int = 0
-    nats: float = 0.0
+    score: Score = field(default_factory=Score)
     baseline: Total | None = None
     shift: float | None = None
     adapted: bool = False
 
     def add(self, piece: ScoredPiece) -> None:
         """Count a piece."""
-        self.characters += len(piece.ids)
-        self.nats -= float(piece.log_probabilities.sum())
+        nats = self.score.nats - float(piece.log_probabilities.sum())
+        self.score = Score(self.score.characters + len(piece.ids), nats)
 
     @property
-    def nats_per_character(self) -> float:
-        """The loss."""
-        return self.nats / self.characters
-
-    @property
-    def bits_per_character(self) -> float:
-        """The loss in bits."""
-        return self.nats_per_character / math.log(2)
-
-    @property
-    def perplexity(self) -> float:
-        """Of a character."""
-        try:
-            return math.exp(self.nats_per_character)
-        except OverflowError:
-            return math.inf
-
-    @property
-    def shift_bits_per_character(self) -> float:
-        """What reading in pieces has added to the loss in bits."""
-        return (self.shift or 0.0) / self.characters / math.log(2)
+    def shift_bpc(self) -> float:
+        """What reading in pieces has added to the bits per character."""
+        return Score(self.score.characters, self.shift or 0.0).bpc
 
     @property
     def sentence(self) -> str:
         """The score as a note says it."""
+        score = self.score
         return (
-            f"{self.characters:,} characters, {self.bits_per_character:.4f} bits per character,"
-            f" perplexity {self.perplexity:.4f}"
+            f"{score.characters:,} characters, {score.bpc:.4f} bits per character,"
+            f" perplexity {score.perplexity:.4f}"
         )
 
+    def row(self) -> dict[str, Any]:
+        """The score as a row of a table."""
+        score = self.score
+        figures = {"loss": score.loss, "bpc": score.bpc, "perplexity": score.perplexity}
+        return {"file": self.text, "model": self.model, **score._asdict(), **figures}
+
+    def gain(self, plain: Total) -> dict[str, Any]:
+        """How much lower the figures are than without adapting, as a row."""
+        row, other = self.row(), plain.row()
+        gains = {key: other[key] - row[key] for key in row if isinstance(row[key], float)}
+        return row | {"model": "gain", "characters": None} | gains
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of a table: the score, that of the baseline, and the gain by adapting."""
+        yield self.row()
+        if self.baseline:
+            yield self.baseline.row()
+            if self.adapted:
+                yield self.gain(self.baseline)
+
     def record(self) -> dict[str, Any]:
-        """The fields of a JSON line."""
-        fields = {
-            "text": self.text,
-            "model": self.model,
-            "characters": self.characters,
-            "nats": number(self.nats),
-            "nats_per_character": number(self.nats_per_character),
-            "bpc": number(self.bits_per_character),
-            "perplexity": number(self.perplexity),
-        }
+        """The score as a JSON line."""
+        fields = self.row()
         if self.shift is not None:
-            fields["shift_bpc"] = number(self.shift_bits_per_character)
+            fields["shift_bpc"] = self.shift_bpc
         if self.baseline:
-            fields["plain" if self.adapted else "baseline"] = {
-                key: value for key, value in self.baseline.record().items() if key != "text"
-            }
-        if self.baseline and self.adapted:
-            gain = self.baseline.bits_per_character - self.bits_per_character
-            fields["gain_bpc"] = number(gain)
+            plain = self.baseline.row()
+            del plain["file"]
+            fields["plain" if self.adapted else "baseline"] = plain
+            if self.adapted:
+                fields["gain_bpc"] = self.gain(self.baseline)["bpc"]
         return fields
-
-    def rows(self) -> Iterator[list[str]]:
-        """The rows of a table: the score, and that of the baseline."""
-        figures = [self.nats_per_character, self.bits_per_character, self.perplexity]
-        yield [
-            self.text,
-            self.model,
-            f"{self.characters:,}",
-            f"{self.nats:,.2f}",
-            *(f"{figure:.4f}" for figure in figures),
-        ]
-        if self.baseline:
-            yield from self.baseline.rows()
-        if self.baseline and self.adapted:
-            gains = [
-                self.baseline.nats - self.nats,
-                self.baseline.nats_per_character - self.nats_per_character,
-                self.baseline.bits_per_character - self.bits_per_character,
-                self.baseline.perplexity - self.perplexity,
-            ]
-            yield [self.text, "gain", "", f"{gains[0]:,.2f}", *(f"{gain:.4f}" for gain in gains[1:])]
-
-
-def sum_of(totals: Sequence[Total], name: str = "total") -> Total:
-    """The score of several texts together."""
-    baselines = [total.baseline for total in totals if total.baseline]
-    characters, nats = sum(total.characters for total in totals), math.fsum(total.nats for total in totals)
-    baseline = sum_of(baselines, name) if baselines else None
-    return Total(name, totals[0].model, characters, nats, baseline, adapted=totals[0].adapted)
 
 
 def write_totals(out: Terminal, totals: Sequence[Total], as_json: bool) -> None:
     """Write a row for each text and, for several, their total; or as many JSON lines."""
     if len(totals) > 1:
-        totals = [*totals, sum_of(totals)]
+        totals = [*totals, _all(totals)]
     if as_json:
         for total in totals:
-            out.write(json_line(total.record()))
-        return
-    header = ["TEXT", "MODEL", "CHARACTERS", "NATS", "NATS/CHARACTER", "BPC", "PERPLEXITY"]
-    rows = [row for total in totals for row in total.rows()]
-    write_table(out, [header, *rows], right=range(2, len(header)))
+            out.write(json_line(finite(total.record())))
+    else:
+        write_figures(out, [row for total in totals for row in total.rows()])
 
 
-def number(value: float) -> float | None:
-    """A number for JSON, which has no infinity."""
-    return value if math.isfinite(value) else None
+def _all(totals: Sequence[Total]) -> Total:
+    """The total of several texts."""
+    baselines = [total.baseline for total in totals if total.baseline]
+    score = sum_of([total.score for total in totals])
+    baseline = _all(baselines) if baselines else None
+    return Total("total", totals[0].model, score, baseline, adapted=totals[0].adapted)
 
 
 class Symbols:
@@ -151,18 +150,10 @@ class Symbols:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.byte_level, self._symbols = vocabulary.byte_level, vocabulary.symbols
         self.others = min(OTHERS, len(vocabulary) - 1)
-        self._escaped = [self._cell(symbol) for symbol in vocabulary.symbols]
 
     def _is_byte(self, symbol: str) -> bool:
         """Whether the symbol is a byte that is no character by itself."""
         return self.byte_level and ord(symbol) > 127
-
-    def _cell(self, symbol: str) -> str:
-        return rf"\x{ord(symbol):02x}" if self._is_byte(symbol) else escaped(symbol)
-
-    def escaped(self, symbol_id: int) -> str:
-        r"""A symbol as a cell of a TSV file: "\n" for a newline."""
-        return self._escaped[symbol_id]
 
     def shown(self, symbol_id: int) -> str:
         """A symbol as a sign that can be seen: "⏎" for a newline."""
@@ -170,32 +161,40 @@ class Symbols:
         return f"0x{ord(symbol):02X}" if self._is_byte(symbol) else shades.sign(symbol)
 
     def fields(self, symbol_id: int) -> dict[str, object]:
-        """A symbol as JSON fields; at byte level also its byte."""
+        """A symbol as columns; at byte level also its byte, which a surrogate stands for above 127."""
         symbol = self._symbols[symbol_id]
         if not self.byte_level:
             return {"char": symbol}
-        return {"char": "\ufffd" if self._is_byte(symbol) else symbol, "byte": ord(symbol)}
+        return {"char": chr(0xDC00 + ord(symbol)) if self._is_byte(symbol) else symbol, "byte": ord(symbol)}
+
+    def listed(self, others: Iterable[tuple[int, float]]) -> str:
+        """Other symbols and their log-probabilities, as a text."""
+        return ", ".join(f"{self.shown(other)} {percent(score)}" for other, score in others)
+
+    def alternatives(self, others: Iterable[tuple[int, float]]) -> list[dict[str, object]]:
+        """Other symbols and their log-probabilities, as columns."""
+        return [self.fields(other) | {"probability": probability(score)} for other, score in others]
 
 
 def write_characters(
     out: Terminal, pieces: Iterable[ScoredPiece], vocabulary: Vocabulary, as_json: bool
 ) -> None:
-    """Write a row for each character, with the alternatives; TSV with a header, or JSON lines."""
-    symbols = Symbols(vocabulary)
-    if not as_json:
-        others = [name for n in range(1, symbols.others + 1) for name in (f"other{n}", f"probability{n}")]
-        out.write(("\t".join(["char", "probability", "bits", "rank", *others]) + "\n").encode())
+    """Write a row for each character, with the alternatives."""
+    symbols, writer = Symbols(vocabulary), RowWriter(out, as_json)
     for piece in pieces:
-        for row in _character_rows(piece, symbols.others):
-            out.write(_json_row(row, symbols) if as_json else _tsv_row(row, symbols))
+        for symbol, score, rank, others in character_rows(piece, symbols.others):
+            figures = {"probability": probability(score), "bits": rounded(bits(score)), "rank": rank}
+            alternatives = {"alternatives": symbols.alternatives(others)}
+            writer.write(symbols.fields(symbol) | figures | alternatives)
         out.flush()  # the next piece may be long in coming
 
 
-Row = tuple[int, float, int, list[tuple[int, float]]]
+Character = tuple[int, float, int, list[tuple[int, float]]]
 """A character, its log-probability in nats, its rank, and alternatives with their log-probabilities."""
 
 
-def _character_rows(piece: ScoredPiece, others: int) -> Iterator[Row]:
+def character_rows(piece: ScoredPiece, others: int) -> Iterator[Character]:
+    """The characters of a piece, each with so many alternatives."""
     import numpy as np
 
     ids = piece.others(others)
@@ -203,33 +202,6 @@ def _character_rows(piece: ScoredPiece, others: int) -> Iterator[Row]:
     columns = (piece.ids, piece.log_probabilities, piece.ranks, ids, scores)
     for symbol, score, rank, other_ids, other_scores in zip(*(c.tolist() for c in columns), strict=True):
         yield symbol, score, rank, list(zip(other_ids, other_scores, strict=True))
-
-
-def _tsv_row(row: Row, symbols: Symbols) -> bytes:
-    symbol, score, rank, others = row
-    cells = [symbols.escaped(symbol), f"{math.exp(score):.6g}", f"{bits(score):.4f}", str(rank)]
-    for other, other_score in others:
-        cells += [symbols.escaped(other), f"{math.exp(other_score):.6g}"]
-    return ("\t".join(cells) + "\n").encode()
-
-
-def _json_row(row: Row, symbols: Symbols) -> bytes:
-    symbol, score, rank, others = row
-    return json_line(
-        symbols.fields(symbol)
-        | {"probability": _rounded(score), "bits": number(round(bits(score), 6)), "rank": rank}
-        | {"alternatives": alternatives(others, symbols)}
-    )
-
-
-def alternatives(others: Iterable[tuple[int, float]], symbols: Symbols) -> list[dict[str, object]]:
-    """Alternatives as JSON."""
-    return [symbols.fields(other) | {"probability": _rounded(score)} for other, score in others]
-
-
-def _rounded(score: float) -> float:
-    """The probability to six digits."""
-    return float(f"{math.exp(score):.6g}")
 
 
 def bits(score: float) -> float:
@@ -273,27 +245,22 @@ class Characters:
 
 
 def write_places(out: Terminal, places: Sequence[Place], vocabulary: Vocabulary, as_json: bool) -> None:
-    """Write a row for each place, the most surprising first, with its context and what was expected."""
-    symbols = Symbols(vocabulary)
-    rows = [["BITS", "LINE", "COLUMN", "CHARACTER", "EXPECTED", "CONTEXT"]]
+    """Write a row for each place, the most surprising first, with its context and the alternatives."""
+    symbols, rows = Symbols(vocabulary), []
     for place in places:
         others = list(zip(place.others.tolist(), place.other_scores.tolist(), strict=True))
         before, after = vocabulary.decode(place.before), vocabulary.decode(place.after)
+        row = {"bits": rounded(bits(-place.nats)), "line": place.line, "column": place.column}
         if as_json:
-            out.write(
-                json_line(
-                    {"bits": number(round(bits(-place.nats), 6)), "line": place.line, "column": place.column}
-                    | symbols.fields(place.symbol)
-                    | {"alternatives": alternatives(others, symbols), "before": before, "after": after}
-                )
-            )
+            alternatives = {"alternatives": symbols.alternatives(others)}
+            context = {"before": before, "after": after}
+            out.write(json_line(finite(row | symbols.fields(place.symbol) | alternatives | context)))
             continue
-        expected = ", ".join(f"{symbols.shown(other)} {percent(score)}" for other, score in others)
-        context = f"{signs(before)}[{signs(vocabulary.decode([place.symbol]))}]{signs(after)}"
-        cells = [f"{bits(-place.nats):.2f}", f"{place.line:,}", f"{place.column:,}"]
-        rows.append([*cells, symbols.shown(place.symbol), expected, context])
-    if not as_json:
-        write_table(out, rows, right=(0, 1, 2))
+        marked = f"{signs(before)}[{signs(vocabulary.decode([place.symbol]))}]{signs(after)}"
+        text = {"char": symbols.shown(place.symbol), "alternatives": symbols.listed(others)}
+        rows.append(row | text | {"context": marked})
+    if rows:
+        write_figures(out, rows)
 
 
 def signs(text: str) -> str:

@@ -1,15 +1,21 @@
-"""Tables with aligned columns, and sizes and ages as a reader says them."""
+"""Rows as aligned tables, tab-separated values or JSON lines; sizes and ages as a reader says them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from charrnn.cli.terminal import Terminal, printable
+from charrnn.files import json_line
 
 AGES = (("years", 365 * 86400), ("months", 30 * 86400), ("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
 """Units of an age, in seconds; a unit is used from two of it on."""
 
-_ESCAPES = {"\\": r"\\", "\0": r"\0"}
+_SHORT = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": r"\0"}
+
+Row = Mapping[str, Any]
+"""A value for each column; a number is an int or a float, a missing one None."""
 
 
 def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -27,12 +33,104 @@ def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[in
         out.write(f"{line}\n".encode("utf-8", "replace"))
 
 
+def write_figures(out: Terminal, rows: Sequence[Row]) -> None:
+    """Write rows in aligned columns below the names of the columns, the numbers to the right."""
+    names = list(rows[0])
+    right = [index for index, name in enumerate(names) if isinstance(rows[0][name], int | float)]
+    cells = [[_aligned_cell(row[name]) for name in names] for row in rows]
+    write_table(out, [[name.upper() for name in names], *cells], right)
+
+
+class RowWriter:
+    """Writes rows as tab-separated values with a header, or as JSON lines.
+
+    The header comes with the first row: an error comes alone. The n-th entry of a list has the columns
+    NAME + n; an entry of a dictionary has the column "NAME KEY". JSON has null for infinity and NaN.
+    """
+
+    def __init__(self, out: Terminal, as_json: bool) -> None:
+        self._out, self._as_json, self._begun = out, as_json, False
+
+    def write(self, row: Row) -> None:
+        """Write a row; all rows have the same columns."""
+        if self._as_json:
+            self._out.write(json_line(finite(row)))
+            return
+        columns = list(_columns(row))
+        if not self._begun:
+            self._write_cells(name for name, _ in columns)
+            self._begun = True
+        self._write_cells(_cell(value) for _, value in columns)
+
+    def _write_cells(self, cells: Iterator[str]) -> None:
+        self._out.write(("\t".join(map(escaped, cells)) + "\n").encode("utf-8", "replace"))
+
+
+def _columns(row: Row) -> Iterator[tuple[str, Any]]:
+    """The names and values of the columns of a row."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name} {key}", entry) for key, entry in value.items())
+        elif isinstance(value, list):
+            for number, entry in enumerate(value, 1):
+                yield from ((f"{key}{number}", part) for key, part in entry.items())
+        else:
+            yield name, value
+
+
+def _cell(value: str | float | None) -> str:
+    """A value as a cell of TSV: four digits after the point, more only where JSON has more."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4f}" if value == round(value, 4) else f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def _aligned_cell(value: str | float | None) -> str:
+    """A value as a cell of an aligned table: four digits after the point."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) else value or ""
+
+
+def rounded(value: float) -> float:
+    """A figure as it is printed, which is never -0."""
+    return round(value, 4) + 0.0
+
+
+def probability(logarithm: float) -> float:
+    """The probability of a log-probability in nats, with six digits, however small it is."""
+    return float(f"{math.exp(logarithm):.6g}")
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which has neither infinity nor NaN: they become None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    return [finite(entry) for entry in value] if isinstance(value, list) else value
+
+
 def escaped(text: str) -> str:
-    r"""A text as a cell of a TSV file: \\, \t, \n, \r, \0 and \xNN or \uNNNN stand for what is unseen."""
-    return "".join(
-        _ESCAPES.get(character) or (character if character.isprintable() else repr(character)[1:-1])
-        for character in text
-    )
+    r"""A text as a cell of tab-separated values, from which the text can be read back.
+
+    A backslash becomes \\; a tab \t; a newline \n; a carriage return \r; NUL \0; another unprintable
+    character \uXXXX or \UXXXXXXXX; a surrogate that stands for a byte \xXX.
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return rf"\x{code - 0xDC00:02x}"
+    return rf"\u{code:04x}" if code < 0x10000 else rf"\U{code:08x}"
 
 
 def size_text(size: int) -> str:

@@ -174,8 +174,8 @@ SaveEvery = Annotated[
 WithNgram = Annotated[
     bool,
     option(
-        "Also count the text's n-grams, as the run NAME-ngram, and weigh both models: their mixture predicts"
-        " better than the network alone.",
+        "Also make an n-gram model of the text, the run NAME-ngram, and print the loss of the mixture of"
+        " both.",
         "--with-ngram",
     ),
 ]
@@ -193,7 +193,7 @@ Split = Annotated[
 ]
 Glob = Annotated[str, _text("In folders, read only the files that match, at any depth.", metavar="PATTERN")]
 Encoding = Annotated[str, _text("Encoding of the text.", metavar="NAME")]
-Bytes = Annotated[bool, _text("Train on bytes instead of characters.", "--bytes")]
+Bytes = Annotated[bool, _text("Read the text as bytes instead of characters.", "--bytes")]
 Newlines = Annotated[
     str | None,
     _text(

@@ -73,12 +73,3 @@ def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> 
         np.add.at(result, rows, scores)
         before = chunk[-1:].copy()  # a view would keep the ids of all lines
     return result, Cursor(before, state)
-
-
-def posterior(log_probabilities: Nats) -> Nats:
-    """(..., K) log-probabilities of a text under K models -> the probability of each model given the text.
-
-    Before the text is known, all models are equally probable.
-    """
-    result: Nats = np.exp(log_softmax(log_probabilities))
-    return result
