@@ -254,7 +254,7 @@ def test_arguments_are_checkpoints_until_the_first_that_is_a_text(run: Path) -> 
 
 def test_a_text_with_the_name_of_a_run_is_given_by_its_path(run: Path) -> None:
     Path("tiny").write_text("the cat")
-    assert record("tiny", "./tiny")["text"] == "./tiny"
+    assert record("tiny", "./tiny")["file"] == "./tiny"
     for arguments in (["tiny"], ["tiny", "./tiny", "tiny"]):
         assert refusal(*arguments, status=2).endswith("; the text of this name is ./tiny")
 
@@ -340,7 +340,8 @@ def test_bytes_that_are_not_utf_8_are_skipped_and_counted(run: Path) -> None:
     assert done.err == "skipped 3 unknown characters: byte 0xFF (1), byte 0xFE (1), byte 0xC3 (1)\n"
     assert_equal(json.loads(done.out), record("tiny", stdin=b"the cat\n"))
     assert "byte 0xFF (1)" in score("tiny", "--lines", "--unknown", "skip", stdin=text).err
-    assert "byte 0xFF (1)" in score("tiny", "tiny", "--compare", "--unknown", "skip", stdin=text).err
+    save_model("twin", TEXT)
+    assert "byte 0xFF (1)" in score("tiny", "twin", "--compare", "--unknown", "skip", stdin=text).err
 
 
 def test_a_page_cannot_replace_a_folder(run: Path) -> None:
