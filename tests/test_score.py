@@ -340,7 +340,7 @@ def test_bytes_that_are_not_utf_8_are_skipped_and_counted(run: Path) -> None:
     assert done.err == "skipped 3 unknown characters: byte 0xFF (1), byte 0xFE (1), byte 0xC3 (1)\n"
     assert_equal(json.loads(done.out), record("tiny", stdin=b"the cat\n"))
     assert "byte 0xFF (1)" in score("tiny", "--lines", "--unknown", "skip", stdin=text).err
-    save_model("twin", TEXT)
+    save_model("twin", "".join(set(TEXT)))
     assert "byte 0xFF (1)" in score("tiny", "twin", "--compare", "--unknown", "skip", stdin=text).err
 
 
