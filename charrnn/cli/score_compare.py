@@ -10,10 +10,9 @@ from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_input import Model, counted, title
 from charrnn.cli.score_line_reader import End, Line, LineScorer, windows
 from charrnn.cli.score_output import Score, sum_of
-from charrnn.cli.table import RowWriter, finite, probability, rounded, write_figures
+from charrnn.cli.table import RowWriter, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CorpusError
-from charrnn.files import json_line
 
 Options = dict[str, Any]
 
@@ -166,11 +165,7 @@ def _compare_texts(out: Terminal, comparer: _Comparer, texts: Sequence[str], as_
         for comparison in [Comparison(scores)]
         for k, model in enumerate(comparer.names)
     ]
-    if as_json:
-        for row in rows:
-            out.write(json_line(finite(row)))
-    else:
-        write_figures(out, rows)
+    write_figures(out, rows, as_json)
 
 
 # --- lines ---

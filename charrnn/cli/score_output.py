@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli import shades
-from charrnn.cli.table import RowWriter, finite, probability, rounded, write_figures
+from charrnn.cli.table import RowWriter, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
-from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
@@ -129,11 +128,8 @@ def write_totals(out: Terminal, totals: Sequence[Total], as_json: bool) -> None:
     """Write a row for each text and, for several, their total; or as many JSON lines."""
     if len(totals) > 1:
         totals = [*totals, _all(totals)]
-    if as_json:
-        for total in totals:
-            out.write(json_line(finite(total.record())))
-    else:
-        write_figures(out, [row for total in totals for row in total.rows()])
+    rows = [row for total in totals for row in ([total.record()] if as_json else total.rows())]
+    write_figures(out, rows, as_json)
 
 
 def _all(totals: Sequence[Total]) -> Total:
@@ -250,17 +246,16 @@ def write_places(out: Terminal, places: Sequence[Place], vocabulary: Vocabulary,
     for place in places:
         others = list(zip(place.others.tolist(), place.other_scores.tolist(), strict=True))
         before, after = vocabulary.decode(place.before), vocabulary.decode(place.after)
-        row = {"bits": rounded(bits(-place.nats)), "line": place.line, "column": place.column}
+        row: dict[str, Any] = {"bits": rounded(bits(-place.nats)), "line": place.line, "column": place.column}
         if as_json:
-            alternatives = {"alternatives": symbols.alternatives(others)}
-            context = {"before": before, "after": after}
-            out.write(json_line(finite(row | symbols.fields(place.symbol) | alternatives | context)))
-            continue
-        marked = f"{signs(before)}[{signs(vocabulary.decode([place.symbol]))}]{signs(after)}"
-        text = {"char": symbols.shown(place.symbol), "alternatives": symbols.listed(others)}
-        rows.append(row | text | {"context": marked})
-    if rows:
-        write_figures(out, rows)
+            row |= symbols.fields(place.symbol) | {"alternatives": symbols.alternatives(others)}
+            row |= {"before": before, "after": after}
+        else:
+            row |= {"char": symbols.shown(place.symbol), "alternatives": symbols.listed(others)}
+            char = signs(vocabulary.decode([place.symbol]))
+            row |= {"context": f"{signs(before)}[{char}]{signs(after)}"}
+        rows.append(row)
+    write_figures(out, rows, as_json)
 
 
 def signs(text: str) -> str:

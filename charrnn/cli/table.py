@@ -33,8 +33,12 @@ def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[in
         out.write(f"{line}\n".encode("utf-8", "replace"))
 
 
-def write_figures(out: Terminal, rows: Sequence[Row]) -> None:
-    """Write rows in aligned columns below the names of the columns, the numbers to the right."""
+def write_figures(out: Terminal, rows: Sequence[Row], as_json: bool = False) -> None:
+    """Write rows in aligned columns below their names, the numbers to the right; or as JSON lines."""
+    if as_json:
+        for row in rows:
+            out.write(json_line(finite(row)))
+        return
     names = list(rows[0])
     right = [index for index, name in enumerate(names) if isinstance(rows[0][name], int | float)]
     cells = [[_aligned_cell(row[name]) for name in names] for row in rows]
