@@ -19,7 +19,7 @@ from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
 from charrnn.files import user_folder
 from charrnn.inference import fit_mixing
-from charrnn.inference.mixing import LOWEST, Mixing
+from charrnn.inference.mixing import LOWEST
 from charrnn.inference.mixture import Mixture, mixture_of
 from charrnn.inference.network import CHUNK, Ids
 from charrnn.origin import Origin
@@ -41,8 +41,7 @@ def main() -> None:
     origin = Origin([chosen.text]) if chosen.text else Origin.from_record(header.origin)
     corpus = read_corpus(Terminal.of_process(), origin, user_folder("corpora"), header.vocabulary.symbols)
     part = corpus.splits(header.training.split)[1]
-    models = len(checkpoints)
-    mixture = mixture_of(checkpoints, Mixing.constant([1.0] * models))
+    mixture = mixture_of(checkpoints)
     data = _read(mixture, corpus.ids, part)
     print(f"{len(data.targets):,} characters, nats per character")
     for name, loss in zip(chosen.checkpoints, data.losses, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from charrnn.inference import ngram, ngram_build
 from charrnn.inference.ngram import UNSEEN, Level, NGram, from_arrays, to_arrays
 from charrnn.inference.ngram_counts import build
 from charrnn.inference.states import Cursor, load_state, save_state
-from charrnn.runs.checkpoint import BEST, Header, load, save_checkpoint
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.runs.checkpoint import BEST, load
 from tests.conftest import TEXT, charrnn
 
 V = 4
@@ -227,50 +225,6 @@ def test_the_order_is_short_for_noise_and_long_for_a_text_that_repeats_itself() 
     assert ngram_build.fit(noise[:1500], noise[1500:], V).model.order < 4
     phrase = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2] * 100)
     assert ngram_build.fit(phrase[:1000], phrase[1000:], 3).model.order > 6
-
-
-# --- checkpoints ---
-
-
-def saved(path: Path, changes: Mapping[str, np.ndarray | None] | None = None, order: int = 3) -> Path:
-    """A checkpoint of an n-gram model of TEXT, with some arrays changed, or left out where None."""
-    vocabulary = Vocabulary("".join(sorted(set(TEXT))))
-    arrays: dict[str, np.ndarray | None] = dict(to_arrays(build(vocabulary.encode(TEXT), len(vocabulary), 3)))
-    arrays |= changes or {}
-    tensors = {name: array for name, array in arrays.items() if array is not None}
-    save_checkpoint(path, Header(NgramConfig(order), vocabulary), tensors)
-    return path
-
-
-HOSTILE: dict[str, dict[str, np.ndarray | None]] = {
-    "an array is missing": {"ngrams.2.counts": None},
-    "an array too many": {"ngrams.4.keys": np.arange(3, dtype=np.uint8)},
-    "keys that do not increase": {"ngrams.1.keys": np.arange(17, dtype=np.uint8)[::-1]},
-    "keys beyond the vocabulary": {"ngrams.1.keys": np.arange(17, dtype=np.uint8) + 200},
-    "no n-grams": {"ngrams.3.keys": np.zeros(0, np.uint8), "ngrams.3.counts": np.zeros(0, np.uint8)},
-    "fewer counts than keys": {"ngrams.1.counts": np.ones(3, np.uint8)},
-    "a count of zero": {"ngrams.1.counts": np.zeros(17, np.uint8)},
-    "signed keys": {"ngrams.1.keys": np.arange(17, dtype=np.int8)},
-    "counts that are no whole numbers": {"ngrams.1.counts": np.ones(17, np.float32)},
-    "keys in a table": {"ngrams.1.keys": np.ones((17, 1), np.uint8)},
-    "a discount of zero": {"discounts": np.zeros((3, 3))},
-    "a discount of the whole count": {"discounts": np.full((3, 3), 3.0)},
-    "a discount that is no number": {"discounts": np.full((3, 3), np.nan)},
-    "discounts of another order": {"discounts": np.full((2, 3), 0.5)},
-}
-
-
-@pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_checkpoint_is_one_line(changes: dict[str, np.ndarray | None], tmp_path: Path) -> None:
-    ran = charrnn("sample", str(saved(tmp_path / "model.safetensors", changes)))
-    assert (ran.status, ran.out) == (1, b"")
-    assert ran.err.count("\n") == 1
-    assert "is damaged" in ran.err
-
-
-def test_a_checkpoint_of_another_order_than_its_arrays_is_refused(tmp_path: Path) -> None:
-    for order in (2, 4):
-        assert charrnn("sample", str(saved(tmp_path / "a.safetensors", order=order))).status == 1
 
 
 def test_any_nodes_in_a_saved_state_give_probabilities(tmp_path: Path) -> None:

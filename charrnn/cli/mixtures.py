@@ -37,18 +37,22 @@ def combined(
 
     Raises ConfigError.
     """
-    from charrnn.inference import mixture
+    from charrnn.inference.mixture import mixture_of
+    from charrnn.inference.predictor import predictor
 
-    if weights is not None or len(checkpoints) == 1:
-        return mixture.combined(checkpoints, weights)
-    equal = mixture.equal(checkpoints)
+    if len(checkpoints) == 1 and not weights:
+        return predictor(checkpoints[0])
+    if weights is not None:
+        return mixture_of(checkpoints, weights)
+    mixture = mixture_of(checkpoints)
     try:
-        fitted = found(out, checkpoints, equal, corpora)
+        fitted = found(out, checkpoints, mixture, corpora)
     except CharrnnError as error:
         out.note(f"equal weights: {error}; {GIVE_WEIGHTS}")
-        return equal
-    out.note(f"weights {describe(checkpoints, fitted)}")
-    return equal.with_mixing(fitted.mixing)
+    else:
+        out.note(f"weights {describe(checkpoints, fitted)}")
+        mixture.mixing = fitted.mixing
+    return mixture
 
 
 def found(

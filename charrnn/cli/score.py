@@ -129,7 +129,7 @@ def _check_one_text(texts: Sequence[str], options: Options) -> None:
 
 def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
     """The models of the checkpoints to compare, or the mixture of all checkpoints."""
-    from charrnn.inference import mixture
+    from charrnn.inference.predictor import predictor
     from charrnn.runs.find import model_name
 
     names = [model_name(checkpoint.path) for checkpoint in loaded]
@@ -139,11 +139,11 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
         if twice := [name for index, name in enumerate(names) if name in names[:index]]:
             raise ConfigError(f"--compare: {twice[0]} is given twice")
         return [
-            Model(name, mixture.combined([checkpoint], None), checkpoint.header.vocabulary)
+            Model(name, predictor(checkpoint), checkpoint.header.vocabulary)
             for name, checkpoint in zip(names, loaded, strict=True)
         ]
-    predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
-    return [Model(" + ".join(names), predictor, loaded[0].header.vocabulary)]
+    combined = mixtures.combined(out, loaded, options["weights"], options["corpora"])
+    return [Model(" + ".join(names), combined, loaded[0].header.vocabulary)]
 
 
 def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:

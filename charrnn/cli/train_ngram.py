@@ -67,12 +67,12 @@ def _build(out: Terminal, best: Path, header: Header, corpus: Corpus) -> Path:
 
 def _print_losses(out: Terminal, paths: list[Path], corpus: Corpus, corpora: Path) -> None:
     """Print the validation losses of the network, of the n-gram model and of their mixture."""
-    from charrnn.inference import mixture
+    from charrnn.inference.mixture import mixture_of
     from charrnn.runs.checkpoint import load
 
     loaded = [load(path) for path in paths]
     try:
-        fitted = mixtures.found(out, loaded, mixture.equal(loaded), corpora, corpus)
+        fitted = mixtures.found(out, loaded, mixture_of(loaded), corpora, corpus)
     except mixtures.NoWeights as error:
         fact = f"equal weights: {error}"
     else:

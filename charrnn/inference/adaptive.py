@@ -24,12 +24,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import State
 from charrnn.inference import ngram_counts
 from charrnn.inference.choice import Scores
 from charrnn.inference.mixing import Floats, Mixing, character_classes
 from charrnn.inference.mixture import Mixture
-from charrnn.inference.network import Ids, Logits, Predictor, Trace
+from charrnn.inference.network import Ids, Predictor
 from charrnn.inference.ngram import Level, NGram
 from charrnn.inference.score import ScoredPiece
 from charrnn.text.vocabulary import Vocabulary
@@ -70,15 +69,6 @@ class AdaptedMixture(Mixture):
         """``mixing`` has coefficients (C * F, K); ``table`` (V, C) has a 1 for the class of each symbol."""
         super().__init__(predictors, mixing)
         self.table, self.scale = table, scale
-
-    def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
-        """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
-        log_probabilities, x, after = self.components(ids, state, trace)
-        return self.mixing(log_probabilities, self.inputs(x, ids.ravel())).reshape(*ids.shape, -1), after
-
-    def with_mixing(self, mixing: Mixing, scale: Scale | None = None) -> AdaptedMixture:
-        """The same models with other coefficients."""
-        return AdaptedMixture(self.predictors, mixing, self.table, scale or self.scale)
 
     def inputs(self, x: Floats, ids: Ids) -> Floats:
         """(R, F) features, (R,) last characters -> (R, C * F): the scaled features in the class's columns."""
@@ -140,10 +130,10 @@ class AdaptiveReader:
         table = character_classes(vocabulary.symbols)
         self.mixture = AdaptedMixture(predictors, Mixing.constant(shares.tolist()), table, Scale())
         self.state = self.mixture.start(1)
-        coefficients = np.zeros((table.shape[1], self.mixture.features, len(shares)))
+        x = self.mixture.components(np.zeros((1, 1), np.int64), self.state, with_features=True).features
+        coefficients = np.zeros((table.shape[1], x.shape[1], len(shares)))
         coefficients[:, 0] = np.log(np.expm1(shares))  # the inverse of softplus
-        mixing = Mixing("log-linear", coefficients.reshape(-1, len(shares)))
-        self.mixture = self.mixture.with_mixing(mixing)
+        self.mixture.mixing = Mixing("log-linear", coefficients.reshape(-1, len(shares)))
         self._updates, self._squares = 0, np.zeros_like(self.mixture.mixing.coefficients)
         self._history = np.zeros(0, np.int64)
         self._read, self._rebuild_at = 0, LEARN
@@ -157,7 +147,7 @@ class AdaptiveReader:
         log_probabilities, x, self.state = self.mixture.components(inputs[None], self.state)
         z = self.mixture.inputs(x, inputs)
         scores = self.mixture.mixing(log_probabilities, z)
-        self._update_mixing(self.mixture.mixing.gradient(log_probabilities, z, targets), x)
+        self._update_mixing(self.mixture.mixing.loss(log_probabilities, z, targets).coefficients, x)
         for model in self.mixture.predictors:
             if isinstance(model, LearningPredictor):
                 model.learn(targets)
@@ -180,8 +170,8 @@ class AdaptiveReader:
         self._squares = MEMORY * self._squares + (1 - MEMORY) * gradient**2
         mean = self._squares / (1 - MEMORY**self._updates)
         coefficients = self.mixture.mixing.coefficients - self._rate * gradient / np.sqrt(mean + 1e-8)
-        mixing = Mixing("log-linear", coefficients)
-        self.mixture = self.mixture.with_mixing(mixing, self.mixture.scale.after(x))
+        self.mixture.mixing = Mixing("log-linear", coefficients)
+        self.mixture.scale = self.mixture.scale.after(x)
 
     def _remember(self, inputs: Ids, targets: Ids) -> None:
         """Count the characters; build the recent model again where that is due."""
@@ -198,9 +188,7 @@ class AdaptiveReader:
         """Build the recent model again, and find its state."""
         model = recent_model(self._history, self._symbols, self._order)
         _, recent_state = model(self._history[-self._order : -1][None], model.start(1))
-        mixture = self.mixture
-        predictors = [*mixture.predictors[:-1], model]
-        self.mixture = AdaptedMixture(predictors, mixture.mixing, mixture.table, mixture.scale)
+        self.mixture.predictors[-1] = model
         self.state = (*self.state[:-1], *recent_state)
 
 

@@ -84,12 +84,6 @@ class Mixing:
             return result
         return log_softmax(_weighted_sum(weights, _raised(log_probabilities)))
 
-    def gradient(
-        self, log_probabilities: LogProbabilities, features: Floats, targets: NDArray[np.integer]
-    ) -> Floats:
-        """The gradient of A: of the mean loss, in nats, of the characters ``targets`` (R,)."""
-        return self.loss(log_probabilities, features, targets).coefficients
-
     def loss(
         self, log_probabilities: LogProbabilities, features: Floats, targets: NDArray[np.integer]
     ) -> Loss:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells import State
 from charrnn.errors import ConfigError
 from charrnn.inference.choice import Scores, log_softmax
-from charrnn.inference.mixing import Mixing, character_classes, features
+from charrnn.inference.mixing import Floats, Mixing, character_classes, features
 from charrnn.inference.network import Ids, Logits, Predictor, Trace
 from charrnn.inference.ngram import NGram
 from charrnn.inference.predictor import predictor
@@ -47,20 +47,9 @@ class Mixture:
         classes: NDArray[np.float64] | None = None,
     ) -> None:
         """``classes`` (V, C) are features of each character; a mixing needs those that it was fitted with."""
-        self.predictors, self.mixing, self.classes = predictors, mixing, classes
+        self.predictors, self.mixing, self.classes = list(predictors), mixing, classes
         sizes = [len(predictor.start(1)) for predictor in predictors]
         self._layers = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
-
-    def with_mixing(self, mixing: Mixing) -> Mixture:
-        """The same models with other weights."""
-        return Mixture(self.predictors, mixing, self.classes)
-
-    @property
-    def features(self) -> int:
-        """F, the number of features."""
-        first = self.components(np.zeros((1, 1), np.int64), self.start(1), with_features=True)
-        count: int = first.features.shape[1]
-        return count
 
     def start(self, batch: int) -> State:
         """The states before any text, one model after the other."""
@@ -69,7 +58,11 @@ class Mixture:
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
         log_probabilities, x, after = self.components(ids, state, trace)
-        return self.mixing(log_probabilities, x).reshape(*ids.shape, -1), after
+        return self.mixing(log_probabilities, self.inputs(x, ids.ravel())).reshape(*ids.shape, -1), after
+
+    def inputs(self, x: Floats, ids: Ids) -> Floats:
+        """(R, F) features after the characters (R,) -> what the coefficients multiply: here, the features."""
+        return x
 
     def components(
         self, ids: Ids, state: State, trace: Trace | None = None, with_features: bool = False
@@ -97,31 +90,20 @@ class Mixture:
         return Components(log_probabilities, features(log_probabilities, *confidences, *classes), after)
 
 
-def mixture_of(checkpoints: Sequence[Checkpoint], mixing: Mixing) -> Mixture:
-    """The mixture of the models of these checkpoints. Raises ConfigError where their vocabularies differ."""
+def mixture_of(checkpoints: Sequence[Checkpoint], weights: Sequence[float] = ()) -> Mixture:
+    """The linear mixture of the models of these checkpoints; without weights, they are equal.
+
+    Raises ConfigError for wrong weights, and where the vocabularies differ.
+    """
+    weights = weights or [1.0] * len(checkpoints)
+    check_weights(weights, len(checkpoints))
     check_vocabularies(
         [model_name(checkpoint.path) for checkpoint in checkpoints],
         [checkpoint.header.vocabulary for checkpoint in checkpoints],
     )
     predictors = [predictor(checkpoint) for checkpoint in checkpoints]
-    return Mixture(predictors, mixing, character_classes(checkpoints[0].header.vocabulary.symbols))
-
-
-def equal(checkpoints: Sequence[Checkpoint]) -> Mixture:
-    """The mixture with equal weights. Raises ConfigError where the vocabularies differ."""
-    return mixture_of(checkpoints, Mixing.constant([1.0] * len(checkpoints)))
-
-
-def combined(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> Predictor:
-    """The model of one checkpoint, or the mixture of several, with equal weights where none are given.
-
-    Raises ConfigError.
-    """
-    if len(checkpoints) == 1 and not weights:
-        return predictor(checkpoints[0])
-    weights = weights or [1.0] * len(checkpoints)
-    check_weights(weights, len(checkpoints))
-    return mixture_of(checkpoints, Mixing.constant(weights))
+    classes = character_classes(checkpoints[0].header.vocabulary.symbols)
+    return Mixture(predictors, Mixing.constant(weights), classes)
 
 
 def check_weights(weights: Sequence[float], count: int) -> None:

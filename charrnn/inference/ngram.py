@@ -85,8 +85,8 @@ class Discounted(NamedTuple):
     totals         (N, R) the number of all characters after each context
     """
 
-    probabilities: NDArray[np.float64]
-    left: NDArray[np.float64]
+    probabilities: Array
+    left: Array
     types: Array
     totals: Array
 
@@ -162,7 +162,7 @@ class NGram:
             parts.reshape(rows, self.symbols),
             shares[0],
             types.reshape(nodes.shape),
-            np.asarray(totals).reshape(nodes.shape),
+            totals.reshape(nodes.shape),
         )
 
 

@@ -84,7 +84,7 @@ def _overlapping(pieces: Iterable[ScoredPiece], others: int, newline: int) -> It
     The first piece begins, and the last one ends, with NEAR entries that are outside the text.
     """
     no_others = np.zeros((NEAR, others))
-    outside = _Characters(*np.full((5, NEAR), -1), no_others.astype(int), no_others)
+    outside = _Characters(*[*np.full((5, NEAR), -1), no_others.astype(int), no_others])
     kept, start = outside, (0, 1, 1)
     for piece in pieces:
         new, start = _of_piece(piece, others, newline, *start)
@@ -116,7 +116,6 @@ def _of_piece(
 
 
 def _place(characters: _Characters, index: int) -> Place:
-    numbers = [part[index].item() for part in characters[:5]]
+    values = [part[index].item() for part in characters[:5]] + [part[index] for part in characters[5:]]
     before, after = characters.ids[index - BEFORE : index], characters.ids[index + 1 : index + 1 + AFTER]
-    others, other_scores = characters.others[index], characters.other_scores[index]
-    return Place(*numbers, others, other_scores, before[before >= 0], after[after >= 0])
+    return Place(*values, *(context[context >= 0] for context in (before, after)))
