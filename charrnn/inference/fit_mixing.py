@@ -163,8 +163,9 @@ def fit_form(form: Form, data: Predictions) -> Mixing:
     scale[scale < 1e-6] = 1
     data = data._replace(features=(data.features - mean) / scale)
     start = _start(form, data.features.shape[1], models)
-    # a weight that is the same for every character costs nothing
-    costs = [np.where(np.arange(len(array)) > 0, PRIOR / count, 0)[:, None] + 0 * array for array in start]
+    costs = [np.full_like(array, PRIOR / count) for array in start]
+    for array in costs:
+        array[0] = 0  # of the constant feature: a weight that is the same for every character costs nothing
     cost = _flat(costs)
 
     def penalised_loss(parameters: Floats) -> tuple[float, Floats]:

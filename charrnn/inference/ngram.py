@@ -2,9 +2,13 @@
 
     p(w | c_k) = max(n(c_k w) - D(n(c_k w)), 0) / n(c_k) + gamma(c_k) p(w | c_(k-1))
 
-c_k is the context, the last k characters; n the count of an n-gram at the highest order, and the number of
-different characters that it follows below it; D the discount, which depends on the count; gamma what the
-discounts leave over. The lowest order mixes with the uniform distribution.
+    c_k    the context: the last k characters
+    n      the count of an n-gram of the highest order; of a shorter one, the number of different characters
+           before it
+    D      the discount, which depends on the count
+    gamma  the sum of the discounts over n(c_k), so that the probabilities sum to 1
+
+After the empty context, the shorter prediction is the uniform distribution.
 
 B: batch   T: characters   R = B * T   V: vocabulary   N: order, the length of the longest n-gram
 """
@@ -41,7 +45,7 @@ class Level(NamedTuple):
     counts: NDArray[np.unsignedinteger]
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(R,) The node of each key, UNSEEN where there is none, as for a negative key."""
+        """(R,) The node of each key; UNSEEN for a key of no n-gram, such as a negative one."""
         if len(keys) > FEW:
             nodes = self._position(keys)
             nodes[self.keys[nodes] != keys] = UNSEEN

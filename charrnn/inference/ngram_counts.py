@@ -31,9 +31,9 @@ Progress = Callable[[float], None]
 def count(
     ids: Ids, symbols: int, orders: int, progress: Progress = lambda characters: None, chunk: int = CHUNK
 ) -> Iterator[tuple[Level, Level | None]]:
-    """Yields, for each length from 1: the counts of its n-grams, and the continuation counts of one shorter.
+    """Yields the n-grams of each length with their counts, and those one shorter with continuation counts.
 
-    A continuation count is the number of different characters that an n-gram follows. The beginning of the
+    For the length 1, there are none one shorter: None.     A continuation count is the number of different characters that an n-gram follows. The beginning of the
     text counts as one more of them. ``ids`` may be memory-mapped; arrays of more than ``chunk`` numbers are
     kept in temporary files of the cache's folder. Raises CorpusError where the disk refuses.
     """
@@ -49,7 +49,7 @@ def count(
             beginning = int(_nodes(shorter, np.array([beginning * symbols + int(ids[length - 2])]))[0])
             suffixes, followed = _continuations(level, shorter, suffixes, symbols, chunk)
             followed[beginning] += 1
-            continued = Level(shorter.keys, smallest(followed, chunk))
+            continued = Level(shorter.keys, followed)
         yield level, continued
         shorter = level
         progress(len(ids) / 2)
@@ -209,8 +209,8 @@ def _prefixes(counted: KeyCounts, divisor: int, chunk: int) -> Iterator[tuple[Ke
 def discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     """(3,) the discounts of counts 1, 2, and 3 or more (Chen & Goodman 1999, equation 26).
 
-    They follow from how many n-grams have the counts 1 to 4; where that leaves no discount, or all of a
-    count, they are limited, so that every character keeps a probability.
+    They are computed from the numbers of n-grams with the counts 1 to 4, and limited to between 0.1 and nine
+    tenths of the count, so that no character has the probability 0.
     """
     parts = [counts[start : start + CHUNK] for start in range(0, len(counts), CHUNK)]
     frequencies = [max(1, sum(int(np.count_nonzero(part == n)) for part in parts)) for n in range(1, 5)]

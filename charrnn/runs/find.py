@@ -85,7 +85,7 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
 def ngram_beside(path: Path, header: Header) -> Path | None:
     """The checkpoint of an n-gram model of the same text and split, beside the run of a checkpoint.
 
-    That of the run NAME-ngram is preferred. None where there is none, and for a checkpoint outside a run.
+    The run NAME-ngram is preferred. None without such a run, and for a checkpoint outside a run.
     """
     from charrnn.config import NgramConfig
     from charrnn.runs.checkpoint import read_header
@@ -97,12 +97,9 @@ def ngram_beside(path: Path, header: Header) -> Path | None:
     for candidate in (run.parent / name / BEST for name in names if name != run.name):
         with contextlib.suppress(CheckpointError):  # a damaged checkpoint is no reason to fail
             other = read_header(candidate)
+            is_ngram = isinstance(other.model, NgramConfig)
             same_text = other.corpus.get("sha256") == header.corpus["sha256"]
-            if (
-                isinstance(other.model, NgramConfig)
-                and same_text
-                and other.training.split == header.training.split
-            ):
+            if is_ngram and same_text and other.training.split == header.training.split:
                 return candidate
     return None
 
