@@ -121,7 +121,7 @@ class AdaptiveReader:
         order        of the recent model; 0: there is none
         """
         shares = np.array(weights or [1.0] * len(predictors))
-        shares = np.maximum(shares / shares.sum(), 1e-3)
+        shares = np.maximum(shares / shares.sum(), 1e-3)  # softplus is never 0
         self._rate, self._order, self._symbols = mixing_rate, order, len(vocabulary)
         predictors = list(predictors)
         if order:

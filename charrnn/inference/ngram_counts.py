@@ -31,11 +31,12 @@ Progress = Callable[[float], None]
 def count(
     ids: Ids, symbols: int, orders: int, progress: Progress = lambda characters: None, chunk: int = CHUNK
 ) -> Iterator[tuple[Level, Level | None]]:
-    """Yields the n-grams of each length with their counts, and those one shorter with continuation counts.
+    """Yields, for each length from 1, its n-grams with their counts, and the shorter ones with theirs.
 
-    For the length 1, there are none one shorter: None.     A continuation count is the number of different characters that an n-gram follows. The beginning of the
-    text counts as one more of them. ``ids`` may be memory-mapped; arrays of more than ``chunk`` numbers are
-    kept in temporary files of the cache's folder. Raises CorpusError where the disk refuses.
+    The shorter n-grams have one character less, and continuation counts: the number of different characters
+    before an n-gram, where the beginning of the text is one more. They are None for the length 1. ``ids`` may
+    be memory-mapped; arrays of more than ``chunk`` numbers are kept in temporary files of the cache's folder.
+    Raises CorpusError where the disk refuses.
     """
     orders = min(orders, len(ids))
     shorter: Level | None = None

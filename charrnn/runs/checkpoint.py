@@ -42,11 +42,11 @@ class Header:
     name            the run's
     parent          the model whose weights the run started with: {"name", "weights_sha256"}
     weights_sha256  of the weights in the file; ``save_checkpoint`` computes it
-    origin    where the text comes from: the record of an ``Origin``
-    corpus    {"name", "sha256", "characters"}
-    results   the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
-    versions  {"charrnn", "python", "numpy", "torch"}
-    resume    what resuming needs besides tensors; only in ``last.safetensors``
+    origin          where the text comes from: the record of an ``Origin``
+    corpus          {"name", "sha256", "characters"}
+    results         the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
+    versions        {"charrnn", "python", "numpy", "torch"}
+    resume          what resuming needs besides tensors; only in ``last.safetensors``
     """
 
     model: ModelConfig | NgramConfig
