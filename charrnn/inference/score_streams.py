@@ -83,12 +83,10 @@ class _Text:
 
     def read_pieces(self, rows: NDArray[np.intp]) -> tuple[float, float, State]:
         """(nats of these pieces, nats of the first WARM_UP characters of all but piece 0, states after)."""
-        cut = rows[rows > 0]
-        states = [self.predictor.start(len(rows) - len(cut))] if len(cut) < len(rows) else []
-        if len(cut):
-            _, state = self._read(cut, self.predictor.start(len(cut)), -WARM_UP, 0)
-            states.append(state)
-        first, state = self._read(rows, concatenate_states(states), 0, WARM_UP, self.progress)
+        _, state = self._read(rows, self.predictor.start(len(rows)), -WARM_UP, 0)
+        if rows[0] == 0:  # nothing is before piece 0
+            state = concatenate_states([self.predictor.start(1), select_rows(state, np.arange(1, len(rows)))])
+        first, state = self._read(rows, state, 0, WARM_UP, self.progress)
         others, state = self._read(rows, state, WARM_UP, self.length, self.progress)
         return float(first.sum() + others.sum()), float(first[rows > 0].sum()), state
 
