@@ -82,15 +82,18 @@ def _nodes(level: Level, keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Packing:
-    """How the keys of one sort are made: a node of the n-grams ``before`` long, then ``lengths`` characters.
+    """How the keys of one sort are made: each is a node, then characters.
 
-    There are ``nodes`` such n-grams. A character is its id plus 1; 0 stands for the end of the text.
+    symbols     V
+    before      the length of the node's n-gram; 0 for the empty context
+    nodes       the number of n-grams of that length
+    characters  how many follow the node; each is its id plus 1, and 0 stands for the end of the text
     """
 
     symbols: int
     before: int
     nodes: int
-    lengths: int
+    characters: int
 
     @property
     def base(self) -> int:
@@ -101,11 +104,11 @@ class _Packing:
         """The keys of the positions from ``start`` to ``stop``; ``ranks`` are their nodes."""
         size = stop - start
         result = np.zeros(size, np.uint64) if ranks is None else ranks[start:stop].astype(np.uint64)
-        text = ids[start + self.before : stop + self.before + self.lengths - 1]
-        characters = np.zeros(size + self.lengths - 1, np.uint64)
+        text = ids[start + self.before : stop + self.before + self.characters - 1]
+        characters = np.zeros(size + self.characters - 1, np.uint64)
         characters[: len(text)] = text
         characters[: len(text)] += np.uint64(1)
-        for offset in range(self.lengths):
+        for offset in range(self.characters):
             result *= np.uint64(self.base)
             result += characters[offset : offset + size]
         return result
@@ -116,19 +119,19 @@ def _levels(ids: Ids, symbols: int, orders: int, progress: Progress, chunk: int)
     before, nodes = 0, 1
     ranks: NDArray[Any] | None = None  # of the n-gram that begins at each position
     while before < orders:
-        lengths = 1
-        while before + lengths < orders and nodes * (symbols + 1) ** (lengths + 1) < 1 << 64:
-            lengths += 1
-        packing = _Packing(symbols, before, nodes, lengths)
+        characters = 1
+        while before + characters < orders and nodes * (symbols + 1) ** (characters + 1) < 1 << 64:
+            characters += 1
+        packing = _Packing(symbols, before, nodes, characters)
         positions = len(ids) - max(0, before - 1)
         counted = count_keys(_chunks(packing, ids, ranks, positions, progress, chunk), chunk)
-        for length in range(1, lengths + 1):
+        for length in range(1, characters + 1):
             level = _level(packing, counted, length, nodes, chunk)
             nodes = len(level.keys)
             yield level
-        if before + lengths < orders:
+        if before + characters < orders:
             ranks = _ranks(packing, counted.keys, ids, ranks, chunk)
-        before += lengths
+        before += characters
 
 
 def _chunks(
@@ -138,7 +141,7 @@ def _chunks(
     for start in range(0, positions, chunk):
         stop = min(start + chunk, positions)
         yield packing.keys(ids, ranks, start, stop)
-        progress((stop - start) * packing.lengths / 2)
+        progress((stop - start) * packing.characters / 2)
 
 
 def _ranks(
@@ -152,7 +155,7 @@ def _ranks(
         ]
     )
     result = GrowingArray(np.min_scalar_type(len(keys)), chunk)
-    positions = len(ids) - (packing.before + packing.lengths) + 1
+    positions = len(ids) - (packing.before + packing.characters) + 1
     for start in range(0, positions, chunk):
         stop = min(start + chunk, positions)
         wanted = packing.keys(ids, ranks, start, stop)
@@ -173,7 +176,7 @@ def _level(packing: _Packing, counted: KeyCounts, length: int, contexts: int, ch
     keys = GrowingArray(np.min_scalar_type(contexts * packing.symbols - 1), chunk)
     counts = GrowingArray(np.int64, chunk)
     last_context, last_node = None, -1
-    for prefixes, sums in _prefixes(counted, packing.base ** (packing.lengths - length), chunk):
+    for prefixes, sums in _prefixes(counted, packing.base ** (packing.characters - length), chunk):
         before = prefixes // base
         characters = (prefixes - before * base).astype(np.int64)
         nodes = before.astype(np.int64)
