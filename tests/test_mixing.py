@@ -124,7 +124,7 @@ def test_weights_follow_the_model_that_is_sure() -> None:
 
 
 def test_a_short_part_gets_constant_weights() -> None:
-    assert fit_mixing.fit(made_up(3, fit_mixing.FEW - 1)).mixing.is_constant
+    assert fit_mixing.fit(made_up(3, fit_mixing.MIN_FOR_FEATURES - 1)).mixing.is_constant
 
 
 def test_fitting_twice_gives_the_same_weights() -> None:
@@ -172,7 +172,7 @@ def test_pieces_that_are_read_at_once_differ_little_from_one_stream() -> None:
 
 
 def test_of_a_long_part_pieces_from_all_over_it_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_mixing, "LONGEST", 400)
+    monkeypatch.setattr(fit_mixing, "MAX_CHARACTERS", 400)
     counts: list[int] = []
     mixture = Mixture(PARTS, Mixing.constant([1, 1]))
     data = fit_mixing.predictions(mixture, TEXT, range(1000, 5000), V, counts.append)

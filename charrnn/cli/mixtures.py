@@ -76,11 +76,11 @@ def found(
         return fitted
     corpus = corpus or _text(out, headers, corpora)
     part = corpus.splits(headers[0].training.split)[1]
-    if len(part) < fit_mixing.FEWEST:
+    if len(part) < fit_mixing.MIN_CHARACTERS:
         raise NoWeights(f"the validation part has {len(part)} characters, too few")
     bar = out.bar(desc="finding weights", total=1.0, bar_format="{desc}: {percentage:3.0f}% {bar}", delay=0.5)
     steps = 1 / (2 + len(fit_mixing.forms(len(part))))
-    read = min(len(part), fit_mixing.LONGEST)
+    read = min(len(part), fit_mixing.MAX_CHARACTERS)
     data = fit_mixing.predictions(
         mixture, corpus.ids, part, len(corpus.vocabulary), lambda count: bar.update(steps * count / read)
     )

@@ -21,17 +21,17 @@ from charrnn.inference.mixture import Mixture
 from charrnn.inference.network import CHUNK, Ids
 from charrnn.inference.states import concatenate_states
 
-LONGEST = 60_000
+MAX_CHARACTERS = 60_000
 """The most characters of a part that are read, in pieces from all over the part."""
-STREAMS, SHORTEST, WARM_UP = 32, 1_000, 256
+MAX_PIECES, MIN_PIECE, WARM_UP = 32, 1_000, 256
 """The most pieces, the fewest characters of one, and the characters that are read before it."""
-MEMORY = 1 << 26
+MAX_NUMBERS = 1 << 26
 """The most log-probabilities in memory at once."""
-FEWEST = 200
+MIN_CHARACTERS = 200
 """Characters below which no weights are fitted."""
-FEW = 1_000
+MIN_FOR_FEATURES = 1_000
 """Characters below which the weights do not depend on the features."""
-CLOSE = 5e-4
+MIN_GAIN = 5e-4
 """Nats by which a larger form must be better than a smaller one."""
 PRIOR = 20.0
 """The loss, summed over all characters, that the square of a coefficient costs: it keeps them small."""
@@ -110,30 +110,30 @@ def predictions(
     first = max(part.start, 1)
     if part.stop <= first:
         raise ValueError("part: no character to predict")
-    most = min(LONGEST, max(FEWEST, MEMORY // (symbols * len(mixture.predictors))))
-    streams = max(1, min(STREAMS, (part.stop - first) // SHORTEST))
-    spacing = (part.stop - first) // streams
-    length = min(spacing, -(-most // streams))
-    starts = first - 1 + spacing * np.arange(streams)
+    most = min(MAX_CHARACTERS, max(MIN_CHARACTERS, MAX_NUMBERS // (symbols * len(mixture.predictors))))
+    pieces = max(1, min(MAX_PIECES, (part.stop - first) // MIN_PIECE))
+    spacing = (part.stop - first) // pieces
+    length = min(spacing, -(-most // pieces))
+    starts = first - 1 + spacing * np.arange(pieces)
     state = mixture.start(1)
-    if streams > 1:  # the first piece begins in the start state, as the whole part does
+    if pieces > 1:  # the first piece begins in the start state, as the whole part does
         before = ids[starts[1:, None] + np.arange(-WARM_UP, 0)].astype(np.int64)
-        state = concatenate_states([state, mixture.components(before, mixture.start(streams - 1)).state])
+        state = concatenate_states([state, mixture.components(before, mixture.start(pieces - 1)).state])
     parts = []
-    for start in range(0, length, CHUNK // streams):
-        stop = min(start + CHUNK // streams, length)
+    for start in range(0, length, CHUNK // pieces):
+        stop = min(start + CHUNK // pieces, length)
         window = ids[starts[:, None] + np.arange(start, stop + 1)].astype(np.int64)
         log_probabilities, x, state = mixture.components(window[:, :-1], state, with_features=True)
         arrays = (log_probabilities.clip(LOWEST).astype(np.float32), x, window[:, 1:].ravel())
-        parts.append([array.reshape(streams, stop - start, *array.shape[1:]) for array in arrays])
-        progress(streams * (stop - start))
+        parts.append([array.reshape(pieces, stop - start, *array.shape[1:]) for array in arrays])
+        progress(pieces * (stop - start))
     joined = (np.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))
     return Predictions(*(array.reshape(-1, *array.shape[2:]) for array in joined))
 
 
 def forms(characters: int) -> Sequence[Form]:
     """The forms to compare on a part of this length."""
-    return CONSTANT if characters < FEW else CONSTANT + FEATURED
+    return CONSTANT if characters < MIN_FOR_FEATURES else CONSTANT + FEATURED
 
 
 def fit(data: Predictions, progress: Callable[[Form], object] = lambda form: None) -> Fitted:
@@ -146,7 +146,7 @@ def fit(data: Predictions, progress: Callable[[Form], object] = lambda form: Non
         for own, other in (halves, halves[::-1]):
             mixing = fit_form(form, own)
             total += len(other.targets) * mixing.loss(*_inputs(form, other)).nats
-        if total / count < lowest - CLOSE:
+        if total / count < lowest - MIN_GAIN:
             best, lowest = form, total / count
         progress(form)
     mixing = fit_form(best, data)

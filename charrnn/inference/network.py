@@ -33,7 +33,7 @@ A layer computes all T steps before the next layer starts; the calls for one lay
 
 
 class Predictor(Protocol):
-    """A model that predicts characters: a network, a mixture of networks, or a small fake in a test."""
+    """A model that predicts characters: a network, an n-gram model, a mixture, or a small fake in a test."""
 
     def start(self, batch: int) -> State:
         """The state before the first character of ``batch`` texts."""

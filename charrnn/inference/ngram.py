@@ -121,10 +121,10 @@ class NGram:
         return logits, state
 
     def predict(self, ids: Ids, state: State) -> tuple[Scores, Scores, State]:
-        """As a call, and (B, T, 2 (N - 1)) how sure the model is: log(1 + n) of two numbers for each context.
+        """(logits, confidence, state): those of a call, and (B, T, 2 (N - 1)) how sure the model is.
 
-        First the numbers of different characters after the contexts, then how many there are in all; 0 stands
-        for a context that the text does not contain.
+        The confidence is log(1 + n) for each context of 1 to N - 1 characters; n is first the number of
+        different characters after it, then of all characters after it. n is 0 after an UNSEEN context.
         """
         nodes = self._nodes(ids, state[0][0])
         discounted, left, types, totals = self.discounted(nodes.reshape(self.order, ids.size))
