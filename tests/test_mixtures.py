@@ -12,7 +12,9 @@ import pytest
 from charrnn.cli import train_ngram
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError
-from charrnn.inference import ngram_build
+from charrnn.inference import mixing_file, ngram_build
+from charrnn.inference.fit_mixing import Fitted
+from charrnn.inference.mixing import Mixing
 from charrnn.runs.checkpoint import BEST, Header, load, read_header, save_checkpoint
 from charrnn.runs.find import ngram_beside
 from charrnn.text.cache import cache_folder
@@ -80,7 +82,7 @@ def test_auto_is_the_default_and_numbers_replace_it(models: tuple[Path, Path]) -
     assert charrnn(*SAMPLE, "--weights", "equal").out == charrnn(*SAMPLE, "--weights", "2,2").out
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b'{"kind": "linear"}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b'{"kind": "linear"}', b"[" * 100_000])
 def test_a_damaged_file_is_written_again(models: tuple[Path, Path], content: bytes) -> None:
     first = charrnn(*SAMPLE)
     before = weights_file().read_bytes()
@@ -88,6 +90,18 @@ def test_a_damaged_file_is_written_again(models: tuple[Path, Path], content: byt
     again = charrnn(*SAMPLE)
     assert (again.out, again.err) == (first.out, first.err)
     assert weights_file().read_bytes() == before
+
+
+def test_a_file_with_a_changed_byte_is_not_used() -> None:
+    fitted = Fitted(Mixing("linear", np.ones((3, 2)), np.ones((4, 2))), [0.5, 0.5], [1.0, 2.0], 0.9, 100)
+    path = Path("weights.json")
+    mixing_file.save(path, fitted)
+    assert mixing_file.load(path) is not None
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        byte = bytes([content[position] ^ 1])
+        path.write_bytes(content[:position] + byte + content[position + 1 :])
+        assert mixing_file.load(path) is None
 
 
 def test_a_disk_that_refuses_the_file_does_no_harm(

@@ -1,4 +1,4 @@
-"""The file that keeps the fitted weights of a mixture: JSON, in the cache of texts."""
+"""The file that keeps the fitted weights of a mixture, in the cache of texts: a checksum and a JSON object."""
 
 from __future__ import annotations
 
@@ -32,16 +32,24 @@ def path_of(checkpoints: Sequence[Checkpoint]) -> Path:
 def save(path: Path, fitted: Fitted) -> None:
     """Write the file. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(fitted), default=np.ndarray.tolist).encode()
     with atomic_write(path, PRIVATE_FILE) as file:
-        file.write(json.dumps(asdict(fitted), default=np.ndarray.tolist).encode())
+        file.write(_checksum(text) + b"\n" + text)
 
 
 def load(path: Path) -> Fitted | None:
     """The weights in a file; None where it is missing or damaged."""
     try:
-        record = json.loads(path.read_bytes())
-        mixing = record.pop("mixing")
-        hidden = None if mixing["hidden"] is None else np.array(mixing["hidden"], float)
-        return Fitted(Mixing(mixing["kind"], np.array(mixing["coefficients"], float), hidden), **record)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        checksum, _, text = path.read_bytes().partition(b"\n")
+    except OSError:
         return None
+    if checksum != _checksum(text):
+        return None
+    record = json.loads(text)
+    mixing = record.pop("mixing")
+    hidden = None if mixing["hidden"] is None else np.array(mixing["hidden"], float)
+    return Fitted(Mixing(mixing["kind"], np.array(mixing["coefficients"], float), hidden), **record)
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
