@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,9 @@ def test_weights_are_found_on_the_shared_validation_part_and_kept(models: tuple[
     *losses, mixed = (float(part.split()[-1]) for part in line.removesuffix(" nats").split(";")[1].split(","))
     assert losses[0] == pytest.approx(float(line.split("validation ")[1].split(",")[0]))
     assert mixed < losses[0]
-    before = weights_file().read_bytes()
-    record = json.loads(before)
-    weights_file().write_text(json.dumps({**record, "loss": 1.25}))
+    kept = mixing_file.load(weights_file())
+    assert kept is not None
+    mixing_file.save(weights_file(), replace(kept, loss=1.25))
     assert charrnn(*SAMPLE).err.splitlines()[0] == line.replace(f"{mixed:.4f} nats", "1.2500 nats")
 
 

@@ -1,4 +1,4 @@
-"""The file that keeps the fitted weights of a mixture, in the cache of texts: a checksum and a JSON object."""
+"""The file that keeps the fitted weights of a mixture, in the cache of texts: a checksum, then JSON."""
 
 from __future__ import annotations
 
