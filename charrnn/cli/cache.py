@@ -21,15 +21,15 @@ app = App()
 @app.callback(invoke_without_command=True)
 def cache(
     context: typer.Context,
-    as_json: Annotated[bool, option("Print a JSON line for each text.", "--json")] = False,
+    as_json: Annotated[bool, option("Print a JSON line for each file.", "--json")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """List the encoded texts that training keeps, or delete them.
+    """List the encoded texts and the weights of mixtures that charrnn keeps, or delete them.
 
-    Training encodes a text once, and finds it here the next time. The weights that were found for mixtures
-    are here too, in files that end in .json. $CHARRNN_CACHE sets the folder. Only
-    you can read the files. Above 8 GiB, those that were not used for the longest time are deleted. The
-    downloaded texts of the catalogue are not here but in the folder of --corpora.
+    A text is encoded once, and the weights of a mixture are found once; then they are read from here. The
+    weights are in files that end in .json. $CHARRNN_CACHE sets the folder. Only you can read the files. Above
+    8 GiB, those that were not used for the longest time are deleted. The downloaded texts of the catalogue
+    are not here but in the folder of --corpora.
 
     Examples:
       charrnn cache

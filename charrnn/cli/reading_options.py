@@ -15,6 +15,10 @@ class Unknown(StrEnum):
     nearest = "nearest"
 
 
+KNOWN_ONLY = "--unknown nearest replaces and --unknown skip omits such characters"
+"""The way out of an error about an unknown character."""
+
+
 def parse_weights(value: str) -> Sequence[float] | None:
     """Parse "0.7,0.3" as [0.7, 0.3], "equal" as [], "auto" as None. Raises ValueError, "must be ..."."""
     if value in ("auto", "equal"):

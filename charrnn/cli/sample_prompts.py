@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from charrnn.cli.reading_options import Unknown
+from charrnn.cli.reading_options import KNOWN_ONLY, Unknown
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_units
 from charrnn.errors import CharrnnError, CorpusError, UnknownCharacterError
@@ -116,9 +116,7 @@ class PromptReader:
             try:
                 return self.vocabulary.encode(text)
             except UnknownCharacterError as error:
-                raise UnknownCharacterError(
-                    f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
-                ) from error
+                raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
         return self.vocabulary.encode(self._replace(text))
 
     def _prompt(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:

@@ -26,7 +26,6 @@ from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_html import write_page
 from charrnn.cli.score_input import Model, Reader, Text
 from charrnn.cli.score_output import (
-    OTHERS,
     Score,
     Total,
     write_characters,
@@ -40,7 +39,6 @@ from charrnn.errors import CharrnnError, ConfigError
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
-    from charrnn.inference.worst_places import Place
     from charrnn.runs.checkpoint import Checkpoint
 
 Options = dict[str, Any]
@@ -172,7 +170,8 @@ def _score(
     else:
         texts = reader.texts(paths)
     write = _writer(out, model, options)
-    baseline = _baseline(loaded) if write is None or options["html"] else None
+    on_stdout = options["chars"] or options["worst"] or out.colours(options["colour"])
+    baseline = None if on_stdout else _baseline(loaded)
     if options["adapt"]:
         model, baseline = adaptive_model(model, loaded, options["weights"]), model
     totals = []
@@ -182,29 +181,27 @@ def _score(
         if options["streams"] > 1:
             _read_streams(out, model, baseline, text, total, options["streams"])
         else:
-            pieces = _read_stream(out, model, baseline, text, total, progress=options["html"] or not write)
+            pieces = _read_stream(out, model, baseline, text, total, progress=not on_stdout)
             first = next(pieces, None)  # before anything is written, so that an error comes alone
             if first is not None:
-                _consume(chain([first], pieces), total, write)
+                write(chain([first], pieces), total)
         reader.check_not_empty(text.name, total.score.characters)
         totals.append(total)
     reader.report()
-    if write is None or options["html"]:
-        write_totals(out, totals, options["as_json"])
-    else:
+    if on_stdout:
         out.flush()
         out.note(totals[0].sentence)
+    else:
+        write_totals(out, totals, options["as_json"])
 
 
-Write = Callable[["Iterator[ScoredPiece]", Total], None]
-"""Writes a text while it is scored; the total is known at its end."""
+def _writer(
+    out: Terminal, model: Model, options: Options
+) -> Callable[[Iterator[ScoredPiece], Total], object]:
+    """What reads a text as it is scored, and writes it where an option says so.
 
-
-def _writer(out: Terminal, model: Model, options: Options) -> Write | None:
-    """What writes the text as it is scored; None where the totals are all.
-
-    Raises CharrnnError where --html names a folder, or a file in one that does not exist: scoring may take
-    long.
+    The total is known at the end. Raises CharrnnError where --html names a folder, or a file in one that does
+    not exist: scoring may take long.
     """
     vocabulary, as_json = model.vocabulary, options["as_json"]
     if options["html"]:
@@ -216,26 +213,10 @@ def _writer(out: Terminal, model: Model, options: Options) -> Write | None:
     if options["chars"]:
         return lambda pieces, _: write_characters(out, pieces, vocabulary, as_json)
     if options["worst"]:
-        return lambda pieces, _: write_places(out, _worst(pieces, model, options), vocabulary, as_json)
+        return lambda pieces, _: write_places(out, pieces, options["worst"], vocabulary, as_json)
     if out.colours(options["colour"]):
         return lambda pieces, _: write_shaded(out, pieces, vocabulary)
-    return None
-
-
-def _worst(pieces: Iterator[ScoredPiece], model: Model, options: Options) -> list[Place]:
-    from charrnn.inference.worst_places import worst_places
-
-    others = min(OTHERS, len(model.vocabulary) - 1)
-    newline = model.vocabulary.symbols.find("\n")
-    return worst_places(pieces, options["worst"], others, newline)
-
-
-def _consume(pieces: Iterator[ScoredPiece], total: Total, write: Write | None) -> None:
-    """Read all pieces, and write them where there is a writer."""
-    if write is None:
-        deque(pieces, maxlen=0)
-    else:
-        write(pieces, total)
+    return lambda pieces, _: deque(pieces, maxlen=0)
 
 
 def _read_stream(

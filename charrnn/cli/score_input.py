@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from charrnn.cli.reading_options import Unknown
+from charrnn.cli.reading_options import KNOWN_ONLY, Unknown
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_units
 from charrnn.errors import ConfigError, CorpusError, UnknownCharacterError, did_you_mean
@@ -200,9 +200,7 @@ class Reader:
         try:
             return self.vocabulary.encode_units(units, before)
         except UnknownCharacterError as error:
-            raise UnknownCharacterError(
-                f"{error}; --unknown nearest replaces and --unknown skip omits such characters"
-            ) from error
+            raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
 
     def report(self, prefix: str = "") -> None:
         """Print how many characters were unknown, and which, to stderr, after the prefix."""

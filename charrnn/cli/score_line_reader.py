@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
-from charrnn.cli.reading_options import Unknown
+from charrnn.cli.reading_options import KNOWN_ONLY, Unknown
 from charrnn.cli.sample_prompts import LONGEST_LINE
 from charrnn.cli.score_input import SKIP_BYTES, Model, Reader, title
 from charrnn.cli.score_output import Score, sum_of
@@ -191,7 +191,7 @@ class LineReader(Reader):
             unit = f"byte 0x{ord(units[index]):02X}" if self._byte_level else describe(units[index])
             raise UnknownCharacterError(
                 f"{place}, column {index + 1}: {unit} is not among the {len(self.vocabulary)} symbols of"
-                f" {self._model.name}; --unknown nearest replaces and --unknown skip omits such characters"
+                f" {self._model.name}; {KNOWN_ONLY}"
             )
         if self._byte_level:
             units = units.encode("latin-1").decode("utf-8", "surrogateescape")

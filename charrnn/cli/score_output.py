@@ -14,7 +14,6 @@ from charrnn.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
-    from charrnn.inference.worst_places import Place
     from charrnn.text.vocabulary import Vocabulary
 
 OTHERS = 3
@@ -240,10 +239,14 @@ class Characters:
             self._bits = 0.0
 
 
-def write_places(out: Terminal, places: Sequence[Place], vocabulary: Vocabulary, as_json: bool) -> None:
-    """Write a row for each place, the most surprising first, with its context and the alternatives."""
+def write_places(
+    out: Terminal, pieces: Iterable[ScoredPiece], count: int, vocabulary: Vocabulary, as_json: bool
+) -> None:
+    """Write a row for each of the most surprising places, with its context and the alternatives."""
+    from charrnn.inference.worst_places import worst_places
+
     symbols, rows = Symbols(vocabulary), []
-    for place in places:
+    for place in worst_places(pieces, count, symbols.others, vocabulary.symbols.find("\n")):
         others = list(zip(place.others.tolist(), place.other_scores.tolist(), strict=True))
         before, after = vocabulary.decode(place.before), vocabulary.decode(place.after)
         row: dict[str, Any] = {"bits": rounded(bits(-place.nats)), "line": place.line, "column": place.column}
