@@ -203,14 +203,6 @@ def test_a_file_gives_the_weights_again(form: Form, tmp_path: Path) -> None:
     assert (loaded.mixing.hidden is None) == (fitted.mixing.hidden is None)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", "null", '{"mixing": 3}', '{"mixing": {"kind": "linear"}}', "\0"]
-)
-def test_a_damaged_file_gives_no_weights(content: str, tmp_path: Path) -> None:
-    (tmp_path / "file.json").write_text(content)
-    assert mixing_file.load(tmp_path / "file.json") is None
-
-
 def test_other_models_another_order_and_another_split_have_other_files() -> None:
     def checkpoint(sha256: str, split: tuple[float, float, float] = (90, 5, 5)) -> Checkpoint:
         header = Header(

@@ -70,7 +70,7 @@ class AdaptedMixture(Mixture):
         super().__init__(predictors, mixing)
         self.table, self.scale = table, scale
 
-    def inputs(self, x: Floats, ids: Ids) -> Floats:
+    def mixing_features(self, x: Floats, ids: Ids) -> Floats:
         """(R, F) features, (R,) last characters -> (R, C * F): the scaled features in the class's columns."""
         result: Floats = (self.table[ids][:, :, None] * self.scale(x)[:, None]).reshape(len(x), -1)
         return result
@@ -145,7 +145,7 @@ class AdaptiveReader:
         log-probabilities.
         """
         log_probabilities, x, self.state = self.mixture.components(inputs[None], self.state)
-        z = self.mixture.inputs(x, inputs)
+        z = self.mixture.mixing_features(x, inputs)
         scores = self.mixture.mixing(log_probabilities, z)
         self._update_mixing(self.mixture.mixing.loss(log_probabilities, z, targets).coefficients, x)
         for model in self.mixture.predictors:

@@ -58,10 +58,12 @@ class Mixture:
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) log-probabilities of the mixture, and the state after the last."""
         log_probabilities, x, after = self.components(ids, state, trace)
-        return self.mixing(log_probabilities, self.inputs(x, ids.ravel())).reshape(*ids.shape, -1), after
+        return self.mixing(log_probabilities, self.mixing_features(x, ids.ravel())).reshape(
+            *ids.shape, -1
+        ), after
 
-    def inputs(self, x: Floats, ids: Ids) -> Floats:
-        """(R, F) features after the characters (R,) -> what the coefficients multiply: here, the features."""
+    def mixing_features(self, x: Floats, ids: Ids) -> Floats:
+        """(R, F) features, (R,) last characters -> the features for the mixing; here, the same."""
         return x
 
     def components(
