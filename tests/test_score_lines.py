@@ -309,6 +309,15 @@ def test_a_filter_passes_the_bytes_of_a_line_unchanged(run: Path, data: bytes) -
     assert (done.status, done.out) == (0, data)
 
 
+def test_a_line_that_passes_cannot_steer_a_terminal(run: Path) -> None:
+    save_run("bytes", "".join(map(chr, range(256))), byte_level=True)
+    data = b"a\x1b]0;title\x07\tb\xc2\x9b\xff\r\nc"
+    arguments = ("score", "bytes", "--lines", "--above", "0")
+    assert charrnn(*arguments, stdin=data).out == data
+    shown = "a\u241b]0;title\u2407\tb\ufffd\ufffd\r\nc\n"
+    assert charrnn(*arguments, stdin=data, tty=True).out.decode() == shown
+
+
 def test_a_last_line_without_a_newline_gets_one_only_where_another_line_follows(run: Path) -> None:
     Path("a.txt").write_bytes(b"the\ncat")
     Path("b.txt").write_bytes(b"sat")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from charrnn.cli import shades
 from charrnn.cli.score_input import Model, title
 from charrnn.cli.score_line_reader import Line, LineScorer, windows
 from charrnn.cli.score_output import Score
@@ -96,8 +97,19 @@ def _scored(out: Terminal, scorer: LineScorer, texts: Sequence[str]) -> Iterator
 
 
 def _write_lines(out: Terminal, rows: Iterable[Row]) -> None:
-    """Write the lines themselves; a line without a newline gets one where another line follows it."""
+    """Write the lines themselves; a line without a newline gets one where another line follows it.
+
+    A terminal gets pictures of control characters: a line of a log cannot send it commands.
+    """
     ended = True
     for row in rows:
-        out.write(row.line.data if ended else b"\n" + row.line.data)
-        ended = row.line.data.endswith(b"\n")
+        data = _visible(row.line) if out.stdout_tty else row.line.data
+        out.write(data if ended else b"\n" + data)
+        ended = data.endswith(b"\n")
+
+
+def _visible(line: Line) -> bytes:
+    """The line without characters that steer a terminal."""
+    end = line.data[len(line.data.rstrip(b"\r\n")) :]
+    text = line.data.removesuffix(end).decode("utf-8", "replace")
+    return "".join(c if c == "\t" else shades.visible(c) for c in text).encode() + end
