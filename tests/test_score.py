@@ -24,6 +24,7 @@ from charrnn.cli import main
 from charrnn.cli.options import unescape
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
+from charrnn.errors import DownloadError
 from charrnn.inference.choice import Choice, log_softmax
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import CHUNK
@@ -397,6 +398,15 @@ def test_a_part_needs_the_run_s_own_text(trained: Path) -> None:
 
 def test_a_part_needs_to_know_where_the_text_is(run: Path) -> None:
     assert "tiny does not say where its text is" in refusal("tiny", "--part", "test", status=2)
+
+
+def test_a_part_whose_text_cannot_be_downloaded_says_how_to_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise DownloadError("tinyshakespeare: cannot fetch")
+
+    monkeypatch.setattr("charrnn.text.catalog.download", refuse)
+    line = refusal("shakespeare", "--part", "test")
+    assert line.endswith("cannot fetch; give it: charrnn score shakespeare --part test TEXT")
 
 
 def test_a_part_does_not_wait_for_a_pipe(run: Path) -> None:

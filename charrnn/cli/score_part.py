@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from charrnn.cli.score_input import Text
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError, CorpusError, DownloadError
 from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
@@ -42,7 +42,7 @@ def part_of_text(
     origin = _origin(loaded[0], name, texts, command)
     try:
         corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols)
-    except CorpusError as error:
+    except (CorpusError, DownloadError) as error:
         raise error if texts else CorpusError(f"the text of {name}: {error}; give it: {command}") from error
     if corpus.sha256 != header.corpus.get("sha256"):
         raise CorpusError(
