@@ -140,10 +140,10 @@ def test_models_of_one_vocabulary_agree() -> None:
     ("one", "other", "message"),
     [
         (Vocabulary("abc"), BYTES, "one knows characters, the other bytes"),
-        (Vocabulary("abc"), Vocabulary("ab"), r"two lacks 'c' \(U\+0063 LATIN SMALL LETTER C\)$"),
-        (Vocabulary("ab"), Vocabulary("abc"), r"first lacks 'c' \(U\+0063 LATIN SMALL LETTER C\)$"),
-        (Vocabulary("\nab"), Vocabulary("abc"), r"two lacks '\\n' \(U\+000A\); first lacks 'c' \(.*\)$"),
-        (Vocabulary("abcdefgh"), Vocabulary("a"), r"two lacks 'b' .* and 2 more$"),
+        (Vocabulary("abc"), Vocabulary("ab"), r"two lacks 'c' \(U\+0063 LATIN SMALL LETTER C\); make"),
+        (Vocabulary("ab"), Vocabulary("abc"), r"first lacks 'c' \(U\+0063 LATIN SMALL LETTER C\); make"),
+        (Vocabulary("\nab"), Vocabulary("abc"), r"two lacks '\\n' \(U\+000A\); first lacks 'c' \(.*\); make"),
+        (Vocabulary("abcdefgh"), Vocabulary("a"), r"two lacks 'b' .* and 2 more; make"),
     ],
 )
 def test_the_difference_between_vocabularies_is_reported_in_one_line(

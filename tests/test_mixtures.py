@@ -220,8 +220,9 @@ def test_training_with_an_n_gram_model_makes_both_and_says_their_losses() -> Non
 @pytest.mark.usefixtures("text")
 def test_an_ended_run_gets_its_n_gram_model_later_and_keeps_the_one_it_has() -> None:
     assert charrnn(*TRAIN).status == 0
-    for _ in range(2):
+    for when in ("now", "earlier"):
         done = charrnn("train", "--resume", "both", "--with-ngram")
+        assert f"n-gram both-ngram, counted {when}\n" in done.err
         assert "to sample: charrnn sample both both-ngram\n" in done.err
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["both", "both-ngram"]
 

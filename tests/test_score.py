@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from charrnn.cli import main
 from charrnn.cli.options import unescape
+from charrnn.cli.score_input import place_after
 from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.errors import DownloadError
@@ -231,8 +232,9 @@ def test_the_n_gram_model_beside_the_run_scores_the_same_text(
         assert total["baseline"]["model"] == "tiny-ngram"
         assert total["baseline"]["nats"] == pytest.approx(alone["nats"])
         assert total["nats"] == pytest.approx(record("tiny", "a.txt")["nats"])
-    models = [row.split()[1] for row in score("tiny", "a.txt", "a.txt").text.splitlines()]
-    assert models == ["MODEL", *["tiny", "tiny-ngram"] * 3]
+    rows = [row.split() for row in score("tiny", "a.txt", "a.txt").text.splitlines()]
+    assert [row[1] for row in rows] == ["MODEL", *["tiny", "tiny-ngram"] * 3]
+    assert [row[2] for row in rows] == ["CHARACTERS", "11", "(baseline)", "11", "(baseline)", "22", "(baseline)"]
 
 
 # --- which argument is what ---
@@ -264,6 +266,12 @@ def test_several_checkpoints_are_mixed(run: Path) -> None:
     assert record("tiny", "tiny", stdin=b"the cat")["bpc"] == pytest.approx(
         record("tiny", stdin=b"the cat")["bpc"]
     )
+
+
+def test_models_that_do_not_mix_can_be_compared(run: Path) -> None:
+    save_model("other", "xyz")
+    message = refusal("tiny", "other", stdin=b"the cat", status=2)
+    assert message.endswith("--from the other; --compare scores with each of them")
 
 
 def test_a_wrong_name_gets_the_nearest_checkpoint_or_text(run: Path) -> None:
@@ -350,6 +358,13 @@ def test_a_page_cannot_replace_a_folder(run: Path) -> None:
         assert f"--html {folder}: this is a folder" in refusal("tiny", "--html", folder, stdin=b"the cat")
 
 
+@given(st.text("ab\n", max_size=30), st.integers(0, 30))
+def test_the_place_after_a_text_does_not_depend_on_where_it_is_cut(text: str, cut: int) -> None:
+    lines = text.split("\n")
+    place = place_after(text[cut:], *place_after(text[:cut], 1, 1))
+    assert place == (len(lines), len(lines[-1]) + 1)
+
+
 def test_an_accent_in_the_next_piece_still_belongs_to_its_letter(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +409,16 @@ def test_a_part_needs_the_run_s_own_text(trained: Path) -> None:
     assert piped["nats"] == expected["nats"]
     Path("text.txt").write_text(TEXT + "x")
     assert "is not the text that text learned" in refusal("text", "--part", "validation")
+
+
+@pytest.mark.slow
+def test_a_note_says_which_texts_the_model_has_learned(trained: Path) -> None:
+    note = "text learned text.txt, so a new text would have a higher loss\n"
+    for options in ([], ["--lines"], ["--chars"]):
+        assert note in score("text", "text.txt", *options).err
+    Path("other.txt").write_bytes(Path("text.txt").read_bytes()[:50])
+    assert "learned" not in score("text", "other.txt").err
+    assert "learned" not in score("text", "--part", "validation").err
 
 
 def test_a_part_needs_to_know_where_the_text_is(run: Path) -> None:
@@ -485,6 +510,8 @@ def test_only_with_colour_is_the_text_on_stdout_shaded(run: Path) -> None:
     assert text.replace("⏎", "") == "the cat\n"
     assert "8 characters" in shaded.err
     assert b"\x1b" not in score("tiny", stdin=b"the cat\n", tty=True).out
+    shaded = score("tiny", "--colour", "always", stdin=b"the cat", tty=True)
+    assert shaded.out.endswith(b"\n")  # so that the note below the text has a line of its own
 
 
 class Page(HTMLParser):

@@ -98,7 +98,8 @@ def describe(checkpoints: Sequence[Checkpoint], fitted: Fitted) -> str:
     names = [model_name(checkpoint.path) for checkpoint in checkpoints]
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, fitted.weights, strict=True))
     losses = ", ".join(f"{loss:.4f}" for loss in fitted.losses)
-    kind = fitted.mixing.kind if fitted.mixing.is_constant else f"{fitted.mixing.kind}, mean"
+    constant = fitted.mixing.is_constant
+    kind = fitted.mixing.kind if constant else f"{fitted.mixing.kind}, means over the contexts"
     return f"({kind}): {weights}; validation {losses}, mixed {fitted.loss:.4f} nats"
 
 

@@ -33,7 +33,7 @@ from charrnn.cli.score_output import (
     write_shaded,
     write_totals,
 )
-from charrnn.cli.score_part import part_of_text
+from charrnn.cli.score_part import note_learned_texts, part_of_text
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.errors import CharrnnError, ConfigError
 
@@ -107,6 +107,8 @@ def score(
 
     given: Sequence[str | None] = names or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in given]
+    if part is None:
+        note_learned_texts(out, loaded, texts)
     models = _models(out, loaded, options)
     if candidates is not None:
         score_candidates.rank(out, models[0], options)
@@ -127,6 +129,7 @@ def _check_one_text(texts: Sequence[str], options: Options) -> None:
 
 def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> list[Model]:
     """The models of the checkpoints to compare, or the mixture of all checkpoints."""
+    from charrnn.inference.mixture import DifferentSymbolsError
     from charrnn.inference.predictor import predictor
     from charrnn.runs.find import model_name
 
@@ -140,7 +143,10 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
             Model(name, predictor(checkpoint), checkpoint.header.vocabulary)
             for name, checkpoint in zip(names, loaded, strict=True)
         ]
-    combined = mixtures.combined(out, loaded, options["weights"], options["corpora"])
+    try:
+        combined = mixtures.combined(out, loaded, options["weights"], options["corpora"])
+    except DifferentSymbolsError as error:
+        raise ConfigError(f"{error}; --compare scores with each of them") from error
     return [Model(" + ".join(names), combined, loaded[0].header.vocabulary)]
 
 
@@ -189,7 +195,7 @@ def _score(
         totals.append(total)
     reader.report()
     if on_stdout:
-        out.flush()
+        out.finish()
         out.note(totals[0].sentence)
     else:
         write_totals(out, totals, options["as_json"])

@@ -187,20 +187,28 @@ class Reader:
     def _encode(self, units: Iterator[str]) -> Iterator[Ids]:
         """The ids of units in pieces. Raises CorpusError, UnknownCharacterError."""
         if self.unknown is Unknown.error:
-            position = 0
+            line, column = 1, 1
             for piece in units:
-                yield self.encode_units(piece, position)
-                position += len(piece)
+                yield self._known(piece, line, column)
+                line, column = place_after(piece, line, column)
             return
         for text in _whole_characters(units, self.vocabulary.byte_level):
             yield self.vocabulary.encode(self._replacement(text))
 
-    def encode_units(self, units: str, before: int = 0) -> Ids:
-        """``Vocabulary.encode_units``, its error with the way out. Raises UnknownCharacterError."""
-        try:
-            return self.vocabulary.encode_units(units, before)
-        except UnknownCharacterError as error:
-            raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
+    def _known(self, units: str, line: int, column: int) -> Ids:
+        """The ids of units that begin at this line and column. Raises UnknownCharacterError."""
+        from charrnn.text.vocabulary import UNKNOWN, code_points, describe
+
+        ids = self.vocabulary.lookup(code_points(units))
+        if (unknown := (ids == UNKNOWN).nonzero()[0]).size:
+            index = int(unknown[0])
+            line, column = place_after(units[:index], line, column)
+            unit = f"byte 0x{ord(units[index]):02X}" if self.vocabulary.byte_level else describe(units[index])
+            raise UnknownCharacterError(
+                f"line {line}, column {column}: {unit} is not among the model's {len(self.vocabulary)} symbols"
+                f" (charrnn info lists them); {KNOWN_ONLY}"
+            )
+        return ids
 
     def report(self, prefix: str = "") -> None:
         """Print how many characters were unknown, and which, to stderr, after the prefix."""
@@ -220,6 +228,13 @@ class Reader:
         if self._replacement.counts:
             raise CorpusError(f"{name}: the model knows none of its characters")
         raise CorpusError(f"{name}: the text is empty")
+
+
+def place_after(text: str, line: int, column: int) -> tuple[int, int]:
+    """The line and column after a text that begins at these; both count from 1."""
+    if newlines := text.count("\n"):
+        return line + newlines, len(text) - text.rindex("\n")
+    return line, column + len(text)
 
 
 def _size(path: str) -> int | None:

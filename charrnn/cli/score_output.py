@@ -105,7 +105,8 @@ class Total:
         """The rows of a table: the score, that of the baseline, and the gain by adapting."""
         yield self.row()
         if self.baseline:
-            yield self.baseline.row()
+            label = "" if self.adapted else " (baseline)"
+            yield self.baseline.row() | {"model": self.baseline.model + label}
             if self.adapted:
                 yield self.gain(self.baseline)
 

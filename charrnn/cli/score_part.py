@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from charrnn.cli.score_input import Text
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
-from charrnn.errors import ConfigError, CorpusError, DownloadError
+from charrnn.errors import CheckpointError, ConfigError, CorpusError, DownloadError
 from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
@@ -56,6 +58,32 @@ def part_of_text(
     ids = corpus.ids[positions.start : positions.stop]
     before = corpus.ids[positions.start - 1 : positions.start]  # no part but training's begins the text
     return Text(f"{corpus.name}, {part} part", [ids], before, len(ids))
+
+
+def note_learned_texts(out: Terminal, loaded: Sequence[Checkpoint], texts: Sequence[str]) -> None:
+    """Say which texts a model has learned: their scores are not those of new texts."""
+    from charrnn.runs.find import model_name
+
+    for checkpoint in loaded:
+        record, name = checkpoint.header.origin, model_name(checkpoint.path)
+        with suppress(CheckpointError):  # only a part of the text needs the origin
+            learned = Origin.from_record(record).texts if record else []
+            for text in texts:
+                if any(_same_file(text, other) for other in learned):
+                    advice = "; --part test scores a part that it did not learn"
+                    has_test = checkpoint.header.training.split[2] > 0
+                    out.note(
+                        f"{name} learned {text}, so a new text would have a higher loss"
+                        f"{advice if has_test else ''}"
+                    )
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two names are those of one file or folder."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def _origin(checkpoint: Checkpoint, name: str, texts: Sequence[str], command: str) -> Origin:

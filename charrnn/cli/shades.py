@@ -53,7 +53,7 @@ def surprising(character: str, bits: float) -> str:
 def surprise_legend() -> str:
     """The line that explains the shades of surprise."""
     shown = scale(-LIGHTEST, -LEVELS)
-    return f"bits of surprise: {FIRST_SHADE:g} {shown} {FULL_SHADE:g}, no colour below {FIRST_SHADE:g}\n"
+    return f"bits of surprise: {FIRST_SHADE:g} {shown} {FULL_SHADE:g}; no colour below {FIRST_SHADE:g}\n"
 
 
 def scale(first: int = -LEVELS, last: int = LEVELS) -> str:

@@ -31,7 +31,10 @@ def add_ngram(out: Terminal, best: Path, corpus: Corpus, options: dict[str, Any]
 
     header = read_header(best)
     try:
-        path = ngram_beside(best, header) or _build(out, best, header, corpus)
+        before = ngram_beside(best, header)
+        path = before or _build(out, best, header, corpus)
+        counted = "counted earlier" if before else "counted now"
+        screen(out).facts({"n-gram": f"{path.parent.name}, {counted}"})
         _print_losses(out, [best, path], corpus, options["corpora"])
     except KeyboardInterrupt:
         texts = header.origin["texts"]

@@ -23,6 +23,12 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.find import model_name
 from charrnn.text.vocabulary import Vocabulary, describe
 
+WAY_OUT = "make the models from the same text, or train one with --from the other"
+
+
+class DifferentSymbolsError(ConfigError):
+    """Models whose vocabularies differ do not mix."""
+
 
 class Components(NamedTuple):
     """What the models of a mixture predict, and their states.
@@ -120,14 +126,18 @@ def check_weights(weights: Sequence[float], count: int) -> None:
 
 
 def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary]) -> None:
-    """Raises ConfigError, with the difference, unless all models have the symbols of the first."""
+    """Raises DifferentSymbolsError, with the difference, unless all models have the symbols of the first."""
     first = vocabularies[0]
     for name, other in zip(names[1:], vocabularies[1:], strict=True):
         if first.byte_level != other.byte_level:
-            raise ConfigError(f"{names[0]} and {name} do not mix: one knows characters, the other bytes")
+            raise DifferentSymbolsError(
+                f"{names[0]} and {name} do not mix: one knows characters, the other bytes; {WAY_OUT}"
+            )
         if set(first.symbols) != set(other.symbols):
             differences = "; ".join([*_lacks(name, other, first), *_lacks(names[0], first, other)])
-            raise ConfigError(f"{names[0]} and {name} do not mix, their symbols differ: {differences}")
+            raise DifferentSymbolsError(
+                f"{names[0]} and {name} do not mix, their symbols differ: {differences}; {WAY_OUT}"
+            )
 
 
 def _lacks(name: str, vocabulary: Vocabulary, other: Vocabulary) -> Iterator[str]:
