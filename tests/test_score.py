@@ -234,7 +234,15 @@ def test_the_n_gram_model_beside_the_run_scores_the_same_text(
         assert total["nats"] == pytest.approx(record("tiny", "a.txt")["nats"])
     rows = [row.split() for row in score("tiny", "a.txt", "a.txt").text.splitlines()]
     assert [row[1] for row in rows] == ["MODEL", *["tiny", "tiny-ngram"] * 3]
-    assert [row[2] for row in rows] == ["CHARACTERS", "11", "(baseline)", "11", "(baseline)", "22", "(baseline)"]
+    assert [row[2] for row in rows] == [
+        "CHARACTERS",
+        "11",
+        "(baseline)",
+        "11",
+        "(baseline)",
+        "22",
+        "(baseline)",
+    ]
 
 
 # --- which argument is what ---

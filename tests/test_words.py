@@ -163,7 +163,7 @@ def test_the_messages_for_wrong_values_have_one_form(arguments: str, line: str) 
         ("sample --top_k 1", "--top_k (nanoGPT) is --top-k here"),
         ("corpus get --corpra x", "did you mean --corpora? (see charrnn corpus get --help)"),
         ("--colour", "no option is called --colour (see charrnn --help)"),
-        ("sample --colour", "--colour needs a value (see charrnn sample --help)"),
+        ("sample --colour", "--colour needs a value: --colour auto|always|never (see charrnn sample --help)"),
         ("-q runs", "-q: give it after the command: charrnn runs -q (see charrnn runs --help)"),
         ("sample --json=3", "--json takes no value (see charrnn sample --help)"),
         ("corpus get", "NAME is missing (see charrnn corpus get --help)"),

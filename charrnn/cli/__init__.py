@@ -20,11 +20,13 @@ from charrnn.version import __version__
 app = App(
     name="charrnn",
     help=(
-        "Train a model that imitates your text, character by character; sample from it, and look inside it."
+        "Train a model that imitates your text, character by character; sample from it, measure texts with"
+        " it, and look inside it."
         "\n\nExamples:"
         "\n  charrnn sample shakespeare --prompt 'ROMEO:'"
         "\n  charrnn train notes.txt --minutes 5"
         "\n  charrnn sample --length 500"
+        "\n  charrnn score shakespeare notes.txt"
     ),
     epilog=(
         "Exit status: 0 success; 1 failure; 2 a wrong command line: an unknown option, a bad value, or"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import typer
 
 from charrnn.cli import predecessors
+from charrnn.cli.help import value_name
 from charrnn.errors import did_you_mean, similar_name, wrong_value
 
 COMMANDS = {
@@ -130,7 +131,8 @@ def _usage_message(error: typer.TyperException, command: Command) -> str:
     if option in options and context and context.command_path != command.path:
         return f"{option}: give it after the command: {command.path} {option}"
     if option in options:
-        return f"{option} takes no value" if options[option].is_flag else f"{option} needs a value"
+        value = value_name(options[option])  # "" for a flag
+        return f"{option} needs a value: {option} {value}" if value else f"{option} takes no value"
     if option is not None:
         names = ["help", *(name[2:] for name in options if name.startswith("--"))]
         similar = similar_name(option[2:], names) if option.startswith("--") else None
