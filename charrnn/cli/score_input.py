@@ -205,8 +205,8 @@ class Reader:
             line, column = place_after(units[:index], line, column)
             unit = f"byte 0x{ord(units[index]):02X}" if self.vocabulary.byte_level else describe(units[index])
             raise UnknownCharacterError(
-                f"line {line}, column {column}: {unit} is not among the model's {len(self.vocabulary)} symbols"
-                f" (charrnn info lists them); {KNOWN_ONLY}"
+                f"line {line}, column {column}: {unit} is not among the model's"
+                f" {len(self.vocabulary)} symbols (charrnn info lists them); {KNOWN_ONLY}"
             )
         return ids
 
