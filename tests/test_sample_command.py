@@ -369,7 +369,7 @@ def test_models_are_mixed_where_their_vocabularies_are_equal(run: Path) -> None:
     assert "less lacks 'c'" in line
     assert "'é'" in line
     assert "--weights 1: must be 2 numbers" in refusal("tiny", "other", "--weights", "1", status=2)
-    assert "--weights a,b: must be numbers" in refusal("--weights", "a,b", status=2)
+    assert "--weights a,b: must be auto, equal, or numbers" in refusal("--weights", "a,b", status=2)
     sample("tiny", "other", "--length", "3", "--save-state", "s")
     assert (
         len(sample("tiny", "other", "--length", "3", "--load-state", "s", "--weights", "0.1,0.9").text) == 3
