@@ -384,8 +384,8 @@ def test_ctrl_c_leaves_no_run(text: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_info_describes_an_n_gram_model_and_nothing_of_a_network(notes: Path) -> None:
     facts = json.loads(charrnn("info", "--json").out)
-    assert facts["order"] == len(facts["ngrams"])
-    assert facts["ngrams"][0] == 17
+    assert facts["order"] == len(facts["ngrams_by_length"])
+    assert facts["ngrams_by_length"][0] == 17
     assert facts["size_bytes"] == notes.stat().st_size
     assert facts["validation_nats"] > 0
     assert facts["training"] == {"split": [90, 5, 5]}

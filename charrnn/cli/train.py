@@ -17,7 +17,7 @@ from charrnn.cli.terminal import Terminal, is_main_process
 from charrnn.cli.text_source import read_corpus
 from charrnn.cli.train_command import (
     advise,
-    folder_option,
+    kept_options,
     longer_command,
     pipe_again,
     repeat_command,
@@ -148,7 +148,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
             ended = training.done
             if plan.last and ended:
                 texts = training.origin["texts"]
-                more = folder_option("corpora", plan.options)
+                more = kept_options(plan.options)
                 command = longer_command(run, plan.last.header, texts, more)
                 out.note(f"to train on{pipe_again(texts)}: {command}")
             write_events = None
@@ -165,7 +165,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     models = [run]
     if plan.options["with_ngram"] and group.is_main:
         models.append(add_ngram(out, best, corpus, plan.options))
-    advice, command = advise(run, folder_option("corpora", plan.options))
+    advice, command = advise(run, kept_options(plan.options))
     commands = [command] if command and not ended else []
     if plan.last is None:
         repeat = repeat_command(training, plan.origin, plan.options)

@@ -65,8 +65,7 @@ def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) 
     save_every = interval if interval != report_interval(steps) else None
     config = replace(training.config, epochs=None, minutes=None, steps=steps, save_every=save_every)
     more = [] if options["device"] == "auto" else ["--device", options["device"]]
-    more += ["--with-ngram"] if options["with_ngram"] else []
-    more += [*folder_option("checkpoints", options), *folder_option("corpora", options)]
+    more += [*folder_option("checkpoints", options), *kept_options(options)]
     length = len(training.corpus.ids)
     model = training.learner.model.config
     return train_command(model, config, Origin(**origin.record()), length, options["start"], more)
@@ -165,6 +164,12 @@ def folder_option(name: str, options: dict[str, Any]) -> list[str]:
     """--checkpoints or --corpora (``name``) as words of a command; [] where it is the default folder."""
     folder: Path = options[name]
     return [] if folder.absolute() == user_folder(name).absolute() else [f"--{name}", str(folder)]
+
+
+def kept_options(options: dict[str, Any]) -> list[str]:
+    """The options of a training that every later command for its run repeats, as words of a command."""
+    with_ngram = ["--with-ngram"] if options.get("with_ngram") else []
+    return [*with_ngram, *folder_option("corpora", options)]
 
 
 def pipe_again(texts: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import mixtures
 from charrnn.cli.terminal import Stopped, Terminal
-from charrnn.cli.train_command import folder_option, pipe_again, resume_command
+from charrnn.cli.train_command import kept_options, pipe_again, resume_command
 from charrnn.cli.train_screen import screen
 from charrnn.errors import CharrnnError
 
@@ -38,7 +38,7 @@ def add_ngram(out: Terminal, best: Path, corpus: Corpus, options: dict[str, Any]
         _print_losses(out, [best, path], corpus, options["corpora"])
     except KeyboardInterrupt:
         texts = header.origin["texts"]
-        command = resume_command(texts, best.parent, "--with-ngram", *folder_option("corpora", options))
+        command = resume_command(texts, best.parent, *kept_options(options))
         message = f"Ctrl-C: the network is saved; for the n-gram model{pipe_again(texts)}: {command}"
         raise Stopped(message, 130) from None
     except CharrnnError as error:

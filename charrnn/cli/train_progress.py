@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import Stopped, Terminal
-from charrnn.cli.train_command import folder_option, pipe_again, resume_command
+from charrnn.cli.train_command import kept_options, pipe_again, resume_command
 from charrnn.cli.train_screen import screen
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def stopped(training: Training, number: int, options: dict[str, Any]) -> Stopped
     ``options`` are those of the command, by name.
     """
     texts = training.origin["texts"]
-    command = resume_command(texts, training.folder, *folder_option("corpora", options))
+    command = resume_command(texts, training.folder, *kept_options(options))
     return Stopped(
         f"{_signal_name(number)}: saved at step {training.step} of {training.steps};"
         f" to continue{pipe_again(texts)}: {command}",
@@ -130,7 +130,7 @@ def unsaved(number: int, training: Training | None = None, options: dict[str, An
 
     message = f"{_signal_name(number)}: stopped before the first save, nothing is kept"
     if training and (training.folder / LAST).exists():
-        more = folder_option("corpora", options) if options else []
+        more = kept_options(options) if options else []
         command = resume_command(training.origin["texts"], training.folder, *more)
         message = f"{_signal_name(number)}: stopped without saving; to continue from the last save: {command}"
     return Stopped(message, 128 + number)

@@ -48,7 +48,7 @@ def _architecture(header: Header, path: Path) -> dict[str, Any]:
     model = header.model
     if isinstance(model, NgramConfig):
         size = path.stat().st_size
-        return {"order": model.order, "ngrams": header.results.get("ngrams"), "size_bytes": size}
+        return {"order": model.order, "ngrams_by_length": header.results.get("ngrams"), "size_bytes": size}
     return {**model.to_dict(), "parameters": parameters.count(model, len(header.vocabulary))}
 
 
