@@ -766,12 +766,14 @@ def test_a_damaged_state_to_resume_from_is_one_line(text: Path, damage: dict) ->
     last = checkpoint.load(path, resume=True)
     ((name, value),) = damage.items()
     tensors = {key: tensor for key, tensor in last.weights.items() if key != name}
-    resume = dict(last.header.resume or {})
+    header = last.header
     if name.startswith("resume."):
         tensors |= {} if value is None else {name: value}
+    elif name == "origin":
+        header = dataclasses.replace(header, origin=value)
     else:
-        resume[name] = value
-    checkpoint.save_checkpoint(path, dataclasses.replace(last.header, resume=resume), tensors)
+        header = dataclasses.replace(header, resume={**(header.resume or {}), name: value})
+    checkpoint.save_checkpoint(path, header, tensors)
     done = charrnn("train", "--resume", "notes")
     assert done.status == 1
     assert "Traceback" not in done.err
