@@ -31,8 +31,8 @@ def combined(
 ) -> Predictor:
     """The model of one checkpoint, or the mixture of several.
 
-    weights  None: found on the validation part, or equal where there is none, and a note says which; no
-             numbers: equal
+    weights  None: fitted on the validation part, or equal for models without a common validation part; a
+             note says which. An empty sequence: equal
     corpora  the folder of the catalogue's texts
 
     Raises ConfigError.

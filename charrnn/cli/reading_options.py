@@ -33,7 +33,7 @@ def weights_option(option: Callable[..., Any]) -> Any:
     """--weights, made by a function of ``panel``."""
     return option(
         "Weights of the checkpoints in a mixture; auto: those with the lowest loss on the validation part"
-        " that the checkpoints share, equal weights where there is none.",
+        " that the checkpoints share; without a common validation part, equal weights.",
         default="auto",
         metavar="auto|equal|A,B,...",
         parser=parse_weights,

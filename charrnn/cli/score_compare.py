@@ -31,7 +31,7 @@ class CommonCharacters:
         self._counts: Counter[str] = Counter()
 
     def __call__(self, line: Line) -> Line:
-        """The line without these characters. A newline that only ends a line is none of them."""
+        """The line without these characters. A newline that only ends a line stays."""
         content = line.data if self._end == "as it is" else line.content
         text = content.decode("utf-8", "surrogateescape")
         if self._is_known(text):

@@ -118,7 +118,7 @@ class AdaptiveReader:
 
         weights      of the models, which are normalised; by default, they are equal
         mixing_rate  of the steps of the coefficients
-        order        of the recent model; 0: there is none
+        order        of the recent model; 0: no recent model
         """
         shares = np.array(weights or [1.0] * len(predictors))
         shares = np.maximum(shares / shares.sum(), 1e-3)  # softplus is never 0

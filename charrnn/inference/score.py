@@ -54,7 +54,7 @@ class ScoredPiece(NamedTuple):
 def score_stream(predictor: Predictor, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
     """Read a text that comes in pieces (N,), as one stream; yields it in pieces of at most CHUNK characters.
 
-    ``before`` (1,) is the character before the text: ``opening_ids`` where there is none.
+    ``before`` (1,) is the character before the text; before the beginning of a text stand ``opening_ids``.
     """
     state = predictor.start(1)
     for piece in pieces:
