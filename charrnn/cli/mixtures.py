@@ -37,11 +37,12 @@ def combined(
 
     Raises ConfigError.
     """
-    from charrnn.inference.mixture import mixture_of
-    from charrnn.inference.predictor import predictor
-
     if len(checkpoints) == 1 and not weights:
+        from charrnn.inference.predictor import predictor
+
         return predictor(checkpoints[0])
+    from charrnn.inference.mixture import mixture_of
+
     if weights is not None:
         return mixture_of(checkpoints, weights)
     mixture = mixture_of(checkpoints)
