@@ -24,11 +24,11 @@ from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
 from charrnn.inference.choice import Choice
 from charrnn.inference.constraints import Constraints
-from charrnn.inference.inspect_cell import unit_values
 from charrnn.inference.network import Inference
 from charrnn.inference.predictor import predictor
 from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
 from charrnn.inference.states import Cursor
+from charrnn.inspection.inspect_cell import unit_values
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint
 from charrnn.runs.find import find, model_name, model_names
@@ -135,8 +135,8 @@ class Model:
         """
         if not isinstance(self._predictor, Inference):
             raise ConfigError(f"{self.name} is an n-gram model: it has no units")
-        pieces = unit_values(self._predictor, [self._vocabulary.encode(text)], layer, unit, signal)
-        return np.concatenate([np.zeros(0), *(values for _, values in pieces)])
+        pieces = unit_values(self._predictor, [self._vocabulary.encode(text)], layer, [unit], signal)
+        return np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)])
 
     def _stream(
         self,

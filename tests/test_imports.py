@@ -14,7 +14,7 @@ import typer
 from charrnn.cli import app
 
 PACKAGE = Path(__file__).parent.parent / "charrnn"
-FLOORS = ("", "cells text", "runs", "inference", "training", "cli api")
+FLOORS = ("", "cells text", "runs", "inference", "inspection training", "cli api")
 """The rooms, lowest floor first: the folders of the package, the module api, which the package itself
 exports, and "" for the other modules outside every folder."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split() or [""]}

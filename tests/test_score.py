@@ -22,16 +22,17 @@ from hypothesis import strategies as st
 
 from charrnn.cli import main
 from charrnn.cli.options import unescape
-from charrnn.cli.score_input import place_after
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_reader import place_after
 from charrnn.config import ModelConfig
 from charrnn.errors import DownloadError
 from charrnn.inference.choice import Choice, log_softmax
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import CHUNK
+from charrnn.inference.pieces import WARM_UP
 from charrnn.inference.sample import opening_ids, sample, sample_generator
 from charrnn.inference.score import ScoredPiece, log_probabilities, score_stream
-from charrnn.inference.score_streams import WARM_UP, score_streams
+from charrnn.inference.score_streams import score_streams
 from charrnn.inference.states import Cursor
 from charrnn.inference.worst_places import AFTER, BEFORE, NEAR, Place, worst_places
 from charrnn.origin import Origin

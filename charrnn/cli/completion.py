@@ -113,6 +113,13 @@ def signals(context: typer.Context) -> list[str]:
     return sorted(result | ({"cell"} if "memory" in result else set()))
 
 
+def concepts() -> list[Word]:
+    """The concepts that units are compared with, with descriptions."""
+    from charrnn.inspection.concepts import CONCEPTS
+
+    return [(concept.name, concept.description) for concept in CONCEPTS]
+
+
 def _joined(words: Iterable[str], incomplete: str) -> list[str]:
     """The list at the cursor, its last member replaced by each of the words that it does not hold yet."""
     *chosen, _ = incomplete.split(",")

@@ -1,62 +1,75 @@
-"""``charrnn inspect-cell``: a text with the value of one unit at each character."""
+"""``charrnn inspect-cell``: what the units of a network do, and what they are for."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli import completion, shades
+from charrnn.cli import inspect_options as option
+from charrnn.cli import shades
+from charrnn.cli.inspect_input import Subject
 from charrnn.cli.options import (
+    CORPORA,
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
     ColourOption,
+    CorporaOption,
+    PngOption,
     QuietOption,
+    SvgOption,
     TextArgument,
     find_checkpoint,
     one_thread,
-    option,
 )
+from charrnn.cli.reading_options import Unknown
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.cli.text_source import read_ids
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.cli.text_reader import Reader, Text
+from charrnn.errors import ConfigError
 from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
     from charrnn.text.vocabulary import Vocabulary
 
+Options = dict[str, Any]
+"""The command's parameters by name, with parsed values."""
+
 PIPE_WIDTH = 80
 """Columns of a line of text where stdout is no terminal."""
+SHORT_SAMPLE, LONG_SAMPLE = 500, 20_000
+"""Characters of a sample to look at, and of one to measure on."""
 
 
 def inspect_cell(
     context: typer.Context,
     checkpoint: CheckpointArgument = None,
     text: TextArgument = None,
-    layer: Annotated[int, option("The unit's layer; 0 is the lowest.", min=0)] = 0,
-    unit: Annotated[int, option("The unit's number in its layer, from 0.", min=0)] = 0,
-    of: Annotated[
-        str | None,
-        option(
-            "Show the hidden state (hidden), the cell state (cell or memory) or a gate (input, forget, ...).",
-            default="the cell state, or the hidden state where the cell has no cell state",
-            metavar="SIGNAL",
-            complete=completion.signals,
-        ),
-    ] = None,
-    as_json: Annotated[bool, option('Print JSON lines: {"char": ..., "value": ...}.', "--json")] = False,
+    layer: option.Layer = 0,
+    unit: option.Unit = None,
+    of: option.Of = None,
+    find: option.Find = False,
+    find_regex: option.FindRegex = None,
+    concept: option.Concept = None,
+    top: option.Top = 20,
+    ablate: option.Ablate = False,
+    clamp: option.Clamp = None,
+    gates: option.Gates = False,
+    errors: option.Errors = False,
+    ngram: option.Ngram = None,
+    html: option.Html = None,
+    as_json: option.AsJson = False,
     colour: ColourOption = Colour.auto,
-    sample: Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")] = None,
-    seed: Annotated[
-        int | None,
-        option("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0),
-    ] = None,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    sample: option.Sample = None,
+    seed: option.Seed = None,
+    unknown: option.UnknownCharacters = Unknown.error,
     quiet: QuietOption = False,
+    corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
     """Show the value of one unit after every character of a text.
@@ -67,52 +80,76 @@ def inspect_cell(
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
 
-    Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample of 500 characters.
+    Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample.
 
     Examples:
       charrnn inspect-cell shakespeare --unit 117 < out.txt
       charrnn inspect-cell shakespeare out.txt --unit 117 --colour always | less -R
       charrnn inspect-cell --of forget --json < out.txt | jq 'select(.value > 0.9)'
     """
-    one_thread()
-    from charrnn.inference.inspect_cell import default_signal, unit_values
-    from charrnn.inference.network import Inference
-    from charrnn.runs.checkpoint import load
-    from charrnn.runs.find import model_name
-
+    mode = option.mode(context)
     out: Terminal = context.obj
     out.stdin_advice = "give - as TEXT to read it"
     if text is not None and sample is not None:
         raise ConfigError("TEXT and --sample: give one of the two")
-    # Given "-" as CHECKPOINT, stdin is the model.
-    piped = out.stdin_unread and checkpoint != "-"
-    sampled = sample is not None or (text is None and not piped)
-    if seed is not None and not sampled:
-        raise ConfigError("--seed has no effect without --sample: only a sample is random")
-    if as_json and colour is Colour.always:
-        raise ConfigError("--json and --colour: JSON has no colours")
-    loaded = load(find_checkpoint(out, checkpoint, checkpoints))
+    one_thread()
+    subject = _subject(out, mode, context.params)
+    match mode:
+        case "find":
+            from charrnn.cli.inspect_find import write
+        case "ablate":
+            from charrnn.cli.inspect_ablate import write
+        case "gates":
+            from charrnn.cli.inspect_gates import write
+        case "errors":
+            from charrnn.cli.inspect_errors import write
+        case "html":
+            from charrnn.cli.inspect_html import write
+        case _:
+            write = _write_values
+    write(out, subject, context.params)
+
+
+def _subject(out: Terminal, mode: str, options: Options) -> Subject:
+    """The network, and the text that it is to read: a file, stdin, or a sample of its own."""
+    from charrnn.inference.network import Inference
+    from charrnn.inference.sample import opening_ids
+    from charrnn.runs.checkpoint import load
+    from charrnn.runs.find import model_name
+
+    loaded = load(find_checkpoint(out, options["checkpoint"], options["checkpoints"]))
     inference, vocabulary = Inference(loaded.header.network, loaded.weights), loaded.header.vocabulary
-    signal = of or default_signal(inference.cell)
-    pieces: Iterable[Ids]
-    if sampled:
-        pieces = _fresh_sample(out, inference, vocabulary, sample or 500, seed)
+    reader = Reader(out, vocabulary, options["unknown"])
+    # Given "-" as CHECKPOINT, stdin was the model.
+    if options["text"] is None and (options["sample"] is not None or not out.stdin_unread):
+        length = options["sample"] or (SHORT_SAMPLE if mode in ("values", "html") else LONG_SAMPLE)
+        pieces = _fresh_sample(out, inference, vocabulary, length, options["seed"])
+        text = Text("a sample", pieces, opening_ids(vocabulary), length)
     else:
-        pieces = read_ids(out, vocabulary, text or "-")
+        (text,) = reader.texts([options["text"] or "-"])
+    return Subject(model_name(loaded.path), loaded, inference, text, reader)
+
+
+def _write_values(out: Terminal, subject: Subject, options: Options) -> None:
+    """Write the text with the values of units."""
+    from charrnn.inspection.activations import signal_name
+    from charrnn.inspection.inspect_cell import unit_values
+
+    inference, vocabulary = subject.inference, subject.vocabulary
+    units = option.chosen_units(options["unit"], inference.config.hidden)
+    signal = signal_name(inference.cell, options["of"])
+    pieces = unit_values(inference, subject.pieces(), options["layer"], units, signal)
     values: Iterator[tuple[str, float]] = (
         (vocabulary.symbols[symbol_id], float(value))
-        for ids, piece_values in unit_values(inference, pieces, layer, unit, signal)
-        for symbol_id, value in zip(ids, piece_values, strict=True)
+        for ids, piece_values in pieces
+        for symbol_id, value in zip(ids, piece_values[:, 0], strict=True)
     )
-    first = next(values, None)  # computed before anything is written, so that an error comes alone
-    if first is None:
-        raise CorpusError("the text is empty: give another, or --sample 500")
-    values = chain([first], values)
-    if as_json:
+    if options["as_json"]:
         _write_json(out, values, vocabulary.byte_level)
-        return
-    title = f"{model_name(loaded.path)} layer {layer} unit {unit} {signal}"
-    _write_text(out, title, values, out.colours(colour))
+    else:
+        title = f"{subject.name} layer {options['layer']} unit {units[0]} {signal}"
+        _write_text(out, title, values, out.colours(options["colour"]))
+    subject.reader.report()
 
 
 def _write_text(out: Terminal, title: str, values: Iterable[tuple[str, float]], coloured: bool) -> None:

@@ -24,7 +24,7 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_html import write_page
-from charrnn.cli.score_input import Model, Reader, Text
+from charrnn.cli.score_input import Model
 from charrnn.cli.score_output import (
     Score,
     Total,
@@ -35,6 +35,7 @@ from charrnn.cli.score_output import (
 )
 from charrnn.cli.score_part import note_learned_texts, part_of_text
 from charrnn.cli.terminal import Colour, Terminal
+from charrnn.cli.text_reader import Reader, Text
 from charrnn.errors import CharrnnError, ConfigError
 
 if TYPE_CHECKING:
@@ -253,7 +254,8 @@ def _read_streams(
     """Score a text in pieces that are read at once, and say how much the cuts move its score."""
     import numpy as np
 
-    from charrnn.inference.score_streams import WARM_UP, score_streams
+    from charrnn.inference.pieces import WARM_UP
+    from charrnn.inference.score_streams import score_streams
 
     dtype = model.vocabulary.id_dtype
     ids = np.concatenate([np.zeros(0, dtype), *(piece.astype(dtype) for piece in text.pieces)])

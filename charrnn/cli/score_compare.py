@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from charrnn.cli.reading_options import Unknown
-from charrnn.cli.score_input import Model, counted, title
+from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import End, Line, LineScorer, windows
 from charrnn.cli.score_output import Score, sum_of
 from charrnn.cli.table import RowWriter, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_reader import counted, title
 from charrnn.errors import CorpusError
 
 Options = dict[str, Any]

@@ -10,10 +10,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from charrnn.cli.reading_options import KNOWN_ONLY, Unknown
 from charrnn.cli.sample_prompts import LONGEST_LINE
-from charrnn.cli.score_input import SKIP_BYTES, Model, Reader, title
+from charrnn.cli.score_input import Model
 from charrnn.cli.score_output import Score, sum_of
 from charrnn.cli.table import Row
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_reader import SKIP_BYTES, Reader, title
 from charrnn.errors import CheckpointError, CorpusError, UnknownCharacterError
 from charrnn.files import is_pipe
 

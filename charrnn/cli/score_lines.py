@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from charrnn.cli import shades
-from charrnn.cli.score_input import Model, title
+from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import Line, LineScorer, windows
 from charrnn.cli.score_output import Score
 from charrnn.cli.table import RowWriter, rounded
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_reader import title
 from charrnn.errors import ConfigError, wrong_value
 
 Options = dict[str, Any]

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.score_input import Text
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_reader import Text
 from charrnn.cli.text_source import read_corpus
 from charrnn.errors import CheckpointError, ConfigError, CorpusError, DownloadError
 from charrnn.files import is_pipe

@@ -148,6 +148,7 @@ class Inference:
             )
             for index, inputs in enumerate(parameters.layer_inputs(config, len(self.readout)))
         ]
+        self.steps = [self.cell.step] * len(self.layers)
         # The first layer has only V different inputs: a step looks its products up in this table.
         if config.embedding:
             table = self.cell.inputs(self.layers[0], weights["embedding.weight"], NumpyOps)
@@ -169,12 +170,12 @@ class Inference:
         new_state: list[LayerState] = []
         x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), time-major
         outputs = x
-        for index, (w, layer_state) in enumerate(zip(self.layers, state, strict=True)):
+        for index, (step, w, layer_state) in enumerate(zip(self.steps, self.layers, state, strict=True)):
             if index:
                 x = self.cell.inputs(w, outputs, NumpyOps)
             hidden = []
             for step_inputs in (x,) if times == 1 else x.reshape(times, batch, x.shape[1]):
-                layer_state, gates = self.cell.step(w, step_inputs, layer_state, NumpyOps)
+                layer_state, gates = step(w, step_inputs, layer_state, NumpyOps)
                 hidden.append(layer_state[0])
                 if trace is not None:
                     trace(index, layer_state, gates)
