@@ -127,6 +127,27 @@ def test_a_plot_fits_the_terminal_and_its_curves_differ_without_colours(
     assert not {"\x1b[30m", "\x1b[37m"} & set(STYLE.findall(curves.draw("losses", pair * 5, 10, True)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_picture_has_a_title_and_its_curves_fill_its_width(count: int) -> None:
+    from matplotlib.figure import Figure
+
+    points = [float(number) for number in range(9)]
+    many = [curves.Curve(f"a curve with a long label {number}", points, points) for number in range(count)]
+    figures: list[Figure] = []
+
+    def plot(figure: Figure) -> None:
+        curves.plot_curves(figure, many, "epochs", "nats")
+        figures.append(figure)
+
+    out = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
+    curves.save_pictures(out, None, Path("a.svg"), "losses of notes", plot)
+    assert "<!-- losses of notes -->" in Path("a.svg").read_text()
+    box = figures[0].axes[0].get_position()
+    assert box.width > 0.9
+    assert box.height * figures[0].get_figheight() > 0.7 * curves.HEIGHT, "the legend takes no height"
+
+
 # --- a training ---
 
 

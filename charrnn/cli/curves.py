@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError
 from charrnn.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Curve(NamedTuple):
@@ -26,6 +29,11 @@ class Curve(NamedTuple):
 COLOURS = ("cyan", "magenta", "green", "red", "blue", "yellow")
 """Those that read on light and on dark; black and white are left out."""
 WIDEST = 100
+"""The most columns of a plot in a terminal."""
+WIDTH, HEIGHT = 9.0, 5.0
+"""The size of a picture, in inches."""
+LEGEND_WIDTH = 120
+"""Characters of a legend that fit beside each other in a picture."""
 
 
 def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: bool = False) -> str:
@@ -51,32 +59,40 @@ def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: 
 
 
 def save_pictures(
-    out: Terminal,
-    png: Path | None,
-    svg: Path | None,
-    curves: Sequence[Curve],
-    x_label: str,
-    y_label: str,
-    log_y: bool = False,
+    out: Terminal, png: Path | None, svg: Path | None, title: str, plot: Callable[[Figure], object]
 ) -> None:
-    """Save the curves in the files that --png and --svg name. Raises CharrnnError without matplotlib."""
+    """Save a picture in the files that --png and --svg name: ``plot`` draws on an empty figure.
+
+    Raises CharrnnError without matplotlib.
+    """
     for path, kind in ((png, "png"), (svg, "svg")):
         if path is not None:
-            _save_picture(path, kind, curves, x_label, y_label, log_y)
+            _save_picture(path, kind, title, plot)
             out.note(f"wrote {path}")
 
 
-def _save_picture(
-    path: Path, kind: str, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool
-) -> None:
+def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], object]) -> None:
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise CharrnnError(f"--{kind} needs matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure.suptitle(title, wrap=True)
+    plot(figure)
+    # Without a date and with a fixed salt for the names inside, equal figures give equal files.
+    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
+        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+
+
+def plot_curves(
+    figure: Figure, curves: Sequence[Curve], x_label: str, y_label: str, log_y: bool = False
+) -> None:
+    """Draw curves on an empty figure, as wide as it is, above their legend."""
+    from matplotlib import colormaps
+
     groups = list(dict.fromkeys(curve.group for curve in curves))
-    colours = matplotlib.colormaps["tab10" if len(groups) <= 10 else "tab20"]
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    colours = colormaps["tab10" if len(groups) <= 10 else "tab20"]
     axes = figure.subplots()
     for curve in curves:
         colour = colours(groups.index(curve.group) % colours.N)
@@ -86,10 +102,17 @@ def _save_picture(
         low, high = axes.get_ylim()
         if highest := max(max(curve.y) for curve in curves):  # a smaller value is lost when it is added
             axes.set_ylim(max(low, highest * 1e-16), high)
+    axes.margins(x=0.01)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
-    figure.legend(*axes.get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
-    # Without a date and with a fixed salt for the names inside, equal curves give equal files.
-    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
-        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    add_legend(figure)
+
+
+def add_legend(figure: Figure) -> None:
+    """Add a legend below the axes, in as many columns as fit; the figure grows by its rows."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = min(len(labels), max(1, LEGEND_WIDTH // (max(map(len, labels)) + 6)))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(HEIGHT + 0.2 * (rows - 1))
+    figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=columns, frameon=False)

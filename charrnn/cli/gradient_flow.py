@@ -107,7 +107,13 @@ def gradient_flow(
         networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
     flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
     labels = "characters back", "mean norm of d loss / d state"
-    curves.save_pictures(out, png, svg, _curves(flows), *labels, log_y=True)
+    curves.save_pictures(
+        out,
+        png,
+        svg,
+        "gradient norms through time",
+        lambda figure: curves.plot_curves(figure, _curves(flows), *labels, log_y=True),
+    )
     if out.stdout_tty and not as_json:
         out.write(f"{_plot(flows, out.colours())}\n".encode())
     else:

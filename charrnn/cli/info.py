@@ -70,7 +70,9 @@ def info(
         for name, path in named:
             if not curves_of([(name, path)]):
                 out.note(f"{name} is not in the picture: its log has fewer than two reports")
-        curves.save_pictures(out, png, svg, drawn, "epochs", "nats per character")
+        title = f"losses of {', '.join(name for name, _ in named)}"
+        labels = "epochs", "nats per character"
+        curves.save_pictures(out, png, svg, title, lambda figure: curves.plot_curves(figure, drawn, *labels))
     if as_json:
         for facts in all_facts:
             out.write(json_line(facts))
