@@ -115,7 +115,7 @@ def signals(context: typer.Context) -> list[str]:
 
 def concepts() -> list[Word]:
     """The concepts that units are compared with, with descriptions."""
-    from charrnn.inspection.concepts import CONCEPTS
+    from charrnn.inspection.concept_table import CONCEPTS
 
     return [(concept.name, concept.description) for concept in CONCEPTS]
 
