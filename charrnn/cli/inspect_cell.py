@@ -54,7 +54,7 @@ def inspect_cell(
     find: option.Find = False,
     find_regex: option.FindRegex = None,
     concept: option.Concept = None,
-    top: option.Top = 20,
+    top: option.Top = None,
     ablate: option.Ablate = False,
     clamp: option.Clamp = None,
     gates: option.Gates = False,

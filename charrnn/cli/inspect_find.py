@@ -2,12 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.inspect_input import Subject
+from charrnn.cli.options import threads
+from charrnn.cli.table import write_figures, write_table
 from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError, CorpusError
+
+if TYPE_CHECKING:
+    from charrnn.inspection.concepts import ConceptReader
+    from charrnn.inspection.find_units import Findings, Found
+
+COLUMNS = (
+    *("CONCEPT", "UNIT", "SIGNAL", "R", "CHANCE", "GIVEN CHAR", "CHAR"),
+    *("AUC", "F1", "BITS", "RUN", "P"),
+)
+CONCEPT_WIDTH = 24
+"""Columns of the longest expression that is shown whole."""
 
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
-    """Write the results."""
-    raise NotImplementedError
+    """Write the best units of each concept. Raises CorpusError for a text without concepts."""
+    if options["unit"] is not None or options["of"] is not None:
+        raise ConfigError("--find compares all signals of all units: leave out --unit and --of")
+    findings = search(out, subject, options)
+    if findings.left_out:
+        out.note(f"left out, because they are on or off too rarely: {', '.join(findings.left_out)}")
+    if not findings.rows:
+        raise CorpusError("no unit can be compared with a concept in this text: give another text")
+    window = subject.checkpoint.header.training.bptt
+    out.note(
+        f"chosen on {findings.ranking:,} characters from {findings.tried:,} signals of units, measured on the"
+        f" {findings.reporting:,} characters after them; trained with windows of {window}"
+    )
+    if options["as_json"]:
+        rows = [asdict(row) | {"beyond_chance": row.beyond_chance, "window": window} for row in findings.rows]
+        write_figures(out, rows, as_json=True)
+        return
+    write_table(out, [COLUMNS, *map(_cells, findings.rows)], right=range(3, len(COLUMNS)))
+    if not all(row.beyond_chance for row in findings.rows):
+        out.note("by chance: a unit follows shifted labels as well, or follows the concept in one part only")
+
+
+def concept_reader(subject: Subject, options: dict[str, Any]) -> ConceptReader:
+    """Reads the concepts of --concept and --find-regex. Raises ConfigError."""
+    from charrnn.inspection.concepts import ConceptReader
+
+    expressions = options["find_regex"] or []
+    names = options["concept"] or ([] if expressions else None)
+    return ConceptReader(names, expressions, subject.vocabulary.byte_level)
+
+
+def search(out: Terminal, subject: Subject, options: dict[str, Any]) -> Findings:
+    """Search the text for units, with a progress bar. Raises ConfigError, CorpusError."""
+    from charrnn.inspection.find_units import find, ranking_size
+
+    reader = concept_reader(subject, options)
+    ids = subject.ids(out)
+    total = len(ids) + ranking_size(len(ids))
+    with out.bar(desc="finding", unit="char", unit_scale=True, total=total, delay=1) as bar:
+        return find(subject.inference, subject.vocabulary, ids, reader, options["top"], threads(), bar.update)
+
+
+def _cells(row: Found) -> list[str]:
+    """A row of the table."""
+    concept = row.concept
+    if len(concept) > CONCEPT_WIDTH:
+        concept = f"{concept[: CONCEPT_WIDTH - 1]}…"
+    scores = (row.r, row.chance, row.given_character, row.character, row.auc, row.f1, row.bits)
+    return [
+        concept,
+        f"{row.layer}:{row.unit}",
+        row.signal,
+        *("-" if score is None else f"{score:.2f}" for score in scores),
+        f"{row.longest_run:,}",
+        f"{row.p:.2f}{'' if row.beyond_chance else ' by chance'}",
+    ]

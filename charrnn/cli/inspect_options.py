@@ -58,13 +58,14 @@ Of = Annotated[
     ),
 ]
 Find = Annotated[
-    bool, option("Rank the units of all layers by how well they follow concepts, such as quotes.", "--find")
+    bool,
+    option("Rank the units of all layers by how well they follow concepts, such as quotes.", "--find"),
 ]
 FindRegex = Annotated[
     list[str] | None,
     _find(
-        "Find units that follow this expression: on inside a match, or inside its named group. Can be"
-        " repeated.",
+        "Find units that are on inside a match of this expression, or inside its first named group. ^ and $"
+        " match at every line. Can be repeated.",
         metavar="REGEX",
         parser=utf8,
     ),
@@ -73,12 +74,14 @@ Concept = Annotated[
     list[str] | None,
     _find(
         "Only this concept; can be repeated.",
-        default="all",
+        default="all; none with --find-regex",
         metavar="NAME",
         complete=completion.concepts,
     ),
 ]
-Top = Annotated[int, _find("Number of units to show.", min=1)]
+Top = Annotated[
+    int | None, _find("Units to show for each concept.", default="as many as make about 20 lines", min=1)
+]
 Ablate = Annotated[
     bool,
     option("Measure what the model loses without the units: each is held at its mean.", "--ablate"),

@@ -62,7 +62,8 @@ class _Block:
 
     @cached_property
     def line_lengths(self) -> NDArray[np.intp]:
-        return np.diff(self.line_starts, append=len(self.text))
+        result: NDArray[np.intp] = np.diff(self.line_starts, append=len(self.text))
+        return result
 
     def lines(self, values: NDArray[Any]) -> NDArray[Any]:
         """A value for each line -> the value of the line of each character."""
@@ -91,7 +92,8 @@ def _indentation(block: _Block) -> NDArray[Any]:
 
 def _since_start(block: _Block) -> NDArray[Any]:
     """(N,) the number of characters before each in its line, as far as the line is in the block."""
-    return np.arange(len(block.text)) - block.lines(block.line_starts)
+    result: NDArray[np.intp] = np.arange(len(block.text)) - block.lines(block.line_starts)
+    return result
 
 
 def _since_newline(block: _Block) -> NDArray[Any]:
