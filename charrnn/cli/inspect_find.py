@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("CONCEPT", "UNIT", "SIGNAL", "R", "CHANCE", "GIVEN CHAR", "CHAR"),
-    *("AUC", "F1", "BITS", "RUN", "P"),
+    *("AUC", "F1", "BITS", "RUN", "P", ""),
 )
 CONCEPT_WIDTH = 24
 """Columns of the longest expression that is shown whole."""
@@ -41,7 +41,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
         rows = [asdict(row) | {"beyond_chance": row.beyond_chance, "window": window} for row in findings.rows]
         write_figures(out, rows, as_json=True)
         return
-    write_table(out, [COLUMNS, *map(_cells, findings.rows)], right=range(3, len(COLUMNS)))
+    write_table(out, [COLUMNS, *map(_cells, findings.rows)], right=range(3, len(COLUMNS) - 1))
     if not all(row.beyond_chance for row in findings.rows):
         out.note("by chance: a unit follows shifted labels as well, or follows the concept in one part only")
 
@@ -78,5 +78,6 @@ def _cells(row: Found) -> list[str]:
         row.signal,
         *("-" if score is None else f"{score:.2f}" for score in scores),
         f"{row.longest_run:,}",
-        f"{row.p:.2f}{'' if row.beyond_chance else ' by chance'}",
+        f"{row.p:.2f}",
+        "" if row.beyond_chance else "by chance",
     ]

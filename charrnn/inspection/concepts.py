@@ -67,7 +67,8 @@ class _Block:
 
     def lines(self, values: NDArray[Any]) -> NDArray[Any]:
         """A value for each line -> the value of the line of each character."""
-        return np.repeat(values, self.line_lengths)
+        result: NDArray[Any] = np.repeat(values, self.line_lengths)
+        return result
 
     def is_in(self, holds: Callable[[str], bool], ahead: int = 0) -> NDArray[np.bool_]:
         """Whether each character, or the one ``ahead`` of it, has a property; False behind the text."""

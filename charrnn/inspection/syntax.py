@@ -23,7 +23,8 @@ OPENING = re.compile(
       (?P<quote> \"\"\" | ''' | ["“„«] )
       # In single quotes: one line. An apostrophe follows a letter, or has no partner in its line.
     | (?: (?<!\w) | (?<=\b[bfruBFRU]) | (?<=\b[bfruBFRU]{{2}}) )
-        (?P<single> ['‘] (?! (?i:tis|twas|twere|twill|twould|em)\b ) (?: [^'’\n\\] | \\. | ['’](?=\w) )* ['’] )
+        (?P<single> ['‘] (?! (?i:tis|twas|twere|twill|twould|em)\b )
+          (?: [^'’\n\\] | \\. | ['’](?=\w) )* ['’] )
       # Neither a directive of C nor a number.
     | (?P<line> (?<!\S) \# (?! \d | (?:include|define|undef|if|ifdef|ifndef|else|elif|endif|pragma|error)\b )
         # Neither a web address nor Python's division.
