@@ -163,7 +163,7 @@ class _Expression:
         except TimeoutError:
             raise ConfigError(
                 f"--find-regex {self.shown}: takes more than {SECONDS:g} s for {len(block.text):,}"
-                " characters; avoid a repeat inside a repeat, as in (a+)+"
+                " characters; avoid repeats that match the same text in many ways, as (a|aa)+"
             ) from None
         return result
 
@@ -226,8 +226,10 @@ def _end_of_block(text: str, start: int) -> int:
     stop = start + BLOCK
     if stop >= len(text):
         return len(text)
-    ends = (text.rfind(mark, start, stop) + len(mark) for mark in ("\n\n", "\n"))
-    return next((end for end in ends if end > start), stop)
+    for mark in ("\n\n", "\n"):
+        if (position := text.rfind(mark, start, stop)) >= 0:
+            return position + len(mark)
+    return stop
 
 
 def _byte_counts(codes: NDArray[np.uint32]) -> NDArray[np.intp]:
