@@ -20,7 +20,7 @@ def read(text: str, *names: str, expressions: tuple[str, ...] = ()) -> np.ndarra
 
 
 def marks(text: str, name: str) -> str:
-    """x where a concept is on; of a number its digits."""
+    """Of each character: x where a concept is on, . where it is off; of a number, its digit."""
     number = {concept.name: concept.number for concept in CONCEPTS}[name]
     return "".join(f"{value:.0f}" if number else ".x"[int(value)] for value in read(text, name)[:, 0])
 
@@ -112,7 +112,7 @@ def test_a_group_that_takes_no_part_in_a_match_is_off() -> None:
 
 
 def test_an_unknown_concept_gets_a_suggestion() -> None:
-    with pytest.raises(ConfigError, match="--concept quote: must be one of quotes, .*; did you mean quotes"):
+    with pytest.raises(ConfigError, match=r"--concept quote: must be one of quotes, .*; did you mean quotes"):
         read("a", "quote")
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.options import threads
-from charrnn.cli.table import write_figures, write_table
+from charrnn.cli.table import write_table
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inspection.concepts import ConceptReader
@@ -38,8 +39,9 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
         f" {findings.reporting:,} characters after them; trained with windows of {window}"
     )
     if options["as_json"]:
-        rows = [asdict(row) | {"beyond_chance": row.beyond_chance, "window": window} for row in findings.rows]
-        write_figures(out, rows, as_json=True)
+        for row in findings.rows:
+            more = {"beyond_chance": row.beyond_chance, "window": window}
+            out.write(json_line({key: _rounded(value) for key, value in asdict(row).items()} | more))
         return
     write_table(out, [COLUMNS, *map(_cells, findings.rows)], right=range(3, len(COLUMNS) - 1))
     if not all(row.beyond_chance for row in findings.rows):
@@ -64,6 +66,11 @@ def search(out: Terminal, subject: Subject, options: dict[str, Any]) -> Findings
     total = len(ids) + ranking_size(len(ids))
     with out.bar(desc="finding", unit="char", unit_scale=True, total=total, delay=1) as bar:
         return find(subject.inference, subject.vocabulary, ids, reader, options["top"], threads(), bar.update)
+
+
+def _rounded(value: object) -> object:
+    """A score without the digits that depend on the order of the threads."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _cells(row: Found) -> list[str]:

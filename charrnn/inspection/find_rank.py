@@ -60,7 +60,7 @@ class Ranking:
         for signal, values in chunk.values.items():
             with self._lock:
                 if signal not in self._sums:
-                    self._sums[signal] = _Sums(values, shifted.shape[1])
+                    self._sums[signal] = _Sums(values.shape[1], shifted.shape[1])
                 sums = self._sums[signal]
             sums.add(values, shifted, self._lock)
 
@@ -81,27 +81,25 @@ class Ranking:
 class _Sums:
     """Sums over the characters of one signal's values (n, H) and their products with labels (n, L * C)."""
 
-    def __init__(self, values: Floats, columns: int) -> None:
-        self._offset = values.mean(0)  # near the mean, so that float32 is precise enough for small deviations
-        hidden = values.shape[1]
+    def __init__(self, hidden: int, columns: int) -> None:
         self._total, self._squares = np.zeros((2, hidden))
-        self._products = np.zeros((hidden, columns), np.float32)
-        self.low, self.high = values.min(0), values.max(0)
+        self._products = np.zeros((hidden, columns))
+        self.low, self.high = np.full(hidden, np.inf), np.full(hidden, -np.inf)
 
     def add(self, values: Floats, labels: Floats, lock: Lock) -> None:
-        deviations = values - self._offset
-        products = deviations.T @ labels
-        total, squares = deviations.sum(0), np.einsum("nh,nh->h", deviations, deviations)
+        mean = values.mean(0, dtype=np.float64)
+        deviations = values - mean.astype(values.dtype)  # precise in float32 even where they are small
+        products = deviations.T @ labels + mean[:, None] * labels.sum(0, dtype=np.float64)
+        squares = np.einsum("nh,nh->h", deviations, deviations) + len(values) * mean**2
         low, high = values.min(0), values.max(0)
         with lock:
             self._products += products
-            self._total += total
+            self._total += len(values) * mean
             self._squares += squares
-            np.minimum(self.low, low, self.low)
-            np.maximum(self.high, high, self.high)
+            self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
 
     def correlations(self, size: int) -> Floats:
-        """(H, L * C), for labels with mean 0 and variance 1."""
+        """(H, L * C), for labels with mean 0 and variance 1; 0 for a constant signal."""
         variance = self._squares / size - (self._total / size) ** 2
         scale = np.where(variance > TINY, 1 / np.sqrt(np.maximum(variance, TINY)), 0) / size
-        return self._products * scale[:, None].astype(np.float32)
+        return self._products * scale[:, None]

@@ -98,9 +98,15 @@ def correlation(xx: Numbers, yy: Numbers, xy: Numbers, count: float) -> Numbers:
 
 
 def best_thresholds(counts: Counts) -> NDArray[np.intp]:
-    """(K,) the bin from which on a unit counts as on, for the largest F1. ``counts`` as of ``histogram``."""
-    every = [f1(counts, np.full(len(counts), threshold)) for threshold in range(BINS)]
-    result: NDArray[np.intp] = np.argmax(np.nan_to_num(every), 0)
+    """(K,) the bin from which on a unit counts as on, for the largest F1. ``counts`` as of ``histogram``.
+
+    Where bins are empty, several thresholds are equal: the middle of the first ones.
+    """
+    bins = np.arange(BINS)[:, None]
+    every = np.nan_to_num([f1(counts, np.full(len(counts), threshold)) for threshold in range(BINS)])
+    first = every.argmax(0)
+    end = np.where((bins > first) & (every < every.max(0)), bins, BINS).min(0)
+    result: NDArray[np.intp] = (first + end - 1) // 2
     return result
 
 
