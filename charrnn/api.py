@@ -9,7 +9,7 @@ import codecs
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from charrnn.errors import ConfigError
 from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
 from charrnn.inference.choice import Choice
+from charrnn.inference.clamp import with_clamps
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference
 from charrnn.inference.predictor import predictor
@@ -56,6 +57,7 @@ class Sampling(TypedDict, total=False):
     no_repeat          never generate the same sequence of so many characters twice; 0: off
     top_k, top_p, min_p, typical, repeat_penalty, repeat_window
                        filters (docs/sampling.md)
+    clamp              {(layer, unit): value}: units whose hidden states are held at these values
     """
 
     length: int
@@ -75,6 +77,7 @@ class Sampling(TypedDict, total=False):
     typical: float
     repeat_penalty: float
     repeat_window: int
+    clamp: Mapping[tuple[int, int], float]
 
 
 class Model:
@@ -152,6 +155,7 @@ class Model:
         ban: str | None = None,
         no_repeat: int = 0,
         repeat_window: int = 64,
+        clamp: Mapping[tuple[int, int], float] | None = None,
         **filters: Any,
     ) -> Iterator[str]:
         choice = Choice(**filters)
@@ -171,9 +175,10 @@ class Model:
         if not endless and not constraints.ends:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
         ids = self._vocabulary.encode(prompt) if prompt else opening_ids(self._vocabulary)
-        cursor = Cursor(ids, self._predictor.start(1))
+        model = with_clamps(self._predictor, clamp) if clamp else self._predictor
+        cursor = Cursor(ids, model.start(1))
         generator = sample_generator(choose_seed(seed))
-        chunks = sample(self._predictor, [cursor], choice, constraints, [generator])
+        chunks = sample(model, [cursor], choice, constraints, [generator])
         return _decoded(self._vocabulary, chunks)
 
 

@@ -54,6 +54,7 @@ def sample(
     context: typer.Context,
     checkpoint: option.Checkpoints = None,
     weights: option.Weights = None,
+    clamp: option.Clamp = None,
     prompt: option.PromptText = None,
     prompt_file: option.PromptFile = None,
     prompts: option.PromptLines = None,
@@ -130,6 +131,10 @@ def sample(
     constraints_for = _constraints_for(vocabulary, options, out.note)
     constraints = constraints_for(length=length)
     predictor = mixtures.combined(out, loaded, weights, corpora)
+    if clamp:
+        from charrnn.inference.clamp import with_clamps
+
+        predictor = with_clamps(predictor, {(held.layer, held.unit): held.value for held in clamp})
     identity = states.identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None

@@ -38,6 +38,24 @@ def parse_ramp(value: str) -> Ramp:
         raise ValueError("must be a number, or a range such as 0.3:1.2") from error
 
 
+class ClampedUnit(NamedTuple):
+    """A layer, one of its units, and the value of the unit's hidden state."""
+
+    layer: int
+    unit: int
+    value: float
+
+
+def parse_clamp(value: str) -> ClampedUnit:
+    """Parse "0:117=0.9" as ClampedUnit(0, 117, 0.9). Raises ValueError, "must be ..."."""
+    unit, _, number = value.partition("=")
+    layer, _, unit = unit.partition(":")
+    try:
+        return ClampedUnit(int(layer), int(unit), float(number))
+    except ValueError as error:
+        raise ValueError("must be LAYER:UNIT=VALUE, such as 0:117=0.9") from error
+
+
 ESCAPES = r"The escapes \n, \t, \0 and \\ stand for newline, tab, NUL and backslash."
 _prompt, _choice = panel("Prompt"), panel("Choosing the next character, in this order")
 _amount, _beam = panel("Length and number"), panel("Beam search")
@@ -53,6 +71,15 @@ Checkpoints = Annotated[
     ),
 ]
 Weights = Annotated[Sequence[float] | None, weights_option(_choice)]
+Clamp = Annotated[
+    list[ClampedUnit] | None,
+    _choice(
+        "Hold a unit's hidden state at this value while the prompt is read and the text is generated. Can be"
+        " repeated.",
+        metavar="LAYER:UNIT=VALUE",
+        parser=parse_clamp,
+    ),
+]
 
 PromptText = Annotated[
     str | None,
@@ -229,6 +256,7 @@ CONFLICTS = (
     (("--save-state", "--prompts"), "a state file holds one sample"),
     (("--save-state", "--count"), "a state file holds one sample"),
     (("--prompts", "--adapt"), "the model adapts to one prompt"),
+    (("--clamp", "--adapt"), "what is learned would work against the clamp"),
     *(
         ((name, "--adapt"), "a state file does not hold what is learned")
         for name in ("--save-state", "--load-state")
