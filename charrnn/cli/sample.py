@@ -130,11 +130,7 @@ def sample(
     vocabulary = loaded[0].header.vocabulary
     constraints_for = _constraints_for(vocabulary, options, out.note)
     constraints = constraints_for(length=length)
-    predictor = mixtures.combined(out, loaded, weights, corpora)
-    if clamp:
-        from charrnn.inference.clamp import with_clamps
-
-        predictor = with_clamps(predictor, {(held.layer, held.unit): held.value for held in clamp})
+    predictor = _predictor(out, loaded, options)
     identity = states.identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
@@ -169,6 +165,16 @@ def sample(
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
             states.save_state(save_state.resolve(), rows[0].end, identity)
+
+
+def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> Predictor:
+    """The model of the checkpoints, with --clamp a clamped network. Raises ConfigError."""
+    predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
+    if options["clamp"] is None:
+        return predictor
+    from charrnn.inference.clamp import with_clamps
+
+    return with_clamps(predictor, {(held.layer, held.unit): held.value for held in options["clamp"]})
 
 
 def _read_prompts(

@@ -57,7 +57,7 @@ def with_clamps(predictor: Predictor, clamps: Mapping[tuple[int, int], float]) -
     """
     if not isinstance(predictor, Inference):
         raise ConfigError(
-            "--clamp needs a network: an n-gram model has no units, a mixture several networks'"
+            "--clamp needs one network: an n-gram model has no units, and a mixture is several models"
         )
     config = predictor.config
     values: dict[int, Floats] = {}
