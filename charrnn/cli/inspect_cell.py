@@ -57,6 +57,7 @@ def inspect_cell(
     top: option.Top = None,
     ablate: option.Ablate = False,
     clamp: option.Clamp = None,
+    random_sets: option.RandomSets = 39,
     gates: option.Gates = False,
     errors: option.Errors = False,
     ngram: option.Ngram = None,

@@ -84,11 +84,19 @@ Top = Annotated[
 ]
 Ablate = Annotated[
     bool,
-    option("Measure what the model loses without the units: each is held at its mean.", "--ablate"),
+    option(
+        "Measure how much the loss rises when the units' hidden states are held at their means, everywhere"
+        " and inside and outside each concept.",
+        "--ablate",
+    ),
 ]
 Clamp = Annotated[
     float | None,
-    _causes("Measure the change of the loss when the units' hidden state is held at this value."),
+    _causes("As --ablate, but hold the units' hidden states at this value.", metavar="VALUE"),
+]
+RandomSets = Annotated[
+    int,
+    _causes("Number of random sets of other units of the layer that the units are compared with.", min=1),
 ]
 Gates = Annotated[
     bool, option("Show how often each gate is nearly closed (below 0.1) or open (above 0.9).", "--gates")
@@ -134,6 +142,7 @@ NEEDS = {
     "--seed": ("--sample",),
     "--top": ("--find", "--find-regex", "--concept", "--html"),
     "--ngram": ("--errors",),
+    "--random-sets": ("--ablate", "--clamp"),
 }
 """Options that have no effect unless one of the others is given."""
 
