@@ -101,8 +101,9 @@ def _json_row(name: str, change: Change) -> dict[str, Any]:
         "random_low": float(random.min()),
         "random_high": float(random.max()),
     }
-    bits = {key: figure / math.log(2) for key, figure in figures.items()}
-    return {"concept": name, "where": change.where, "characters": change.characters, **bits, "p": change.p}
+    bits = {key: round(figure / math.log(2), 6) for key, figure in figures.items()}
+    row = {"concept": name, "where": change.where, "characters": change.characters}
+    return {**row, **bits, "p": round(change.p, 6)}
 
 
 def _row(name: str, change: Change) -> dict[str, Any]:

@@ -71,13 +71,13 @@ class Pieces:
                 raise
 
     def initial(self, rows: Rows) -> State:
-        """The states from which these pieces begin."""
+        """The states from which these pieces begin; their numbers are sorted, and may be repeated."""
         first, others = rows[rows == 0], rows[rows > 0]
-        state = self.state
+        states = [self.state] * len(first)
         if len(others):
             *_, last = self.read(others, self.predictor.start(len(others)), -WARM_UP, 0)
-            state = concatenate_states([self.state] * len(first) + [last.state])
-        return state
+            states.append(last.state)
+        return concatenate_states(states)
 
     def read(
         self, rows: Rows, state: State, start: int, stop: int, trace: Trace | None = None

@@ -23,7 +23,7 @@ from charrnn.inference.clamp import clamped
 from charrnn.inference.network import Ids, Inference
 from charrnn.inference.pieces import Pieces, Rows
 from charrnn.inspection.activations import Signal, WatchedChunk, watch_text
-from charrnn.inspection.concepts import Concept
+from charrnn.inspection.concept_table import Concept
 
 STRETCH = 500
 """Characters of a stretch. The losses of neighbouring characters are not independent, so whole stretches are
