@@ -88,7 +88,8 @@ def wrong_values() -> Iterator[tuple[str, ...]]:
             if parameter.name == "params":
                 values += ["", "nan", "-1"]
             elif kind in (int, float):
-                values += ["", "nan", "-1", "1.5" if kind is int else "-inf"]
+                too_small = "-1e9" if parameter.name == "clamp" else "-1"
+                values += ["", "nan", too_small, "1.5" if kind is int else "-inf"]
             elif isinstance(kind, type) and issubclass(kind, Enum):
                 values += ["", "AUTOMATIC"]
             elif parameter.name in ("of", "glob"):

@@ -85,8 +85,8 @@ Top = Annotated[
 Ablate = Annotated[
     bool,
     option(
-        "Measure how much the loss rises when the units' hidden states are held at their means, everywhere"
-        " and inside and outside each concept.",
+        "Measure the loss with the units held at their means. It is compared, inside and outside each"
+        " concept, with the loss of the network as it is and with random units held.",
         "--ablate",
     ),
 ]
@@ -150,6 +150,7 @@ CONFLICTS = (
     (("--find", "--ablate", "--gates", "--errors"), "give only one of them"),
     (("--find", "--clamp", "--gates", "--errors"), "give only one of them"),
     (("--ablate", "--clamp"), "give only one of them"),
+    *(((mode, "--of"), "the hidden state is what is held") for mode in ("--ablate", "--clamp")),
     (("--html", "--ablate", "--errors"), "give only one of them"),
     (("--json", "--html"), "the page is no JSON"),
     (("--json", "--colour"), "JSON has no colours"),

@@ -170,7 +170,7 @@ def sample(
 def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> Predictor:
     """The model of the checkpoints, with --clamp a clamped network. Raises ConfigError."""
     predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
-    if options["clamp"] is None:
+    if not options["clamp"]:
         return predictor
     from charrnn.inference.clamp import with_clamps
 
