@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.curves import save_pictures
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.inspect_options import chosen_units
 from charrnn.cli.options import threads
@@ -15,8 +16,12 @@ from charrnn.cli.terminal import Terminal
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
     from charrnn.inspection.ablate import Change
-    from charrnn.inspection.concepts import ConceptReader
+    from charrnn.inspection.concept_table import Concept
 
 SEED = 0
 """Of the random sets and of the bootstrap: the same command prints the same figures."""
@@ -56,34 +61,46 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
             inference, ids, layer, [units, *sets], held, inside, threads(), progress.update
         )
     changes = list(ablate.changes(losses, generator))
-    _note(out, changes, reader, f"layer {layer}, {_held(units, value)}; {len(sets)} random sets of as many")
-    write = _json_row if options["as_json"] else _row
-    write_figures(out, [write(_name(change, reader), change) for change in changes], options["as_json"])
+    setting = f"{subject.name}, layer {layer}, {_held(units, held, value is None)}"
+    out.note(f"{setting}; {len(sets)} random sets of as many units; loss and changes in bits per character")
+    _note_what_is_missing(out, changes, reader.concepts)
+    _write_changes(out, setting, changes, reader.concepts, options)
 
 
-def _held(units: Sequence[int], value: float | None) -> str:
+def _write_changes(
+    out: Terminal,
+    setting: str,
+    changes: Sequence[Change],
+    concepts: Sequence[Concept],
+    options: dict[str, Any],
+) -> None:
+    """Write the table or the JSON lines, and save the pictures."""
+    names = ["whole text" if change.concept is None else concepts[change.concept].name for change in changes]
+    row = _json_row if options["as_json"] else _row
+    write_figures(out, list(map(row, names, changes)), options["as_json"])
+    save_pictures(out, options["png"], options["svg"], setting, lambda figure: _plot(figure, names, changes))
+
+
+def _held(units: Sequence[int], held: NDArray[np.float64], at_means: bool) -> str:
     """Which units are held, and at what."""
-    shown = ",".join(map(str, units[:8])) + (",..." if len(units) > 8 else "")
-    return f"unit{'s' * (len(units) > 1)} {shown} held at {'the mean' if value is None else f'{value:g}'}"
+    shown = ", ".join(map(str, units[:8])) + (", ..." if len(units) > 8 else "")
+    if len(units) > 1:
+        return f"units {shown} held at {'their means' if at_means else f'{held[0]:g}'}"
+    return f"unit {shown} held at {'its mean, ' * at_means}{held[units[0]]:.4g}"
 
 
-def _note(out: Terminal, changes: Sequence[Change], reader: ConceptReader, setting: str) -> None:
-    """Print what was measured, and what could not be measured, to stderr."""
+def _note_what_is_missing(out: Terminal, changes: Sequence[Change], concepts: Sequence[Concept]) -> None:
+    """Print to stderr which concepts have no rows, and why rows have no interval."""
     from charrnn.inspection.ablate import FEWEST_STRETCHES, STRETCH
 
-    out.note(f"{setting}; loss and changes in bits per character")
-    shown = {change.concept for change in changes}
-    for number, concept in enumerate(reader.concepts):
-        if number not in shown:
-            out.note(f"{concept.name}: left out, because it is the same at all characters of this text")
+    present = {change.concept for change in changes}
+    missing = [concept.name for number, concept in enumerate(concepts) if number not in present]
+    if missing:
+        out.note(f"left out, because this text shows them nowhere or everywhere: {', '.join(missing)}")
     if any(math.isnan(change.interval[0]) for change in changes):
         out.note(
             f"an interval needs {FEWEST_STRETCHES} stretches of {STRETCH} characters, inside and outside"
         )
-
-
-def _name(change: Change, reader: ConceptReader) -> str:
-    return "whole text" if change.concept is None else reader.concepts[change.concept].name
 
 
 def _json_row(name: str, change: Change) -> dict[str, Any]:
@@ -120,3 +137,27 @@ def _row(name: str, change: Change) -> dict[str, Any]:
         "random units": span("random_low", "random_high"),
         "p": row["p"],
     }
+
+
+def _plot(figure: Figure, names: Sequence[str], changes: Sequence[Change]) -> None:
+    """Draw each part of the text as a line: the random sets, and the units with their interval."""
+    lines = [pair for pair in zip(names, changes, strict=True) if pair[1].where != "difference"]
+    axes = figure.subplots()
+    for y, (_, change) in enumerate(lines):
+        random = axes.plot(change.random / math.log(2), [y] * len(change.random), "o", color="0.6", alpha=0.5)
+        interval = [value / math.log(2) for value in change.interval]
+        axes.plot(interval, [y, y], color="tab:red", linewidth=3)
+        units = axes.plot(change.change / math.log(2), y, "D", color="tab:red")
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    axes.set_yticks(range(len(lines)), [f"{name}, {change.where}" for name, change in lines])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_xlabel("change of the loss, bits per character")
+    axes.grid(axis="x", alpha=0.3)
+    figure.set_figheight(1.8 + 0.3 * len(lines))
+    figure.legend(
+        [*units, *random],
+        ["the units, with their 95 % interval", "random sets of as many units"],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
