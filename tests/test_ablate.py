@@ -302,6 +302,16 @@ def test_a_value_that_no_unit_can_have_is_refused(run: Path, value: str) -> None
         assert "must be from -1000 to 1000" in done.err
 
 
+@pytest.mark.parametrize("mode", [("--ablate",), ("--clamp", "0.5")])
+@pytest.mark.parametrize("other", [("--of", "memory"), ("--top", "3"), ("--html", "x.html"), ("--find",)])
+def test_options_that_would_be_ignored_are_refused(
+    run: Path, mode: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    done = charrnn("inspect-cell", "tiny", "--sample", "9", *mode, "--concept", "quotes", *other)
+    assert done.status == 2
+    assert {mode[0], other[0]} <= set(done.err.split(":")[1].split())
+
+
 def test_a_text_of_one_character_has_no_loss_to_measure(run: Path) -> None:
     Path("text.txt").write_text("t")
     done = charrnn("inspect-cell", "tiny", "text.txt", "--ablate")

@@ -150,8 +150,16 @@ CONFLICTS = (
     (("--find", "--ablate", "--gates", "--errors"), "give only one of them"),
     (("--find", "--clamp", "--gates", "--errors"), "give only one of them"),
     (("--ablate", "--clamp"), "give only one of them"),
-    *(((mode, "--of"), "the hidden state is what is held") for mode in ("--ablate", "--clamp")),
+    *(
+        ((mode, name), reason)
+        for mode in ("--ablate", "--clamp")
+        for name, reason in (
+            ("--of", "the hidden state is what is held"),
+            ("--top", "the units are given, not ranked"),
+        )
+    ),
     (("--html", "--ablate", "--errors"), "give only one of them"),
+    (("--html", "--clamp"), "give only one of them"),
     (("--json", "--html"), "the page is no JSON"),
     (("--json", "--colour"), "JSON has no colours"),
 )
