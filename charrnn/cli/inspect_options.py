@@ -96,7 +96,11 @@ Clamp = Annotated[
 ]
 RandomSets = Annotated[
     int,
-    _causes("Number of random sets of other units of the layer that the units are compared with.", min=1),
+    _causes(
+        "Number of random sets of other units of the layer that the units are compared with.",
+        min=1,
+        max=1000,
+    ),
 ]
 Gates = Annotated[
     bool, option("Show how often each gate is nearly closed (below 0.1) or open (above 0.9).", "--gates")
