@@ -1,0 +1,74 @@
+"""How often the gates of a network are nearly closed or open, as in Karpathy, Johnson & Fei-Fei 2015.
+
+A gate is left-saturated below 0.1 and right-saturated above 0.9. Gates with other activations than the
+sigmoid have no such limits and are left out.
+
+N: characters of a text   H: hidden units
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import ConfigError
+from charrnn.inference.network import Ids, Inference
+from charrnn.inspection.activations import Signal, Watched, WatchedChunk, every_signal, watch_text
+
+LEFT, RIGHT = 0.1, 0.9
+"""A gate is left-saturated below the one value, and right-saturated above the other."""
+
+
+class Saturation(NamedTuple):
+    """The share of a text's characters after which each unit of a gate is saturated.
+
+    left   (H,) below LEFT
+    right  (H,) above RIGHT
+    """
+
+    left: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
+def sigmoid_gates(inference: Inference) -> Watched:
+    """All units of the sigmoid gates of all layers. Raises ConfigError for a cell without such gates."""
+    cell = inference.cell
+    names = [gate for gate, kind in zip(cell.gates, cell.activations, strict=True) if kind == "sigmoid"]
+    if not names:
+        raise ConfigError(f"--gates: a network of the cell {inference.config.cell} has no gates")
+    return {signal: units for signal, units in every_signal(inference).items() if signal.name in names}
+
+
+def saturation(
+    inference: Inference,
+    ids: Ids,
+    workers: int = 1,
+    progress: Callable[[int], object] = lambda characters: None,
+) -> dict[Signal, Saturation]:
+    """How often each sigmoid gate is saturated in a text (N,), N >= 1.
+
+    The text is read in ``workers`` threads; ``progress`` is called with the number of characters read
+    since the last call. Raises ConfigError for a cell without sigmoid gates.
+    """
+    watched = sigmoid_gates(inference)
+    counters = [_Counter(watched) for _ in range(workers)]
+    for _ in watch_text(inference, ids, watched, counters, progress):
+        pass
+    return {
+        signal: Saturation(*(sum(counter.counts[signal] for counter in counters) / len(ids)))
+        for signal in watched
+    }
+
+
+class _Counter:
+    """Counts, for the chunks of one thread, how often each unit is saturated: (2, H), left and right."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.counts = {signal: np.zeros((2, len(units)), np.int64) for signal, units in watched.items()}
+
+    def __call__(self, chunk: WatchedChunk) -> None:
+        for signal, values in chunk.values.items():
+            self.counts[signal] += [(values < LEFT).sum(0), (values > RIGHT).sum(0)]
