@@ -24,11 +24,11 @@ V = 7
 def network(cell: str, layers: int = 2, scale: float = 2.5) -> Inference:
     """A network with weights so large that its gates saturate."""
     config = ModelConfig(cell=cell, layers=layers, hidden=5, embedding=4)
-    weights = {name: scale * array for name, array in random_weights(config, V).items()}
+    weights = {name: np.float32(scale) * array for name, array in random_weights(config, V).items()}
     return Inference(config, weights)
 
 
-def counted(inference: Inference, ids: np.ndarray) -> dict[Signal, tuple[list[float], list[float]]]:
+def counted(inference: Inference, ids: np.ndarray) -> dict[Signal, list[list[float]]]:
     """The shares of each sigmoid gate, from one step of the network after the other."""
     values: dict[Signal, list[np.ndarray]] = {}
 
@@ -41,10 +41,10 @@ def counted(inference: Inference, ids: np.ndarray) -> dict[Signal, tuple[list[fl
     for symbol in ids:
         _, state = inference(np.array([[symbol]]), state, trace)
     return {
-        signal: tuple(
+        signal: [
             [sum(test(step[unit]) for step in steps) / len(ids) for unit in range(5)]
             for test in (lambda value: value < 0.1, lambda value: value > 0.9)
-        )
+        ]
         for signal, steps in values.items()
     }
 

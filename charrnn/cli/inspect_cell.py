@@ -61,6 +61,7 @@ def inspect_cell(
     gates: option.Gates = False,
     errors: option.Errors = False,
     ngram: option.Ngram = None,
+    training_text: option.TrainingText = None,
     html: option.Html = None,
     as_json: option.AsJson = False,
     colour: ColourOption = Colour.auto,

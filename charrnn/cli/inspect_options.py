@@ -117,6 +117,15 @@ Ngram = Annotated[
         complete=completion.checkpoints,
     ),
 ]
+TrainingText = Annotated[
+    str | None,
+    _network(
+        "The text that the model learned; --errors counts its words.",
+        default="the run's own text, where it is now",
+        metavar="TEXT",
+        complete=completion.texts,
+    ),
+]
 Html = Annotated[
     Path | None,
     option(
@@ -147,6 +156,7 @@ NEEDS = {
     "--top": ("--find", "--find-regex", "--concept", "--html"),
     "--ngram": ("--errors",),
     "--random-sets": ("--ablate", "--clamp"),
+    "--training-text": ("--errors",),
 }
 """Options that have no effect unless one of the others is given."""
 

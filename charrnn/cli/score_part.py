@@ -24,12 +24,18 @@ PARTS = ("training", "validation", "test")
 
 
 def part_of_text(
-    out: Terminal, loaded: Sequence[Checkpoint], part: str, texts: Sequence[str], corpora: Path
+    out: Terminal,
+    loaded: Sequence[Checkpoint],
+    part: str,
+    texts: Sequence[str],
+    corpora: Path,
+    command: str | None = None,
 ) -> Text:
     """A part of the text of the run, which must be the text of all checkpoints.
 
     ``texts`` has at most one text, which stands for the run's; without it the run's own is found where the
-    checkpoint says. Raises ConfigError, CorpusError.
+    checkpoint says. Error messages say how to give it: ``command``, by default that of ``score``.
+    Raises ConfigError, CorpusError.
     """
     from charrnn.runs.find import model_name
 
@@ -40,7 +46,7 @@ def part_of_text(
             raise ConfigError(
                 f"--part: {model_name(other.path)} learned another text, or another part of it, than {name}"
             )
-    command = f"charrnn score {shlex.quote(name)} --part {part} TEXT"
+    command = command or f"charrnn score {shlex.quote(name)} --part {part} TEXT"
     origin = _origin(loaded[0], name, texts, command)
     try:
         corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols)
@@ -60,8 +66,16 @@ def part_of_text(
     return Text(f"{corpus.name}, {part} part", [ids], before, len(ids))
 
 
-def note_learned_texts(out: Terminal, loaded: Sequence[Checkpoint], texts: Sequence[str]) -> None:
-    """Say which texts a model has learned: their scores are not those of new texts."""
+def note_learned_texts(
+    out: Terminal,
+    loaded: Sequence[Checkpoint],
+    texts: Sequence[str],
+    advice: str = "; --part test scores a part that it did not learn",
+) -> None:
+    """Say which texts a model has learned: their scores are not those of new texts.
+
+    The ``advice`` is given where the model has a test part.
+    """
     from charrnn.runs.find import model_name
 
     for checkpoint in loaded:
@@ -70,7 +84,6 @@ def note_learned_texts(out: Terminal, loaded: Sequence[Checkpoint], texts: Seque
             learned = Origin.from_record(record).texts if record else []
             for text in texts:
                 if any(_same_file(text, other) for other in learned):
-                    advice = "; --part test scores a part that it did not learn"
                     has_test = checkpoint.header.training.split[2] > 0
                     out.note(
                         f"{name} learned {text}, so a new text would have a higher loss"
@@ -98,10 +111,10 @@ def _origin(checkpoint: Checkpoint, name: str, texts: Sequence[str], command: st
     if not record and checkpoint.header.corpus.get("name") in catalog.entries():
         return Origin([checkpoint.header.corpus["name"]], byte_level=byte_level)
     if not record:
-        raise ConfigError(f"--part: {name} does not say where its text is; give it: {command}")
+        raise ConfigError(f"{name} does not say where its text is; give it: {command}")
     origin = Origin.from_record(record)
     for text in origin.texts:
         if text == "-" or is_pipe(text):  # a pipe of the same name may wait for ever
             source = "standard input" if text == "-" else "a pipe"
-            raise ConfigError(f"--part: {name} learned a text from {source}; give it: {command}")
+            raise ConfigError(f"{name} learned a text from {source}; give it: {command}")
     return origin

@@ -58,7 +58,7 @@ def saturation(
     for _ in watch_text(inference, ids, watched, counters, progress):
         pass
     return {
-        signal: Saturation(*(sum(counter.counts[signal] for counter in counters) / len(ids)))
+        signal: Saturation(*np.sum([counter.counts[signal] for counter in counters], 0) / len(ids))
         for signal in watched
     }
 
