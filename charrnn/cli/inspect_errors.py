@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from charrnn.inspection.oracles import Peeling
     from charrnn.runs.checkpoint import Checkpoint
 
-BAR_WIDTH = 20
+BAR_WIDTH = 12
 """Columns of the longest bar in a terminal."""
 
 
@@ -47,14 +47,20 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
         peeling = peel(subject.inference, model, subject.vocabulary, ids, words, threads(), bar.update)
     rows = _rows(peeling)
     if out.stdout_tty and not options["as_json"]:
-        longest = max(row["errors"] for row in rows) or 1
-        write_figures(out, [{**row, "": "█" * round(BAR_WIDTH * row["errors"] / longest)} for row in rows])
+        longest = max(row["share"] for row in rows) or 1
+        write_figures(out, [{**row, "": _bar(row["share"] / longest)} for row in rows])
     else:
         write_figures(out, rows, options["as_json"])
     sentence = _sentence(peeling)
     out.note(sentence)
     title = f"{subject.name} on {Path(subject.text.name).name}: {sentence}"
     curves.save_pictures(out, options["png"], options["svg"], title, lambda figure: _plot(figure, rows))
+
+
+def _bar(share: float) -> str:
+    """A share of BAR_WIDTH columns."""
+    whole, eighths = divmod(round(8 * BAR_WIDTH * share), 8)
+    return "█" * whole + "▏▎▍▌▋▊▉"[eighths - 1 : eighths]
 
 
 def _rows(peeling: Peeling) -> list[Row]:
@@ -64,7 +70,7 @@ def _rows(peeling: Peeling) -> list[Row]:
     return [
         {
             "oracle": part.oracle,
-            "errors": part.errors,
+            "removed": part.errors,
             "share": part.errors / total if total else 0.0,
             "remaining": total - before,
             "bpc": part.nats / math.log(2) / peeling.characters,

@@ -80,19 +80,20 @@ def oracles(with_ngram: bool, with_training_text: bool) -> list[Oracle]:
         *([Oracle("n-gram model", lambda seen: seen.ngram > np.log(LEAST))] if with_ngram else []),
         *map(_memory, MEMORIES),
         *(map(_rare_words, RARE) if with_training_text else []),
-        Oracle("after a space, quote or newline", lambda seen: seen.after_space),
+        Oracle("after space, quote or newline", lambda seen: seen.after_space),
         Oracle("punctuation", lambda seen: seen.punctuation),
         *map(_boost, BOOSTS),
     ]
 
 
 def _memory(length: int) -> Oracle:
-    return Oracle(f"word in the last {length} characters", lambda seen: seen.distance <= length)
+    return Oracle(f"word in last {length} characters", lambda seen: seen.distance <= length)
 
 
-def _rare_words(most: int) -> Oracle:
-    times = f"at most {most} time{'s' if most > 1 else ''}" if most else "not"
-    return Oracle(f"word {times} in training text", lambda seen: seen.trained <= most)
+def _rare_words(count: int) -> Oracle:
+    """The words that occur at most so often in the training text; rarer ones have been removed before."""
+    name = f"word {count} time{'' if count == 1 else 's'} in training"
+    return Oracle(name, lambda seen: seen.trained <= count)
 
 
 def _boost(boost: float) -> Oracle:
