@@ -343,6 +343,19 @@ def test_a_piped_text_has_the_errors_of_its_file(trained: Path) -> None:
     assert table(piped) == table(inspect("--json"))
 
 
+def test_a_text_of_one_character_is_read_to_its_end(trained: Path) -> None:
+    Path("new.txt").write_text("t")
+    rows = table(inspect("--json"))
+    assert sum(row["removed"] for row in rows.values()) == 1
+
+
+def test_a_text_without_errors_has_a_table_of_zeros(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.inspection.oracles.LEAST", 1e-9)
+    ran = inspect()
+    assert "0 of 42 characters are errors" in ran.err
+    assert {row.split()[-4:-3][0] for row in ran.text.splitlines()[1:]} == {"0"}
+
+
 def test_an_empty_text_is_refused(trained: Path) -> None:
     Path("new.txt").write_text("")
     ran = inspect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import curves
@@ -40,7 +41,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     write_figures(out, list(rows), options["as_json"])
     if out.stdout_tty and not options["as_json"]:
         out.write(f"\n{_plots(saturations, out.colours(options['colour']))}\n".encode())
-    title = f"{subject.name}: gate saturation in {subject.text.name}, {len(ids):,} characters"
+    title = f"{subject.name}: gate saturation in {Path(subject.text.name).name}, {len(ids):,} characters"
     curves.save_pictures(
         out, options["png"], options["svg"], title, lambda figure: _plot(figure, saturations)
     )
