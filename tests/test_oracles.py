@@ -235,7 +235,7 @@ def test_the_errors_are_those_of_the_models_scores(workers: int, monkeypatch: py
     words = count_words(vocabulary, ids)
     peeling = peel(model, ngram, vocabulary, stream, words, workers, counts.append)
     scores, short = (log_probabilities(each, vocabulary, ids) for each in (model, ngram))
-    assert (peeling.characters, sum(counts)) == (len(ids), len(ids))
+    assert (peeling.characters, sum(counts)) == (len(ids), 2 * len(ids))
     assert peeling.nats == pytest.approx(-scores.sum(), rel=1e-5)
     wrong = scores < np.log(0.5)
     assert sum(errors(peeling).values()) == wrong.sum() > 100

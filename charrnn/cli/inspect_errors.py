@@ -42,7 +42,8 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     words = _training_words(out, subject, options)
     pieces = chain([subject.text.before], subject.pieces())
     ids = subject._replace(text=subject.text._replace(pieces=pieces)).ids(out)
-    with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids) - 1, delay=1) as bar:
+    total = (len(ids) - 1) * len(models)
+    with out.bar(desc="scoring", unit="char", unit_scale=True, total=total, delay=1) as bar:
         model = predictor(ngram) if ngram else None
         peeling = peel(subject.inference, model, subject.vocabulary, ids, words, threads(), bar.update)
     rows = _rows(peeling)

@@ -192,7 +192,7 @@ def peel(
     ngram           the n-gram model, over the same vocabulary; None leaves its oracle out
     training_words  how often each word occurs in the training text; None leaves the rare words out
     workers         the threads in which the network reads
-    progress        called with the number of characters that the network has read since the last call
+    progress        called with the number of characters that a model has read since the last call
     """
     peeling = Peeling(vocabulary, vocabulary.symbols[ids[0]], ngram is not None, training_words)
     network = np.zeros(min(BLOCK, len(ids) - 1))
@@ -209,6 +209,7 @@ def peel(
             for piece, logits, after in read(ngram, ids[block.start : block.stop], state):
                 places = slice(position, position := position + len(piece))
                 short[places], state = _of_next(logits, targets[places]), after
+                progress(len(piece))
         peeling.read(targets, network[: len(block)], short, block.stop == len(ids) - 1)
     return peeling
 
