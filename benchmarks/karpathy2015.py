@@ -29,7 +29,15 @@ from charrnn.training.train import Training
 
 WIDTHS = (64, 128, 256, 512)
 THEIRS = TrainConfig(
-    streams=100, bptt=100, lr=2e-3, muon=0, dropout=0, weight_drop=0, reset=0, clip=5, split=(80, 10, 10)
+    streams=100,
+    bptt=100,
+    optimizer="adamw",
+    lr=2e-3,
+    dropout=0,
+    weight_drop=0,
+    reset=0,
+    clip=5,
+    split=(80, 10, 10),
 )
 
 

@@ -24,7 +24,7 @@ from charrnn.training.learner import Learner
 V, STREAMS, BPTT = 65, 32, 64
 BARE = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 PLAIN = TrainConfig(
-    muon=0,
+    optimizer="adamw",
     streams=STREAMS,
     bptt=BPTT,
     dropout=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +15,10 @@ MAX_ORDER = 100
 """Longest n-grams of an n-gram model."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DEVICE_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
+OPTIMIZERS = ("muon", "adamw", "sgd")
+OPTIMIZER_SYNONYMS = {"adam": "adamw", "gradient-descent": "sgd"}
+LEARNING_RATES = {"muon": 6e-3, "adamw": 6e-3, "sgd": 1.0}
+"""The default of ``lr`` for each optimiser (docs/training.md)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION_SYNONYMS = {"fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "bf16": "bfloat16"}
 PRECISION_SYNONYMS |= dict.fromkeys(("fp32", "float", "single", "full"), "float32")
@@ -45,6 +50,13 @@ class _Config:
 
     def _check_integers(self, names: str, low: int, high: int = 2**31) -> None:
         self._check_numbers(names, low, high, f"a whole number from {low} to {high}", (int,))
+
+    def _check_name(self, setting: str, names: Sequence[str], synonyms: Mapping[str, str]) -> None:
+        """Raise ConfigError unless the setting is one of the names."""
+        value = getattr(self, setting)
+        if value not in names:
+            hint = did_you_mean(str(value), names, synonyms)
+            _require(False, setting, value, f"{', '.join(names[:-1])} or {names[-1]}{hint}")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
@@ -111,8 +123,11 @@ class TrainConfig(_Config):
     # Of the recurrent products in training; auto is bfloat16 where the device has instructions for it.
     # Weights, moments and losses are always float32.
     precision: str = "auto"
-    lr: float = 6e-3  # AdamW's highest learning rate
-    muon: float = 0.02  # Muon's highest, for the recurrent layers' matrices; 0: AdamW updates them too
+    # muon: Muon for the recurrent layers' matrices, AdamW for all other parameters; adamw, sgd: one for all.
+    optimizer: str = "muon"
+    # The highest learning rate of AdamW or SGD. Without one, __post_init__ sets that of LEARNING_RATES.
+    lr: float = None  # type: ignore[assignment]
+    muon: float = 0.02  # Muon's highest learning rate
     final_lr: float = 0.01  # where the cosine ends, as a fraction of the highest learning rate
     warmup: float = 0.05  # fraction of the run in which the learning rate rises
     beta1: float = 0.9
@@ -135,19 +150,32 @@ class TrainConfig(_Config):
         self._check_integers("streams bptt steps save_every patience", 1)
         self._check_integers("seed", 0, 2**63 - 1)
         self._check_numbers("epochs minutes save_minutes", 1e-9, 1e9, "above 0 and at most 1e9")
+        self._check_name("optimizer", OPTIMIZERS, OPTIMIZER_SYNONYMS)
+        if self.lr is None:
+            object.__setattr__(self, "lr", LEARNING_RATES[self.optimizer])
         self._check_numbers("lr", 1e-300, 1e300, "above 0 and finite")
-        self._check_numbers("muon clip", 0, 1e300, "0 (off) or more, and finite")
+        self._check_numbers(
+            "muon", 1e-300, 1e300, "above 0 and finite; --optimizer adamw trains without Muon"
+        )
+        self._check_numbers("clip", 0, 1e300, "0 (off) or more, and finite")
         self._check_numbers("weight_decay", 0, 1e300, "0 or more")
         self._check_numbers("final_lr warmup reset", 0, 1, "between 0 and 1")
         self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")
         self._check_numbers("dropout weight_drop", 0, 0.99, "between 0 and 0.99")
-        if self.precision not in PRECISIONS:
-            hint = did_you_mean(str(self.precision), PRECISIONS, PRECISION_SYNONYMS)
-            _require(False, "precision", self.precision, f"auto, float32 or bfloat16{hint}")
+        self._check_name("precision", PRECISIONS, PRECISION_SYNONYMS)
         object.__setattr__(self, "split", tuple(self.split))
         valid = len(self.split) == 3 and all(_is_number(part, 0, 1e9) for part in self.split)
         valid = valid and self.split[0] > 0
         _require(valid, "split", self.split, "three numbers like 90,5,5, the first above 0")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """As for every config; ``muon`` 0, which earlier versions wrote for AdamW alone, is its optimizer."""
+        if values.get("muon") == 0 and "optimizer" not in values:
+            values = {name: value for name, value in values.items() if name != "muon"} | {
+                "optimizer": "adamw"
+            }
+        return super().from_dict(values)
 
 
 DEFAULT_MINUTES = 5.0

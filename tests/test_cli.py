@@ -27,7 +27,7 @@ from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_params
 from charrnn.cli.train_plan import BUDGET, WITH_RESUME, make_plan
 from charrnn.cli.train_progress import stopped
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import LEARNING_RATES, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint
@@ -216,7 +216,16 @@ def test_options_that_exclude_each_other_are_a_mistake(
 
 def test_every_setting_of_a_run_can_be_given(text: Path) -> None:
     given = {"streams": 3, "bptt": 7, "dropout": 0.25, "weight_drop": 0.125, "precision": "float32"}
-    given |= {"lr": 0.5, "muon": 0.25, "clip": 2.0, "epochs": 9.0, "steps": 2, "minutes": 0.05, "seed": 5}
+    given |= {
+        "lr": 0.5,
+        "muon": 0.25,
+        "clip": 2.0,
+        "epochs": 9.0,
+        "steps": 2,
+        "minutes": 0.05,
+        "seed": 5,
+        "optimizer": "muon",
+    }
     given |= {"patience": 4, "cell": "gru", "layers": 2, "hidden": 5, "embedding": 3}
     options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     assert charrnn("train", str(text), *options, "--split", "80,15,5").status == 0
@@ -261,7 +270,9 @@ def test_every_option_of_train_is_a_setting_or_is_used_by_the_plan() -> None:
 def test_a_run_starts_with_the_weights_of_a_checkpoint_and_new_characters_get_new_rows(text: Path) -> None:
     train(str(text))
     Path("other.txt").write_text(TEXT.upper() + "zé" * 20)
-    done = charrnn("train", "other.txt", "--from", "notes", "--steps", "1", "--lr", "1e-12", "--muon", "0")
+    done = charrnn(
+        "train", "other.txt", "--from", "notes", "--steps", "1", "--lr", "1e-12", "--optimizer", "sgd"
+    )
     assert done.text == "checkpoints/other/model.safetensors\n"
     assert "knows 17 symbols; new in this text: 'A' 'C'" in done.err
     assert "'z' 'é'" in done.err
@@ -280,9 +291,14 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint_and_new_characters_get_ne
 
 def test_a_run_that_starts_with_trained_weights_takes_a_quarter_of_the_learning_rates(text: Path) -> None:
     train(str(text))
-    for rates, lr in (([], TrainConfig.lr / 4), (["--lr", "0.5"], 0.5)):
+    quarters = [
+        (["--optimizer", optimizer], rate / 4, f"({'--lr, --muon' if optimizer == 'muon' else '--lr'})")
+        for optimizer, rate in LEARNING_RATES.items()
+    ]
+    for rates, lr, names in (*quarters, (["--lr", "0.5"], 0.5, "")):
         done = charrnn("train", str(text), "--from", "notes", "--steps", "1", *rates)
-        assert ("a quarter of the default learning rates" in done.err) == (not rates)
+        assert ("a quarter of the default learning rates" in done.err) == bool(names)
+        assert names in done.err
         assert json.loads(charrnn("info", "--json").text)["training"]["lr"] == lr
 
 

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import LEARNING_RATES, OPTIMIZERS, ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 
 Config = ModelConfig | TrainConfig
@@ -22,6 +22,8 @@ BAD: list[tuple[type[Config], str, list[object]]] = [
     (TrainConfig, "dropout", [-0.1, 1, 1.5, math.nan, math.inf]),
     (TrainConfig, "weight_drop", [-0.1, 1, 1.5, math.nan, math.inf]),
     (TrainConfig, "precision", ["", "float16", None]),
+    (TrainConfig, "optimizer", ["", "adam", None, 3]),
+    (TrainConfig, "muon", [-1, math.nan, math.inf]),
     (TrainConfig, "lr", [0, -1, math.nan, math.inf, 10**400]),
     (TrainConfig, "reset", [-0.1, 1.1, math.nan]),
     (TrainConfig, "clip", [-1, math.nan, math.inf]),
@@ -48,6 +50,7 @@ CONFIGS: list[Config] = [
     TrainConfig(
         streams=1,
         dropout=0,
+        optimizer="sgd",
         clip=0,
         reset=1,
         epochs=0.5,
@@ -92,7 +95,7 @@ def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type[Conf
         (TrainConfig, {"dropout": "0.1"}),
         (TrainConfig, {"dropout": None}),
         (TrainConfig, {"streams": "32"}),
-        (TrainConfig, {"lr": None}),
+        (TrainConfig, {"muon": None}),
         (TrainConfig, {"split": 90}),
         (TrainConfig, {"split": None}),
         (TrainConfig, {"split": ["a", "b", "c"]}),
@@ -102,6 +105,18 @@ def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type[Conf
 def test_a_value_of_the_wrong_type_is_a_config_error(kind: type[Config], values: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         kind.from_dict(values)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_each_optimizer_has_a_learning_rate_of_its_own_that_can_be_given(optimizer: str) -> None:
+    assert TrainConfig(optimizer=optimizer).lr == LEARNING_RATES[optimizer]
+    assert TrainConfig(optimizer=optimizer, lr=0.125).lr == 0.125
+
+
+def test_settings_of_an_older_build_have_the_optimizer_that_they_were_trained_with() -> None:
+    old = {name: value for name, value in TrainConfig().to_dict().items() if name != "optimizer"}
+    assert TrainConfig.from_dict(old) == TrainConfig(optimizer="muon")
+    assert TrainConfig.from_dict(old | {"muon": 0}) == TrainConfig(optimizer="adamw")
 
 
 @pytest.mark.parametrize("config", CONFIGS)

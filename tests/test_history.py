@@ -57,7 +57,7 @@ def test_a_run_whose_last_report_is_its_best_is_still_improving_whatever_the_gap
 
 
 def test_a_report_is_appended_and_read_back(tmp_path: Path) -> None:
-    first = history.Report(5, 10, 0.5, 640, 1.5, 1e-3, 0.7, 2.5, 2.4, 3.46, 426.0, True, "é\n")
+    first = history.Report(5, 10, 0.5, 640, 1.5, 1e-3, 0.7, 0.5, 2.5, 2.4, 3.46, 426.0, True, "é\n")
     second = dataclasses.replace(first, step=10, validation_nats=None, validation_bpc=None, best=False)
     for report in (first, second):
         history.append(tmp_path, report)

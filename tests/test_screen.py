@@ -22,7 +22,7 @@ from charrnn.cli.shades import FIRST_SHADE, FULL_SHADE, surprising
 from charrnn.cli.terminal import Stopped, Terminal
 from charrnn.cli.train_command import sample_command
 from charrnn.cli.train_progress import budget, stop_on_signals
-from charrnn.cli.train_screen import MARGIN, screen
+from charrnn.cli.train_screen import COLUMNS, MARGIN, screen
 from charrnn.config import TrainConfig
 from charrnn.files import user_folder
 from charrnn.runs.history import Report
@@ -161,7 +161,13 @@ def report(**values: Any) -> Report:
         "seconds": 7.0,
         "lr": 0.0,
     }
-    figures |= {"gradient_norm": 0.0, "train_nats": 2.5, "validation_nats": 2.25, "validation_bpc": 3.246}
+    figures |= {
+        "gradient_norm": 0.523,
+        "clipped": 0.03,
+        "train_nats": 2.5,
+        "validation_nats": 2.25,
+        "validation_bpc": 3.246,
+    }
     figures |= {"characters_per_second": 40_000.0, "best": False, "sample": "the cat\n"}
     return Report(**(figures | values))
 
@@ -192,13 +198,17 @@ def test_the_columns_of_the_reports_keep_their_places(columns: int) -> None:
             step=3_999_999, epoch=1234.5, train_nats=11.5, validation_nats=10.25, seconds=36_000.0, best=True
         ),
         report(validation_nats=None, validation_bpc=None, characters_per_second=12_345_678.0),
+        report(gradient_norm=1234.5, clipped=1.0),
     )
     lines = [line for line in STYLE.sub("", text).splitlines() if not line.startswith(MARGIN.rstrip())]
-    rows = [line.removesuffix("  best") for line in lines[2:6]]
+    rows = [line.removesuffix("  best") for line in lines[2:7]]
     ends = [[match.end() for match in re.finditer(r"\S+", row)] for row in rows]
-    assert rows[0].split() == ["step", "epoch", "train", "validation", "bpc", "char/s", "time"]
-    assert ends == [ends[0]] * 4
+    assert rows[0].split() == list(COLUMNS)
+    assert ends == [ends[0]] * 5
+    assert rows[1].split()[-4:] == ["0.52", "3%", "40.0k", "0:07"]
     assert rows[2].split()[-1] == "10:00:00"
+    assert rows[3].split()[-2] == "12.3M"
+    assert rows[4].split()[-4:-2] == ["1.2e+03", "100%"]
     assert max(map(len, lines)) <= columns
 
 
@@ -249,7 +259,8 @@ def test_a_pipe_gets_plain_unwrapped_lines_and_quiet_nothing(columns: int) -> No
     plain = shown(report(best=True, sample="a b " * 30), tty=False)
     assert plain.splitlines() == [
         "model  lstm 1 x 8",
-        "step 100/4000  epoch 1.00  train 2.5000  validation 2.2500 (3.246 bpc) best  40,000 char/s  7 s",
+        "step 100/4000  epoch 1.00  train 2.5000  validation 2.2500 (3.246 bpc) best"
+        "  gradient norm 0.52, 3% of the steps clipped  40,000 char/s  7 s",
         f"    | {'a b ' * 29}a b",
         "underfitted",
         "to sample: charrnn sample notes",

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import cells
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import LEARNING_RATES, ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST
@@ -28,13 +28,13 @@ from charrnn.runs.lock import LOCK
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import train
-from charrnn.training.run_state import STAGE, RunState
+from charrnn.training.run_state import LATER, RunState
 from charrnn.training.schedule import begin_stage, lr_factor
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
 MODEL = ModelConfig(hidden=12, embedding=6)
-PLAIN: dict[str, Any] = {"muon": 0.0, "dropout": 0.0, "weight_drop": 0.0, "precision": "float32"}
+PLAIN: dict[str, Any] = {"optimizer": "adamw", "dropout": 0.0, "weight_drop": 0.0, "precision": "float32"}
 STEPS = 20
 CONFIG = TrainConfig(streams=4, bptt=16, steps=STEPS, save_every=7)
 
@@ -112,12 +112,16 @@ def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_step", [1, 6, 7, 13, 19])
+@pytest.mark.parametrize(
+    ("stop_step", "optimizer"),
+    [(1, "muon"), (6, "adamw"), (6, "sgd"), (7, "muon"), (13, "sgd"), (19, "muon")],
+)
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str
 ) -> None:
-    _, events = trained(tmp_path, "whole")
-    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "cut")
+    changes = {"optimizer": optimizer, "lr": LEARNING_RATES[optimizer], "clip": 0.3}
+    _, events = trained(tmp_path, "whole", **changes)
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, **changes), tmp_path / "cut")
     train_step = training.learner.train_step
 
     def stopping(step: int, lr_factor: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,7 +134,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     if stop_step < reports(events)[0].step:
         assert checkpoint.read_header(tmp_path / "cut" / BEST).results["step"] == stop_step
     last = checkpoint.load(tmp_path / "cut" / LAST, resume=True)
-    resumed, _ = trained(tmp_path, "cut", resume=last)
+    resumed, _ = trained(tmp_path, "cut", resume=last, **changes)
     assert resumed.step == STEPS
     for name in (BEST, LAST):
         assert same_weights(tmp_path / "whole" / name, tmp_path / "cut" / name, resume=True)
@@ -458,6 +462,58 @@ def test_the_gradient_is_clipped_to_the_global_norm(tmp_path: Path) -> None:
     assert clipped == pytest.approx(0.01, rel=1e-3)
 
 
+def test_a_step_of_sgd_is_the_learning_rate_times_the_clipped_gradient(tmp_path: Path) -> None:
+    config = replace(CONFIG, **PLAIN | {"optimizer": "sgd"}, lr=2.0, clip=0.1)
+    learner = Training(corpus(tmp_path), MODEL, config, tmp_path / "r").learner
+    before = learner.weights()
+    learner.train_step(0, 0.5)
+    change = np.concatenate([(before[name] - value).ravel() for name, value in learner.weights().items()])
+    assert np.linalg.norm(change) == pytest.approx(0.5 * 2.0 * 0.1, rel=1e-3)
+    for name, parameter in learner.model.named_parameters():
+        assert parameter.grad is not None
+        np.testing.assert_allclose(before[name] - learner.weights()[name], parameter.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.3])
+def test_a_report_has_the_mean_norm_and_the_share_of_clipped_steps_since_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float
+) -> None:
+    training, norms = Training(corpus(tmp_path), MODEL, replace(CONFIG, clip=clip), tmp_path / "run"), []
+    train_step = training.learner.train_step
+
+    def noting(step: int, lr_factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, norm = train_step(step, lr_factor)
+        norms.append(float(norm))
+        return loss, norm
+
+    monkeypatch.setattr(training.learner, "train_step", noting)
+    shares = []
+    for report, steps in zip(
+        reports(list(training.run())), (norms[:7], norms[7:14], norms[14:]), strict=True
+    ):
+        assert report.gradient_norm == pytest.approx(np.mean(steps))
+        shares.append(report.clipped)
+        assert report.clipped == (np.mean([norm > clip for norm in steps]) if clip else 0)
+    assert (0 < sum(shares) < 3) == bool(clip)
+
+
+def test_a_gradient_norm_that_is_not_finite_is_a_divergence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run")
+    train_step = training.learner.train_step
+
+    def infinite(step: int, lr_factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, norm = train_step(step, lr_factor)
+        return loss, norm * (math.inf if step == 9 and not training.state.rollbacks else 1)
+
+    monkeypatch.setattr(training.learner, "train_step", infinite)
+    events = list(training.run())
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert notice.startswith("the gradient norm is inf at step ")
+    assert [report.step for report in reports(events)] == [7, 14, 20]
+
+
 def test_the_learning_rate_warms_up_then_falls_to_its_end() -> None:
     config = TrainConfig(warmup=0.1, final_lr=0.05)
     rates = [lr_factor(step, RunState(steps=200, report_every=1), config) for step in range(200)]
@@ -543,7 +599,7 @@ def test_a_new_budget_counts_the_reports_of_patience_anew(tmp_path: Path) -> Non
 def test_a_checkpoint_of_an_older_build_trains_on(tmp_path: Path) -> None:
     trained(tmp_path)
     last = checkpoint.load(tmp_path / "run" / LAST, resume=True)
-    values = {key: value for key, value in (last.header.resume or {}).items() if key not in STAGE}
+    values = {key: value for key, value in (last.header.resume or {}).items() if key not in LATER}
     old = replace(last, header=replace(last.header, resume=values))
     ended = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run", resume=old)
     assert ended.done

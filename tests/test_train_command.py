@@ -62,8 +62,21 @@ def same(one: str, other: str) -> bool:
         ["--steps", "12"],
         ["--epochs", "30", "--cell", "mingru"],
         ["--epochs", "0.5", "--seed", "3", "--split", "80,15,5", "--cell", "gru", "--layers", "2"],
-        ["--steps", "12", "--save-every", "5", "--patience", "9", "--lr", "0.01", "--muon", "0", "--bytes"],
+        [
+            "--steps",
+            "12",
+            "--save-every",
+            "5",
+            "--patience",
+            "9",
+            "--lr",
+            "0.01",
+            "--optimizer",
+            "adamw",
+            "--bytes",
+        ],
         ["--steps", "5", "--params", "2k", "--dropout", "0.25", "--clip", "0.5", "--newlines", "keep"],
+        ["--steps", "5", "--optimizer", "sgd"],
     ],
     ids=lambda value: " ".join(value),
 )
@@ -133,7 +146,18 @@ def test_an_ended_run_says_how_to_train_on_and_the_command_does() -> None:
 
 @pytest.mark.slow
 def test_more_patience_goes_on_with_what_was_left_of_the_budget() -> None:
-    options = ["--steps", "3000", "--save-every", "5", "--lr", "1e-9", "--muon", "0", "--patience", "1"]
+    options = [
+        "--steps",
+        "3000",
+        "--save-every",
+        "5",
+        "--lr",
+        "1e-9",
+        "--optimizer",
+        "sgd",
+        "--patience",
+        "1",
+    ]
     charrnn("train", "notes.txt", *SMALL, *options, "--seed", "2")
     before = len(history.read(Path("checkpoints/notes")))
     done = charrnn("train", "--resume", "notes", "--patience", "1")

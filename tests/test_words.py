@@ -73,7 +73,13 @@ ANY_TEXT = {
 }
 """Options whose value is a path, a name or a text: none can be told to be wrong without the files."""
 
-WORDS = {"cell": "--cell", "precision": "--precision", "encoding": "--encoding", "newlines": "--newlines"}
+WORDS = {
+    "cell": "--cell",
+    "optimizer": "--optimizer",
+    "precision": "--precision",
+    "encoding": "--encoding",
+    "newlines": "--newlines",
+}
 """Options whose value is a word, and what their message begins with, besides typer's choices."""
 
 
@@ -138,6 +144,15 @@ def test_a_wrong_value_of_any_option_is_one_line_that_names_it_and_exit_2(
         (
             "train --precision fp16",
             "--precision fp16: must be auto, float32 or bfloat16; did you mean bfloat16?",
+        ),
+        ("train --optimizer adam", "--optimizer adam: must be muon, adamw or sgd; did you mean adamw?"),
+        (
+            "train --muon 0",
+            "--muon 0.0: must be above 0 and finite; --optimizer adamw trains without Muon",
+        ),
+        (
+            "train --optimizer sgd --muon 0.1",
+            "--muon has no effect with --optimizer sgd: leave out --muon",
         ),
         (
             "train --device gpu",

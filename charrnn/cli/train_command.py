@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from charrnn.training.train import Training
 
 MODEL = ("cell", "layers", "embedding")
-TRAINING = ("epochs", "steps", "minutes", "patience", "streams", "bptt", "precision", "clip", "seed")
+TRAINING = (
+    "epochs",
+    "steps",
+    "minutes",
+    "patience",
+    "streams",
+    "bptt",
+    "precision",
+    "optimizer",
+    "clip",
+    "seed",
+)
 
 
 def train_command(
@@ -35,11 +46,13 @@ def train_command(
     ``start`` is the value of --from; ``options`` are appended.
     """
     words = ["charrnn", "train", *map(_short_path, origin.texts)]
-    settings: dict[str, Any] = {}
+    rates = {"lr": config.lr} | ({"muon": config.muon} if config.optimizer == "muon" else {})
     if start is None:
-        settings |= _changed(model, MODEL) | {"hidden": model.hidden} | _changed(config, ("lr", "muon"))
+        defaults = TrainConfig(optimizer=config.optimizer)
+        changed = {name: rate for name, rate in rates.items() if rate != getattr(defaults, name)}
+        settings = _changed(model, MODEL) | {"hidden": model.hidden} | changed
     else:
-        settings |= {"from": start, "lr": config.lr, "muon": config.muon}
+        settings = {"from": start} | rates
     settings |= {"dropout": config.dropout, "weight_drop": config.weight_drop}
     settings |= _changed(config, (*TRAINING, "save_every"))
     if config.split != TrainConfig.split or length < BY_HEART:

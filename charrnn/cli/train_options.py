@@ -19,6 +19,8 @@ from charrnn.config import (
     DEFAULT_STEPS,
     DEVICE_SYNONYMS,
     DEVICES,
+    LEARNING_RATES,
+    OPTIMIZERS,
     PRECISIONS,
     TrainConfig,
 )
@@ -153,10 +155,22 @@ Precision = Annotated[
         values=PRECISIONS,
     ),
 ]
-LearningRate = Annotated[float, _training("Highest learning rate of AdamW.")]
-Muon = Annotated[
-    float, _training("Highest learning rate of Muon, for the layers' weight matrices; 0: AdamW for all.")
+Optimizer = Annotated[
+    str,
+    _training(
+        "The optimiser. muon: Muon for the layers' weight matrices, AdamW for all other parameters;"
+        " adamw: AdamW for all; sgd: gradient descent without momentum.",
+        values=OPTIMIZERS,
+    ),
 ]
+LearningRate = Annotated[
+    float | None,
+    _training(
+        "Highest learning rate of AdamW or SGD.",
+        default=f"{LEARNING_RATES['adamw']:g}; with --optimizer sgd: {LEARNING_RATES['sgd']:g}",
+    ),
+]
+Muon = Annotated[float, _training("Highest learning rate of Muon.")]
 Clip = Annotated[float, _training("Clip the gradient to this global norm; 0: no clipping.")]
 Seed = Annotated[
     int, option("Random seed; on one machine, the same seed gives the same model.", "--seed", "-s")

@@ -88,7 +88,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
     if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
-        rates = "a quarter of the default learning rates, for trained weights (--lr, --muon)"
+        names = "--lr, --muon" if config.optimizer == "muon" else "--lr"
+        rates = f"a quarter of the default learning rates, for trained weights ({names})"
         screen(out).facts({"rates": rates})
     origin = Origin(
         texts=options["text"] or (["-"] if out.stdin_unread else []),
@@ -138,6 +139,8 @@ def check_effect(context: typer.Context) -> None:
         raise ConfigError(f"--glob has no effect without a folder: {command} FOLDER --glob '*.txt'")
     if options["as_bytes"] and given_options(context, "encoding"):
         raise ConfigError("--encoding has no effect with --bytes: leave out one of the two")
+    if options.get("optimizer", "muon") != "muon" and given_options(context, "muon"):
+        raise ConfigError(f"--muon has no effect with --optimizer {options['optimizer']}: leave out --muon")
     if options.get("patience") is not None and not options["split"][1]:
         raise ConfigError("--patience needs a validation part: give --split a second share, e.g. 90,10,0")
 

@@ -15,8 +15,21 @@ if TYPE_CHECKING:
     from charrnn.runs.history import Report
 
 LABEL_WIDTH = 7
-COLUMNS = {"step": 9, "epoch": 8, "train": 10, "validation": 12, "bpc": 8, "char/s": 12, "time": 9}
-"""The columns of the table of reports and their widths; the word "best" may follow."""
+COLUMNS = {
+    "step": 9,
+    "epoch": 8,
+    "train": 8,
+    "validation": 11,
+    "bpc": 7,
+    "norm": 8,
+    "clip": 6,
+    "char/s": 8,
+    "time": 9,
+}
+"""The columns of the table of reports and their widths; the word "best" may follow.
+
+norm  mean gradient norm before clipping; clip: share of the steps whose gradient was clipped
+"""
 MARGIN = "      │ "
 """What stands before each line of a sample."""
 
@@ -46,6 +59,7 @@ class PlainScreen:
         self.out.note(
             f"step {report.step}/{report.steps}  epoch {report.epoch:.2f}"
             f"  train {report.train_nats:.4f}{validation}"
+            f"  gradient norm {report.gradient_norm:.2g}, {report.clipped:.0%} of the steps clipped"
             f"  {report.characters_per_second:,.0f} char/s  {report.seconds:,.0f} s"
         )
         for line in report.sample.strip().splitlines():
@@ -83,6 +97,7 @@ class TerminalScreen(PlainScreen):
     def report(self, report: Report) -> None:
         """Print a report as a row of the table, with a heading where the last one has left the screen."""
         from rich.text import Text
+        from tqdm import tqdm
 
         if not self._heading or self._lines > self.console.height - 8:
             self._heading, self._lines = True, 0
@@ -95,7 +110,9 @@ class TerminalScreen(PlainScreen):
             "train": f"{report.train_nats:.4f}",
             "validation": f"{report.validation_nats:.4f}" if validated else "-",
             "bpc": f"{report.validation_bpc:.3f}" if validated else "-",
-            "char/s": f"{report.characters_per_second:,.0f}",
+            "norm": f"{report.gradient_norm:.2g}",
+            "clip": f"{report.clipped:.0%}",
+            "char/s": tqdm.format_sizeof(report.characters_per_second),
             "time": _duration(report.seconds),
         }
         stressed = ("validation", "bpc") if validated else ("train",)

@@ -19,7 +19,12 @@ BY_HEART_NATS = 0.1
 
 @dataclass(frozen=True)
 class Report:
-    """Measurements at one step; ``train_nats`` is the mean loss since the previous report."""
+    """Measurements at one step.
+
+    train_nats     mean loss of the steps since the previous report
+    gradient_norm  mean global gradient norm of these steps, before clipping
+    clipped        share of these steps whose gradient was clipped
+    """
 
     step: int
     steps: int
@@ -28,6 +33,7 @@ class Report:
     seconds: float
     lr: float
     gradient_norm: float
+    clipped: float
     train_nats: float
     validation_nats: float | None
     validation_bpc: float | None

@@ -61,6 +61,8 @@ def _training(header: Header, path: Path) -> dict[str, Any]:
         "epochs": results.get("epoch"),
         "characters": results.get("characters"),
         "seconds": results.get("seconds"),
+        "gradient_norm": results.get("gradient_norm"),
+        "clipped": results.get("clipped"),
         "resumable": header.resume is not None or (path.name == BEST and path.with_name(LAST).is_file()),
         "training": header.training.to_dict(),
     }

@@ -59,12 +59,18 @@ class Learner:
         self.recurrent_state = self.model.start(self.local_streams.stop - self.local_streams.start)
 
     def reset_optimizers(self) -> None:
-        """Make new optimisers: Muon for the matrices of the recurrent layers, AdamW for all others.
+        """Make new optimisers, each with its highest learning rate (see TrainConfig).
 
-        AdamW (Loshchilov & Hutter 2019) applies weight decay to matrices, not to biases.
+        AdamW (Loshchilov & Hutter 2019) applies weight decay to matrices, not to biases. SGD has neither
+        momentum nor weight decay: a step is the learning rate times the clipped gradient.
         """
         config = self.config
-        layers = [p for p in self.model.layers.parameters() if p.dim() > 1] if config.muon else []
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+        if config.optimizer == "sgd":
+            self.optimizers.append((torch.optim.SGD(self.model.parameters(), lr=config.lr), config.lr))
+            return
+        muons = config.optimizer == "muon"
+        layers = [p for p in self.model.layers.parameters() if p.dim() > 1] if muons else []
         others = [p for p in self.model.parameters() if p not in set(layers)]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in others if p.dim() > 1], "weight_decay": config.weight_decay},
@@ -72,7 +78,7 @@ class Learner:
         ]
         betas = (config.beta1, config.beta2)
         adamw = torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
-        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [(adamw, config.lr)]
+        self.optimizers.append((adamw, config.lr))
         if layers:
             precision = self.model.stack[0].precision
             muon = Muon(layers, self.model.config.hidden, config.muon, precision=precision)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-LARGEST = 2**63
-STAGE = ("stage_start", "lr_start")
-"""The fields that older checkpoints lack: their runs had one budget."""
+from torch import Tensor
+
+LATER = ("stage_start", "lr_start", "norm_sum", "clipped_steps")
+"""The fields that older checkpoints lack: their runs had one budget, and no sum of gradient norms."""
 
 
 @dataclass
@@ -25,6 +27,8 @@ class RunState:
     rollbacks: int = 0  # rollbacks so far
     loss_sum: float = 0.0  # training losses since the last report, in nats
     loss_steps: int = 0  # steps since the last report
+    norm_sum: float = 0.0  # gradient norms of these steps, before clipping
+    clipped_steps: int = 0  # those of these steps whose gradient was clipped
     seconds: float = 0.0  # time spent on the run, by all processes that resumed it
     stage_start: int = 0  # the step at which the present budget began
     lr_start: float = 0.0  # learning-rate factor from which that budget's warm-up rises
@@ -33,7 +37,7 @@ class RunState:
         for field in fields(self):
             value = getattr(self, field.name)
             types = (int,) if field.type == "int" else (int, float)
-            limit = math.inf if field.name == "best" else LARGEST
+            limit = math.inf if field.name == "best" else sys.float_info.max
             if type(value) not in types or not 0 <= value <= limit:
                 raise ValueError(f"{field.name} is {value!r}")
         if not self.stage_start <= self.step <= self.steps or (self.steps > 0) != (self.report_every > 0):
@@ -49,7 +53,7 @@ class RunState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The state of a run with a known budget; other keys are ignored. Raises KeyError, ValueError."""
-        names = [field.name for field in fields(cls) if field.name in values or field.name not in STAGE]
+        names = [field.name for field in fields(cls) if field.name in values or field.name not in LATER]
         state = {name: values[name] for name in names}
         if not state["steps"]:
             raise ValueError(f"steps is {state['steps']!r}")
@@ -60,9 +64,16 @@ class RunState:
         """Mean training loss since the last report, None directly after it."""
         return self.loss_sum / self.loss_steps if self.loss_steps else None
 
+    def add_steps(self, losses: Tensor, norms: Tensor, clip: float) -> None:
+        """Count steps with these losses, and gradient norms before clipping at ``clip``; 0: no clipping."""
+        self.loss_sum += float(losses.sum())
+        self.loss_steps += len(losses)
+        self.norm_sum += float(norms.sum())
+        self.clipped_steps += int((norms > clip).sum()) if clip else 0
+
     def add_report(self, nats: float) -> bool:
-        """Count a report with this loss, and begin a new training mean: whether the report is the best."""
+        """Count a report with this loss, and begin new means: whether the report is the best."""
         best = nats < self.best
         self.best, self.stale = min(self.best, nats), 0 if best else self.stale + 1
-        self.loss_sum, self.loss_steps = 0.0, 0
+        self.loss_sum, self.loss_steps, self.norm_sum, self.clipped_steps = 0.0, 0, 0.0, 0
         return best

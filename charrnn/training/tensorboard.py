@@ -9,7 +9,15 @@ from pathlib import Path
 from charrnn.errors import CharrnnError
 from charrnn.runs.history import Report
 
-SCALARS = ("train_nats", "validation_nats", "validation_bpc", "lr", "gradient_norm", "characters_per_second")
+SCALARS = (
+    "train_nats",
+    "validation_nats",
+    "validation_bpc",
+    "lr",
+    "gradient_norm",
+    "clipped",
+    "characters_per_second",
+)
 
 
 @contextmanager

@@ -170,15 +170,14 @@ class Training:
             self._save()
 
     def _loop(self) -> Iterator[Event]:
-        losses: list[torch.Tensor] = []  # since the last progress event
+        measured: list[tuple[torch.Tensor, torch.Tensor]] = []  # losses, norms since the last progress event
         rollback_point = self.learner.state(), replace(self.state)
         last_report = self.step, time.perf_counter()
         next_progress = time.perf_counter() + PROGRESS_SECONDS
         next_save = time.perf_counter() + self.config.save_minutes * 60
         while not self.done:
             factor = self.state.lr_scale * lr_factor(self.step, self.state, self.config)
-            loss, norm = self.learner.train_step(self.step, factor)
-            losses.append(loss)
+            measured.append(self.learner.train_step(self.step, factor))
             self.state.step += 1
 
             report_due = self.step % self.state.report_every == 0 or self.step == self.steps
@@ -186,13 +185,13 @@ class Training:
             due = [self.stop, now >= next_progress, now >= next_save]
             stop, progress_due, save_due = self.group.any_of(due)
             if not (stop or report_due or progress_due or save_due):
-                continue  # reading the losses waits for the device, so most steps do not read them
+                continue  # reading the figures waits for the device, so most steps do not read them
 
             report = None
             try:
-                yield self._progress(losses)
+                yield self._progress(measured)
                 if report_due:
-                    report = self._report(float(norm), *last_report)
+                    report = self._report(*last_report)
                     rollback_point = self.learner.state(), replace(self.state)
                     self._save(results(report), rollback_point[0])
                 elif save_due:
@@ -208,31 +207,33 @@ class Training:
             if report is not None:
                 last_report = self.step, time.perf_counter()
                 yield report
-            losses.clear()
+            measured.clear()
             next_progress = time.perf_counter() + PROGRESS_SECONDS
             if stop:
                 return
 
-    def _progress(self, losses: list[torch.Tensor]) -> Progress:
-        """Read the losses since the last progress event. Raises Diverged."""
-        nats = self.group.mean(torch.stack(losses)).cpu().double()  # not every GPU has float64
+    def _progress(self, measured: list[tuple[torch.Tensor, torch.Tensor]]) -> Progress:
+        """Read the losses and gradient norms since the last progress event. Raises Diverged."""
+        figures = torch.stack([torch.stack(column) for column in zip(*measured, strict=True)])
+        nats, norms = self.group.mean(figures).cpu().double()  # not every GPU has float64
         if not self.loss_limit:  # a pretrained model may be sure of another text, and wrong
             uniform = math.log(max(2, self.learner.model.symbols))
             self.loss_limit = DIVERGENCE * max(uniform, float(nats[0]))
         if not (nats < self.loss_limit).all():  # a comparison with NaN is False
             raise Diverged(f"the loss is {float(nats.max()):.3g} at step {self.step}")
-        self.state.loss_sum += float(nats.sum())
-        self.state.loss_steps += len(nats)
+        if not norms.isfinite().all():  # the update has spoilt the weights
+            raise Diverged(f"the gradient norm is {float(norms.max()):.3g} at step {self.step}")
+        self.state.add_steps(nats, norms, self.config.clip)
         return Progress(self.step, self.steps, self.epoch, float(nats.mean()))
 
-    def _report(self, gradient_norm: float, last_step: int, last_time: float) -> Report:
+    def _report(self, last_step: int, last_time: float) -> Report:
         """Validate and sample, in the main process; the others wait for the loss. Raises Diverged.
 
         ``last_step`` and ``last_time`` (of time.perf_counter) are those of the report before this one.
         """
         now = time.perf_counter()
         speed = (self.step - last_step) * self.characters_per_step / (now - last_time)
-        is_main, train_nats = self.group.is_main, self.state.train_nats
+        is_main, train_nats, steps = self.group.is_main, self.state.train_nats, self.state.loss_steps
         assert train_nats is not None
         validation = self.learner.validate() if is_main else None
         nats = self.group.broadcast(train_nats if validation is None else validation)
@@ -245,7 +246,8 @@ class Training:
             characters=round(self.step * self.characters_per_step),
             seconds=round(now - self.started, 2),
             lr=self.config.lr * self.state.lr_scale * lr_factor(self.step - 1, self.state, self.config),
-            gradient_norm=gradient_norm,
+            gradient_norm=self.state.norm_sum / steps,
+            clipped=self.state.clipped_steps / steps,
             train_nats=train_nats,
             validation_nats=validation,
             validation_bpc=None if validation is None else bits(validation),
