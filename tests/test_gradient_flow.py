@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import torch
 
 from charrnn import cells
 from charrnn.errors import ConfigError
-from charrnn.training.gradient_flow import flow, fresh, largest_singular_value, texts
+from charrnn.training import gradient_flow
+from charrnn.training.gradient_flow import flow, fresh, gate_singular_value, largest_singular_value, texts
 from tests.conftest import TEXT, charrnn
 
 V, T = 9, 60
@@ -27,9 +29,10 @@ def ids(length: int = T) -> np.ndarray:
 
 @pytest.mark.parametrize("value", [0.7, 1.0, 1.2])
 def test_a_linear_rnns_norm_goes_as_its_singular_value_to_the_power_of_the_distance(value: float) -> None:
-    model = fresh("rnn", 1, 8, V, seed=0)  # its recurrent matrix is orthogonal ...
+    model = fresh(
+        "rnn", 1, 8, V, seed=0, singular=value
+    )  # its recurrent matrix is orthogonal, times the value
     with torch.no_grad():
-        model.stack[0].weight_hh.mul_(value)  # ... times the value
         model.stack[0].weight_ih.mul_(1e-12)  # and so near 0 the tanh is the identity
     (hidden,) = flow(model, ids())
     assert hidden.largest_singular_value == pytest.approx(value)
@@ -76,19 +79,74 @@ def test_norms_are_the_gradients_of_finite_differences(cell: str) -> None:
             assert norms[layer, name][2] == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
-def test_clipping_scales_all_norms_alike() -> None:
-    model = fresh("lstm", 1, 8, V, seed=0)
-    free, clipped = flow(model, ids()), flow(model, ids(), clip=1e-3)
-    ratios = np.concatenate([b.norms / a.norms for a, b in zip(free, clipped, strict=True)])
-    assert ratios.max() < 1
-    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-9)
-    for a, b in zip(free, flow(model, ids(), clip=1e9), strict=True):
-        assert (a.norms == b.norms).all()
+def test_clipping_multiplies_all_norms_by_the_factor_that_torch_multiplies_the_gradients_by() -> None:
+    model, text = fresh("lstm", 1, 8, V, seed=0), ids()
+    logits, _ = model(torch.from_numpy(text[:, :-1]), model.start(len(text)))
+    torch.nn.functional.cross_entropy(logits[:, -1], torch.from_numpy(text[:, -1])).backward()
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3))
+    for free, clipped in zip(flow(model, text), flow(model, text, clip=1e-3), strict=True):
+        assert free.global_norm is None
+        assert clipped.global_norm == pytest.approx(norm)
+        assert clipped.clip_factor == pytest.approx(1e-3 / norm)
+        assert (clipped.norms == free.norms).all()
+        assert (free.clipped_norms == free.norms).all()
+        assert (clipped.clipped_norms == clipped.clip_factor * clipped.norms).all()
+    assert all(result.clip_factor == 1 for result in flow(model, text, clip=1e9))
 
 
-def test_a_cell_without_a_recurrent_matrix_has_no_singular_value() -> None:
-    assert largest_singular_value(fresh("mingru", 1, 4, V, 0), 0) is None
-    assert largest_singular_value(fresh("rnn", 1, 4, V, 0), 0) == pytest.approx(1)
+@pytest.mark.parametrize("value", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("cell", [name for name in cells.names() if not name.startswith("min")])
+def test_the_matrix_of_each_gate_of_each_layer_has_the_singular_value_that_was_asked_for(
+    cell: str, value: float
+) -> None:
+    model = fresh(cell, 2, 6, V, seed=0, singular=value)
+    for layer in (0, 1):
+        for gate in model.stack[layer].weight_hh.detach().split(6):
+            assert np.linalg.norm(gate.numpy(), 2) == pytest.approx(value)
+        assert gate_singular_value(model, layer) == pytest.approx(value)
+
+
+def test_a_cell_without_a_recurrent_matrix_has_no_singular_value_and_none_can_be_asked_for() -> None:
+    for measure in (largest_singular_value, gate_singular_value):
+        assert measure(fresh("mingru", 1, 4, V, 0), 0) is None
+        assert measure(fresh("rnn", 1, 4, V, 0), 0) == pytest.approx(1)
+    with pytest.raises(ConfigError, match="mingru has no recurrent matrix: leave mingru out of --cells"):
+        fresh("mingru", 1, 4, V, 0, singular=2.0)
+
+
+def test_small_recurrent_matrices_make_the_gradient_vanish_and_large_ones_make_it_explode() -> None:
+    ends = []
+    for value in (0.9, 1.5, 2.0):
+        (hidden,) = flow(fresh("rnn", 1, 32, V, seed=0, singular=value), ids())
+        ends.append(hidden.norms[-1] / hidden.norms[0])
+    assert ends[0] < 1e-3
+    assert ends[2] > 10
+    assert ends == sorted(ends)
+
+
+def test_a_norm_too_large_to_be_squared_is_an_error_that_names_a_length_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = fresh("rnn", 1, 32, V, seed=0, singular=3.0)
+    (hidden,) = flow(model, ids())
+    monkeypatch.setattr(gradient_flow, "LARGEST", hidden.norms[40] * 0.99)
+    message = r"--length 60: \d+ characters back, the norm of rnn exceeds .*: try --length \d+$"
+    with pytest.raises(ConfigError, match=message) as caught:
+        flow(model, ids())
+    (reach,), (shorter,) = (
+        map(int, re.findall(form, str(caught.value))) for form in (r"(\d+) characters", r"try --length (\d+)")
+    )
+    assert hidden.norms[reach - 1] >= gradient_flow.LARGEST > hidden.norms[: reach - 1].max()
+    assert flow(model, ids()[:, -shorter - 1 :])
+
+
+def test_progress_is_told_twice_for_each_character() -> None:
+    ticks: list[None] = []
+    model = fresh("lstm", 2, 4, V, seed=0)
+    watched = flow(model, ids(), tick=lambda: ticks.append(None))
+    assert len(ticks) == 2 * T
+    for one, other in zip(watched, flow(model, ids()), strict=True):
+        assert (one.norms == other.norms).all()
 
 
 def test_texts_are_spread_over_the_whole_and_a_short_one_is_an_error() -> None:
@@ -104,7 +162,8 @@ def test_a_pipe_gets_a_line_for_each_cell_layer_state_and_distance() -> None:
     lines = [json.loads(line) for line in done.text.splitlines()]
     assert len(lines) == (2 * 1 + 2 * 2) * 5
     assert sorted({line["distance"] for line in lines}) == [1, 2, 3, 4, 5]
-    assert list(lines[0]) == ["cell", "layer", "state", "distance", "norm", "singular_value"]
+    fields = ["cell", "layer", "state", "distance", "norm", "singular_value", "gate_singular_value"]
+    assert list(lines[0]) == fields
     assert {(line["cell"], line["layer"], line["state"]) for line in lines} == {
         (cell, layer, state)
         for cell, states in (("rnn", ["hidden"]), ("lstm", ["hidden", "memory"]))
@@ -114,10 +173,42 @@ def test_a_pipe_gets_a_line_for_each_cell_layer_state_and_distance() -> None:
     assert all(math.isfinite(line["norm"]) for line in lines)
 
 
+def test_a_line_has_the_norm_before_and_after_clipping_and_each_network_its_global_norm() -> None:
+    command = [
+        "gradient-flow",
+        "--cells",
+        "rnn,lstm",
+        "--singular",
+        "0.5,3",
+        "--hidden",
+        "6",
+        "--length",
+        "9",
+    ]
+    done = charrnn(*command, "--clip", "0.75")
+    lines = [json.loads(line) for line in done.text.splitlines()]
+    assert [line["gate_singular_value"] for line in lines] == pytest.approx(
+        [0.5] * 9 + [3] * 9 + [0.5] * 18 + [3] * 18
+    )
+    for line in lines:
+        assert line["clip_factor"] == pytest.approx(min(1, 0.75 / line["global_norm"]))
+        assert line["clipped_norm"] == pytest.approx(line["norm"] * line["clip_factor"])
+    notes = done.err.splitlines()
+    assert len(notes) == 4
+    assert [note.split(":")[0] for note in notes] == [
+        f"{cell} (singular value {value})" for cell in ("rnn", "lstm") for value in ("0.5", "3")
+    ]
+    factors = {line["clip_factor"] for line in lines}
+    assert sum("clipped to 0.75, times" in note for note in notes) == len(factors - {1})
+
+
 def test_a_terminal_gets_curves() -> None:
     seen = charrnn("gradient-flow", "--cells", "rnn,gru", "--hidden", "6", "--length", "30", tty=True).text
     assert "mean norm of d loss / d state" in seen
     assert "gru layer 0 hidden" in seen
+    command = ["gradient-flow", "--cells", "rnn", "--singular", "0.5,2", "--hidden", "6", "--length", "30"]
+    seen = charrnn(*command, "--clip", "1e-6", tty=True).text
+    assert "rnn (singular value 0.5) layer 0 hidden, clipped: global norm " in seen
 
 
 def test_a_checkpoint_is_followed_over_a_text_or_a_sample_of_its_own(run: Path) -> None:
@@ -202,6 +293,11 @@ def test_pictures_are_drawn(kind: str) -> None:
         (["--cells", ""], "no cell is called ''; cells: gru"),
         (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
+        (["--cells", "rnn", "--clip", "inf"], "--clip inf"),
+        (["--cells", "rnn", "--singular", "1,0"], "--singular 1,0: must be numbers above 0"),
+        (["--cells", "rnn", "--singular", "1,,2"], "--singular 1,,2: must be numbers above 0"),
+        (["--cells", "rnn", "--singular", "nan"], "--singular nan: must be numbers above 0"),
+        (["tiny", "--singular", "2"], "--singular has no effect without --cells"),
         (["tiny", "short.txt"], "--length 100: must be below 3, the number of characters of the text"),
         (["tiny", "--cells", "rnn"], "leave out the checkpoints"),
         (["--cells", "rnn", "--beside", "tiny"], "leave out the checkpoints"),

@@ -100,8 +100,9 @@ def plot_curves(
     if log_y:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        if highest := max(max(curve.y) for curve in curves):  # a smaller value is lost when it is added
-            axes.set_ylim(max(low, highest * 1e-16), high)
+        # A value so much smaller than the largest of its curve is lost when it is added to it.
+        if highest := [largest for curve in curves if (largest := max(curve.y))]:
+            axes.set_ylim(max(low, min(highest) * 1e-16), high)
     axes.margins(x=0.01)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)

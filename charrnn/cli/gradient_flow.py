@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +35,27 @@ if TYPE_CHECKING:
     from charrnn.training.gradient_flow import Flow
     from charrnn.training.network import CharRNN
 
+    Network = tuple[str, CharRNN, NDArray[np.int64]]
+    """A name, its network, and the (B, T + 1) texts that it reads."""
     NamedFlow = tuple[str, Flow]
     """A network's name, and one of its flows."""
 
 SYMBOLS = 65
 """The vocabulary size of untrained networks, which read random characters."""
+BAR = "{percentage:3.0f}% {bar} {remaining} left"
+MOST_SINGULAR = 1000
+"""The largest value of --singular."""
+
+
+def parse_singular(value: str) -> Sequence[float]:
+    """--singular: the singular values. Raises ValueError, "must be ..."."""
+    try:
+        values = [float(part) for part in value.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < number <= MOST_SINGULAR for number in values):
+        raise ValueError(f"must be numbers above 0 and at most {MOST_SINGULAR}, e.g. 0.9,1,1.5,2")
+    return values
 
 
 def gradient_flow(
@@ -55,11 +72,24 @@ def gradient_flow(
             "Checkpoints to compare with, on TEXT.", metavar="A,B,...", complete=completion.checkpoint_list
         ),
     ] = None,
+    singular: Annotated[
+        Sequence[float] | None,
+        option(
+            "With --cells, compare networks whose recurrent matrices are scaled to these largest singular"
+            " values, each gate's alone.",
+            default="1: orthogonal matrices",
+            metavar="A,B,...",
+            parser=parse_singular,
+        ),
+    ] = None,
     layers: Annotated[int, option("Number of layers, with --cells.")] = ModelConfig.layers,
     hidden: Annotated[int, option("Units per layer, with --cells.")] = 128,
     length: Annotated[int, option("Longest distance, in characters.")] = 100,
     clip: Annotated[
-        float, option("Clip the global gradient norm to this value first.", default="0 (off)")
+        float,
+        option(
+            "Also show the norms after clipping the global gradient norm to this value.", default="0 (off)"
+        ),
     ] = 0.0,
     seed: Annotated[
         int, option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0)
@@ -79,12 +109,11 @@ def gradient_flow(
 
     Examples:
       charrnn gradient-flow --cells rnn,lstm,gru --length 200
+      charrnn gradient-flow --cells rnn --singular 0.9,1,1.5,2
       charrnn gradient-flow shakespeare notes.txt --png flow.png
       charrnn gradient-flow shakespeare notes.txt --beside python --svg trained.svg
       charrnn gradient-flow --cells rnn,lstm --json | jq 'select(.distance == 100)'
     """
-    import numpy as np
-
     from charrnn.training import gradient_flow as gradients
 
     out: Terminal = context.obj
@@ -92,30 +121,33 @@ def gradient_flow(
     out.stdin_advice = "give - as TEXT to read it"
     if not 1 <= length <= gradients.LONGEST:
         raise ConfigError(wrong_value("--length", length, f"a whole number from 1 to {gradients.LONGEST}"))
-    if not clip >= 0:
+    if not 0 <= clip < math.inf:
         raise ConfigError(wrong_value("--clip", clip, "0 (off) or more"))
     if cells is not None:
-        if checkpoint is not None or beside is not None:
-            raise ConfigError("--cells compares untrained networks: leave out the checkpoints and the text")
-        ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
-        networks = [
-            (cell, gradients.fresh(cell, layers, hidden, SYMBOLS, seed), ids) for cell in _names(cells)
-        ]
+        networks = _untrained(_names(cells), singular or [None], layers, hidden, length, seed)
     else:
         given = [checkpoint, *_names(beside)]
         text = _text_file(out, text, given)
         networks = [_trained(out, name, checkpoints, text, length, seed) for name in given]
-    flows = [(name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip)]
+    bar = out.bar(total=2 * length * len(networks), unit="char", bar_format=BAR)
+    flows = [
+        (name, flow) for name, model, ids in networks for flow in gradients.flow(model, ids, clip, bar.update)
+    ]
+    out.end_bars()
+    if clip:
+        for name, flow in dict(flows).items():
+            out.note(f"{name}: {_clipping(flow, clip)}")
+    plotted = _curves(flows, with_values=singular is None)
     labels = "characters back", "mean norm of d loss / d state"
     curves.save_pictures(
         out,
         png,
         svg,
         "gradient norms through time",
-        lambda figure: curves.plot_curves(figure, _curves(flows), *labels, log_y=True),
+        lambda figure: curves.plot_curves(figure, plotted, *labels, log_y=True),
     )
     if out.stdout_tty and not as_json:
-        out.write(f"{_plot(flows, out.colours())}\n".encode())
+        out.write(f"{_plot(plotted, out.colours())}\n".encode())
     else:
         _write_lines(out, flows, with_checkpoint=beside is not None)
 
@@ -123,9 +155,12 @@ def gradient_flow(
 def _check_effect(context: typer.Context) -> None:
     """Raises ConfigError for options that would have no effect."""
     if context.params["cells"] is not None:
+        if context.params["checkpoint"] is not None or context.params["beside"] is not None:
+            raise ConfigError("--cells compares untrained networks: leave out the checkpoints and the text")
         return
-    if sizes := given_options(context, "layers", "hidden"):
-        raise ConfigError(f"{sizes[0]} has no effect without --cells: a checkpoint keeps its size")
+    if given := given_options(context, "layers", "hidden", "singular"):
+        kept = "weights" if given[0] == "--singular" else "size"
+        raise ConfigError(f"{given[0]} has no effect without --cells: a checkpoint keeps its {kept}")
     if context.params["text"] is not None and given_options(context, "seed"):
         raise ConfigError("--seed has no effect with TEXT: nothing is random")
 
@@ -149,9 +184,34 @@ def _text_file(out: Terminal, text: str | None, checkpoints: Sequence[str | None
     return None if text is None else str(input_file(out, text, "TEXT"))
 
 
+def _untrained(
+    cells: Sequence[str],
+    singular: Sequence[float | None],
+    layers: int,
+    hidden: int,
+    length: int,
+    seed: int,
+) -> list[Network]:
+    """A network for each cell and singular value, and the random characters that all of them read."""
+    import numpy as np
+
+    from charrnn.training import gradient_flow as gradients
+
+    ids = np.random.default_rng(seed).integers(0, SYMBOLS, (gradients.TEXTS, length + 1))
+    return [
+        (
+            cell if value is None else f"{cell} (singular value {value:g})",
+            gradients.fresh(cell, layers, hidden, SYMBOLS, seed, value),
+            ids,
+        )
+        for cell in cells
+        for value in singular
+    ]
+
+
 def _trained(
     out: Terminal, name: str | None, folder: Path, text: str | None, length: int, seed: int
-) -> tuple[str, CharRNN, NDArray[np.int64]]:
+) -> Network:
     """A checkpoint's name, its network in float64, and the (B, T + 1) excerpts of a text that it reads.
 
     Without a text, they are of a sample of the network. Raises CharrnnError when a file cannot be read.
@@ -178,41 +238,52 @@ def _trained(
 
 
 def _write_lines(out: Terminal, flows: Sequence[NamedFlow], with_checkpoint: bool) -> None:
-    """Write a JSON line for each norm."""
+    """Write a JSON line for each norm; where the gradient was to be clipped, with the norm after it."""
     for name, flow in flows:
-        for distance, norm in enumerate(flow.norms, 1):
+        for index, norm in enumerate(flow.norms.tolist()):
             line: dict[str, object] = {"checkpoint": name} if with_checkpoint else {}
-            line |= {"cell": flow.cell, "layer": flow.layer, "state": flow.state, "distance": distance}
-            line |= {"norm": float(norm), "singular_value": flow.largest_singular_value}
+            line |= {"cell": flow.cell, "layer": flow.layer, "state": flow.state, "distance": index + 1}
+            line |= {"norm": norm, "singular_value": flow.largest_singular_value}
+            line |= {"gate_singular_value": flow.gate_singular_value}
+            if flow.global_norm is not None:
+                line |= {"clipped_norm": float(flow.clipped_norms[index])}
+                line |= {"global_norm": flow.global_norm, "clip_factor": flow.clip_factor}
             out.write(json_line(line))
 
 
-def _label(name: str, flow: Flow) -> str:
-    value = flow.largest_singular_value
-    matrix = "" if value is None else f", largest singular value {value:.2f}"
-    return f"{name} layer {flow.layer} {flow.state}{matrix}"
+def _clipping(flow: Flow, clip: float) -> str:
+    """The norm of the gradient of a network's parameters, and what clipping does to it."""
+    if flow.clip_factor == 1:
+        return f"global gradient norm {flow.global_norm:.3g}: not clipped to {clip:g}"
+    return f"global gradient norm {flow.global_norm:.3g}: clipped to {clip:g}, times {flow.clip_factor:.2g}"
 
 
-def _curves(flows: Sequence[NamedFlow]) -> list[curves.Curve]:
-    """A curve for each flow: a colour for each network, dashes for the cell state."""
-    return [
-        curves.Curve(
-            _label(name, flow),
-            range(1, len(flow.norms) + 1),
-            flow.norms.tolist(),
-            name,
-            flow.state != "hidden",
-        )
-        for name, flow in flows
-    ]
+def _curves(flows: Sequence[NamedFlow], with_values: bool) -> list[curves.Curve]:
+    """A curve for each flow, and one for its norms after clipping if they differ.
+
+    Each network has a colour, and another one after clipping; the cell state is dashed. ``with_values``:
+    the labels say the largest singular values.
+    """
+    result = []
+    for name, flow in flows:
+        label = f"{name} layer {flow.layer} {flow.state}"
+        if with_values and flow.largest_singular_value is not None:
+            label += f", largest singular value {flow.largest_singular_value:.2f}"
+        drawn = [(flow.norms, label, name)]
+        if flow.clip_factor < 1:
+            clipped = f"clipped: global norm {flow.global_norm:.3g}, times {flow.clip_factor:.2g}"
+            drawn.append((flow.clipped_norms, f"{label}, {clipped}", f"{name} {clipped}"))
+        distances = range(1, len(flow.norms) + 1)
+        result += [
+            curves.Curve(label, distances, norms.tolist(), group, flow.state != "hidden")
+            for norms, label, group in drawn
+        ]
+    return result
 
 
-def _plot(flows: Sequence[NamedFlow], colour: bool) -> str:
+def _plot(plotted: Sequence[curves.Curve], colour: bool) -> str:
     """The curves drawn with characters; 1e-300 stands for 0, which has no logarithm."""
-    drawn = [
-        curve._replace(y=flow.norms.clip(1e-300).tolist())
-        for curve, (_, flow) in zip(_curves(flows), flows, strict=True)
-    ]
+    drawn = [curve._replace(y=[max(norm, 1e-300) for norm in curve.y]) for curve in plotted]
     return curves.draw(
         "mean norm of d loss / d state, by characters back", drawn, height=18, colour=colour, log_y=True
     )

@@ -6,6 +6,7 @@ B: texts   T: characters read   H: hidden units   V: vocabulary
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from charrnn.training.network import CharRNN, TorchOps
 
 TEXTS = 4
 """Number of texts that the norms are averaged over."""
+LARGEST = 1e140
+"""The limit of a norm: the sum of the squares of so large numbers is beyond a float64."""
 LONGEST = 5000
 """The largest T that the command accepts."""
 MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
@@ -31,9 +34,13 @@ MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
 class Flow:
     """The gradient norms of one state array ("hidden" or "memory") of one layer.
 
-    ``norms`` (T,) are norms of d loss / d state, averaged over the texts: ``norms[k]`` is for the state
-    that the step k + 1 characters before the predicted character receives. ``largest_singular_value`` is
-    that of the layer's recurrent matrix.
+    norms                   (T,) norms of d loss / d state, averaged over the texts: ``norms[k]`` is for the
+                            state that the step k + 1 characters before the predicted character receives
+    largest_singular_value  that of the layer's recurrent matrix, with the rows of all gates together; None
+                            without such a matrix
+    gate_singular_value     the largest one of the matrices of single gates
+    global_norm             the norm of the gradient of all parameters together; None where it is not needed
+    clip_factor             what an update with clipping multiplies all gradients by
     """
 
     cell: str
@@ -41,17 +48,46 @@ class Flow:
     state: str
     norms: NDArray[np.float64]
     largest_singular_value: float | None
+    gate_singular_value: float | None
+    global_norm: float | None
+    clip_factor: float
+
+    @property
+    def clipped_norms(self) -> NDArray[np.float64]:
+        """(T,) the norms after clipping."""
+        return self.clip_factor * self.norms
 
 
-def fresh(cell: str, layers: int, hidden: int, symbols: int, seed: int) -> CharRNN:
-    """An untrained network, initialised as for training, in float64. Raises ConfigError when too large."""
+def fresh(
+    cell: str, layers: int, hidden: int, symbols: int, seed: int, singular: float | None = None
+) -> CharRNN:
+    """An untrained network, initialised as for training, in float64.
+
+    ``singular``: the largest singular value that the recurrent matrix of each gate is scaled to.
+
+    Raises ConfigError for a network that is too large, or has no recurrent matrix to scale.
+    """
     config = ModelConfig(cell, layers, hidden)
     if (count := parameters.count(config, symbols)) > MOST_PARAMETERS:
         raise ConfigError(
             f"--layers {layers} --hidden {hidden}: cell {cell} would have {count:,} parameters;"
             f" at most {MOST_PARAMETERS:,} are possible"
         )
-    return CharRNN(config, symbols, torch.Generator().manual_seed(seed)).double()
+    model = CharRNN(config, symbols, torch.Generator().manual_seed(seed)).double()
+    if singular is not None:
+        _scale_recurrent_matrices(model, singular)
+    return model
+
+
+@torch.no_grad()
+def _scale_recurrent_matrices(model: CharRNN, singular: float) -> None:
+    """Multiply each gate's recurrent matrix so that this is its largest singular value."""
+    for layer in model.stack:
+        if not hasattr(layer, "weight_hh"):
+            cell = model.config.cell
+            raise ConfigError(f"--singular: {cell} has no recurrent matrix: leave {cell} out of --cells")
+        for matrix in layer.weight_hh.split(model.config.hidden):
+            matrix.mul_(singular / torch.linalg.matrix_norm(matrix, 2))
 
 
 def texts(ids: NDArray[np.integer], length: int, count: int = TEXTS) -> NDArray[np.int64]:
@@ -65,11 +101,15 @@ def texts(ids: NDArray[np.integer], length: int, count: int = TEXTS) -> NDArray[
     return np.stack([ids[start : start + length + 1] for start in starts]).astype(np.int64)
 
 
-def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow]:
+def flow(
+    model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0, tick: Callable[[], object] = lambda: None
+) -> list[Flow]:
     """The gradients of the last character's loss, for each layer and state array.
 
-    ids: (B, T + 1). With ``clip``, all norms are scaled as in an update whose global gradient norm
-    is clipped there. Raises ConfigError when the graph would be too large.
+    ids: (B, T + 1). With ``clip``, the norm of all parameters' gradients is measured, and clipped there.
+    ``tick`` is called 2 T times: for each character that is read, and for each that the gradient passes.
+
+    Raises ConfigError when the graph would be too large or a norm reaches LARGEST.
     """
     length, config = ids.shape[1] - 1, model.config
     if config.layers * config.hidden * length > MOST_UNITS:
@@ -78,26 +118,44 @@ def flow(model: CharRNN, ids: NDArray[np.int64], clip: float = 0.0) -> list[Flow
             f"--length {length}: must be at most {most} with {config.layers} layers of {config.hidden} units"
         )
     model.eval()
-    loss, states = _unrolled_loss(model, torch.from_numpy(ids))
+    loss, states = _unrolled_loss(model, torch.from_numpy(ids), tick)
     # The parameters' gradients take most of the time and memory, and only clipping needs them.
     weights = list(model.parameters()) if clip else []
     gradients = torch.autograd.grad(loss, [*states, *weights], allow_unused=True)
     of_states, of_weights = gradients[: len(states)], gradients[len(states) :]
     global_norm = math.sqrt(sum(float(g.square().sum()) for g in of_weights if g is not None)) / len(ids)
-    scale = min(1.0, clip / global_norm) if clip and global_norm else 1.0
-    norms = np.array([0.0 if g is None else scale * float(g.norm(dim=1).mean()) for g in of_states])
+    norms = np.array([0.0 if g is None else float(g.norm(dim=1).mean()) for g in of_states])
     by_distance = norms.reshape(length, -1)[::-1]
+    if not (representable := (by_distance < LARGEST).all(1)).all():
+        reach = int(representable.argmin()) + 1
+        raise ConfigError(
+            f"--length {length}: {reach} characters back, the norm of {config.cell} exceeds {LARGEST:g}:"
+            f" try --length {max(1, reach * 9 // 10)}"
+        )
+    factor = min(1.0, clip / global_norm) if clip and global_norm else 1.0
+    singular_values = [
+        (largest_singular_value(model, k), gate_singular_value(model, k)) for k in range(config.layers)
+    ]
     arrays = [(index, name) for index, layer in enumerate(model.stack) for name in layer.cell.state_names]
     return [
-        Flow(config.cell, index, name, by_distance[:, column].copy(), largest_singular_value(model, index))
+        Flow(
+            config.cell,
+            index,
+            name,
+            by_distance[:, column].copy(),
+            *singular_values[index],
+            global_norm if clip else None,
+            factor,
+        )
         for column, (index, name) in enumerate(arrays)
     ]
 
 
-def _unrolled_loss(model: CharRNN, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> tuple[Tensor, list[Tensor]]:
     """The loss of the last of (B, T + 1) characters in nats, and the state arrays (B, H) each step received.
 
     The loss is summed over the texts. The arrays are in order of time, then layer, then state name.
+    ``tick`` is called after each step, and again when the gradient has passed it.
     """
     received: list[Tensor] = []
     state = [tuple(part.requires_grad_() for part in layer_state) for layer_state in model.start(len(ids))]
@@ -108,9 +166,11 @@ def _unrolled_loss(model: CharRNN, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         # originals have more: an lstm's cell state makes h of its own step, which the layer above reads.
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]
         received += [part for layer_state in state for part in layer_state]
+        state[0][0].register_hook(lambda gradient: (tick(), gradient)[1])
         for index, (layer, w) in enumerate(zip(model.stack, weights, strict=True)):
             state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
             x = state[index][0]
+        tick()
     return functional.cross_entropy(model.readout(x), ids[:, -1], reduction="sum"), received
 
 
@@ -118,3 +178,12 @@ def largest_singular_value(model: CharRNN, layer: int) -> float | None:
     """Of a layer's recurrent matrix, with the rows of all gates together; None without such a matrix."""
     matrix = getattr(model.stack[layer], "weight_hh", None)
     return None if matrix is None else float(torch.linalg.matrix_norm(matrix.detach(), 2))
+
+
+def gate_singular_value(model: CharRNN, layer: int) -> float | None:
+    """The largest singular value of the recurrent matrices of single gates; None without such a matrix."""
+    matrix = getattr(model.stack[layer], "weight_hh", None)
+    if matrix is None:
+        return None
+    gates = matrix.detach().view(-1, model.config.hidden, model.config.hidden)
+    return float(torch.linalg.matrix_norm(gates, 2).max())
