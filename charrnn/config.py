@@ -17,7 +17,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 DEVICE_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
 OPTIMIZERS = ("muon", "adamw", "sgd")
 OPTIMIZER_SYNONYMS = {"adam": "adamw", "gradient-descent": "sgd"}
-LEARNING_RATES = {"muon": 6e-3, "adamw": 6e-3, "sgd": 1.0}
+LEARNING_RATES = {"muon": 6e-3, "adamw": 6e-3, "sgd": 4.0}
 """The default of ``lr`` for each optimiser (docs/training.md)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION_SYNONYMS = {"fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "bf16": "bfloat16"}
