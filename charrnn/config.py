@@ -151,7 +151,7 @@ class TrainConfig(_Config):
         self._check_integers("seed", 0, 2**63 - 1)
         self._check_numbers("epochs minutes save_minutes", 1e-9, 1e9, "above 0 and at most 1e9")
         self._check_name("optimizer", OPTIMIZERS, OPTIMIZER_SYNONYMS)
-        if self.lr is None:
+        if vars(self)["lr"] is None:
             object.__setattr__(self, "lr", LEARNING_RATES[self.optimizer])
         self._check_numbers("lr", 1e-300, 1e300, "above 0 and finite")
         self._check_numbers(

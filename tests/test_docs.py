@@ -194,29 +194,57 @@ def test_the_cells_pages_code_prints_the_table_that_follows_it(capsys: pytest.Ca
     assert len(rows) == 3
 
 
+def norms_of(page: str, form: str) -> dict[tuple[Any, ...], float]:
+    """The norms that the gradient-flow command of this form prints: by cell, state, value, distance."""
+    (command,) = re.findall(rf"^charrnn (gradient-flow {form})$", page.replace("\\\n", " "), re.MULTILINE)
+    done = charrnn(*command.replace("docs/", "").split())
+    assert done.status == 0, done.err
+    lines = [json.loads(line) for line in done.text.splitlines()]
+    for line in lines:
+        line["state"] = {"memory": "cell"}.get(line["state"], line["state"])
+        line["value"] = round(line["gate_singular_value"] or 0, 3)
+    return {
+        tuple(line[key] for key in ("cell", "state", "value", "distance")): line["norm"] for line in lines
+    }
+
+
+def agree(figure: str, value: float) -> bool:
+    """Whether a figure of a table is the value, rounded to its digits."""
+    digits = len(figure.split("e")[0].replace(".", "").lstrip("0"))
+    return float(f"{value:.{digits - 1}e}") == float(figure)
+
+
 @pytest.mark.slow
 def test_the_cells_pages_table_of_untrained_networks_is_what_the_command_says() -> None:
     page = read("docs/cells.md")
-    (command,) = re.findall(
-        r"^charrnn (gradient-flow .*--cells .*)$", page.replace("\\\n", " "), re.MULTILINE
-    )
-    words = command.replace("docs/", "").split()
-    done = charrnn(*words)
-    assert done.status == 0, done.err
     norms = {
-        (line["cell"], line["state"], line["distance"]): line["norm"]
-        for line in map(json.loads, done.text.splitlines())
+        (cell, state, back): norm for (cell, state, _, back), norm in norms_of(page, "--length.*").items()
     }
     table = page.partition("| factor per step |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `([\w-]+)` (hidden|cell) state \| (.*) \|$", table, re.MULTILINE)
     assert len(rows) == 5
     for cell, state, figures in rows:
-        name = "memory" if state == "cell" else state
-        values = [norms[cell, name, distance] for distance in (1, 10, 50, 100)]
+        values = [norms[cell, state, distance] for distance in (1, 10, 50, 100)]
         values.append((values[3] / values[2]) ** (1 / 50))
         for figure, value in zip(figures.split(" | "), values, strict=True):
-            digits = len(figure.split("e")[0].replace(".", "").lstrip("0"))
-            assert float(f"{value:.{digits - 1}e}") == float(figure), (cell, value)
+            assert agree(figure, value), (cell, value)
+
+
+@pytest.mark.slow
+def test_the_cells_pages_table_of_scaled_matrices_is_what_the_command_says() -> None:
+    page = read("docs/cells.md")
+    norms = norms_of(page, ".*--singular.*")
+    (table,) = re.findall(r"^\| largest singular value of each .*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` (\w+) state, 100 back \| (.*) \|\n\| factor per step \| (.*) \|$", table, re.MULTILINE
+    )
+    assert [row[:2] for row in rows] == [("rnn", "hidden"), ("lstm", "cell")]
+    for cell, state, *figures in rows:
+        ends, factors = (row.split(" | ") for row in figures)
+        for value, end, factor in zip((0.9, 1, 1.2, 1.5, 2), ends, factors, strict=True):
+            near, far = (norms[cell, state, value, distance] for distance in (50, 100))
+            assert agree(end, far), (cell, value)
+            assert factor == f"{(far / near) ** (1 / 50):.2f}"
 
 
 @pytest.mark.parametrize("name", cells.names())

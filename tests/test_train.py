@@ -119,7 +119,7 @@ def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str
 ) -> None:
-    changes = {"optimizer": optimizer, "lr": LEARNING_RATES[optimizer], "clip": 0.3}
+    changes: dict[str, Any] = {"optimizer": optimizer, "lr": LEARNING_RATES[optimizer], "clip": 0.3}
     _, events = trained(tmp_path, "whole", **changes)
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, **changes), tmp_path / "cut")
     train_step = training.learner.train_step

@@ -86,7 +86,7 @@ def _scale_recurrent_matrices(model: CharRNN, singular: float) -> None:
         if not hasattr(layer, "weight_hh"):
             cell = model.config.cell
             raise ConfigError(f"--singular: {cell} has no recurrent matrix: leave {cell} out of --cells")
-        for matrix in layer.weight_hh.split(model.config.hidden):
+        for matrix in torch.split(layer.weight_hh, model.config.hidden):
             matrix.mul_(singular / torch.linalg.matrix_norm(matrix, 2))
 
 
