@@ -30,7 +30,7 @@ from charrnn.cli.train_progress import stopped
 from charrnn.config import LEARNING_RATES, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.origin import Origin
-from charrnn.runs import checkpoint
+from charrnn.runs import checkpoint, history
 from charrnn.runs import find as find_module
 from charrnn.runs.lock import LOCK
 from charrnn.runs.new_run import new_run_folder
@@ -289,6 +289,27 @@ def test_a_run_starts_with_the_weights_of_a_checkpoint_and_new_characters_get_ne
     assert sampled.status == 0
 
 
+@pytest.mark.slow
+def test_info_has_the_gradient_norm_and_the_clipped_share_and_an_older_log_is_read_without(
+    text: Path,
+) -> None:
+    train(str(text), "--clip", "1e-6")
+    facts = json.loads(charrnn("info", "--json").text)
+    assert facts["gradient_norm"] > 0
+    assert facts["clipped"] == 1
+    log = Path("checkpoints/notes") / history.LOG
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text(
+        "".join(json.dumps({k: v for k, v in line.items() if k != "clipped"}) + "\n" for line in lines)
+    )
+    assert "still improving" in charrnn("info", "notes", tty=True).text
+    assert charrnn("train", "--resume", "notes", "--steps", "2").status == 0
+    assert ["clipped" in report for report in history.read(Path("checkpoints/notes"))] == [False] * len(
+        lines
+    ) + [True]
+
+
+@pytest.mark.slow
 def test_a_run_that_starts_with_trained_weights_takes_a_quarter_of_the_learning_rates(text: Path) -> None:
     train(str(text))
     quarters = [

@@ -48,7 +48,7 @@ def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints()
     assert two.stderr.count("step 150/150") == 1
     assert "2 processes" in two.stderr
     for alone, shared in zip(log_lines("one"), log_lines("two"), strict=True):
-        for key in ("step", "epoch", "characters", "lr", "best"):
+        for key in ("step", "epoch", "characters", "lr", "best", "clipped"):
             assert alone[key] == shared[key]
         for key in ("train_nats", "validation_nats", "gradient_norm"):
             assert shared[key] == pytest.approx(alone[key], rel=1e-4)
