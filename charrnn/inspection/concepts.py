@@ -99,10 +99,10 @@ def _since_start(block: _Block) -> NDArray[Any]:
 
 def _since_newline(block: _Block) -> NDArray[Any]:
     """0 at a newline, 1 at the first character after it."""
-    result = _since_start(block) + 1
+    result: NDArray[Any] = _since_start(block) + 1
     result[: block.line_lengths[0]] += block.since_newline
     result[block.codes == 10] = 0
-    return np.minimum(result, MOST_SINCE_NEWLINE)
+    return result.clip(max=MOST_SINCE_NEWLINE)
 
 
 def _line_start(block: _Block) -> NDArray[np.bool_]:
