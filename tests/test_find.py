@@ -237,8 +237,8 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def residual(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    means = np.array([values[ids == symbol].mean() for symbol in ids])
-    return np.subtract(values, means)
+    result: np.ndarray = values - np.array([values[ids == symbol].mean() for symbol in ids])
+    return result
 
 
 def rank_statistic(on: np.ndarray, off: np.ndarray) -> float:
