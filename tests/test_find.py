@@ -297,7 +297,7 @@ def test_the_command_writes_a_line_for_each_concept_and_says_what_it_read() -> N
     header, *lines = ran.text.splitlines()
     assert header.split()[:3] == ["CONCEPT", "UNIT", "SIGNAL"]
     assert {line.split()[0] for line in lines} >= {"quotes", "line-position", "next-space"}
-    assert "left out, because they are on or off too rarely: comments, brackets" in ran.err
+    assert "left out, because one part has fewer than 20 characters on or off: comments, brackets" in ran.err
     assert "chosen on 1,000 characters from 36 signals of units, measured on the 1,000 characters" in ran.err
 
 

@@ -28,9 +28,12 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     """Write the best units of each concept. Raises CorpusError for a text without concepts."""
     if options["unit"] is not None or options["of"] is not None:
         raise ConfigError("--find compares all signals of all units: leave out --unit and --of")
+    from charrnn.inspection.find_units import FEWEST
+
     findings = search(out, subject, options)
     if findings.left_out:
-        out.note(f"left out, because they are on or off too rarely: {', '.join(findings.left_out)}")
+        names = ", ".join(findings.left_out)
+        out.note(f"left out, because one part has fewer than {FEWEST} characters on or off: {names}")
     if not findings.rows:
         raise CorpusError("no unit can be compared with a concept in this text: give another text")
     window = subject.checkpoint.header.training.bptt
