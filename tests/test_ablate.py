@@ -347,10 +347,17 @@ def test_a_whole_layer_has_no_random_sets_to_compare_with(run: Path) -> None:
 @pytest.mark.slow
 def test_the_picture_shows_the_units_and_the_random_sets(run: Path) -> None:
     Path("text.txt").write_text(TEXT)
-    done = charrnn("inspect-cell", "tiny", "text.txt", "--ablate", "--unit", "1", "--svg", "x.svg")
-    assert done.status == 0
+    command = ("inspect-cell", "tiny", "text.txt", "--ablate", "--unit", "1", "--svg", "x.svg")
+    done = charrnn(*command, "--concept", "quotes", "--find-regex", r"[^$]\.$(\W|\s$)?")
+    assert done.status == 0, done.err
     picture = Path("x.svg").read_text()
-    for words in ("tiny, layer 0, unit 1 held at its mean", "quotes, inside", "random sets"):
+    shown = (
+        "tiny, layer 0, unit 1 held at its mean",
+        "quotes, inside",
+        r"[^$]\.$(\W|\s$)?, outside",
+        "random sets",
+    )
+    for words in shown:
         assert f"<!-- {words}" in picture
 
 

@@ -149,7 +149,8 @@ def _plot(figure: Figure, names: Sequence[str], changes: Sequence[Change]) -> No
         axes.plot(interval, [y, y], color="tab:red", linewidth=3)
         units = axes.plot(change.change / math.log(2), y, "D", color="tab:red")
     axes.axvline(0, color="0.3", linewidth=0.8)
-    axes.set_yticks(range(len(lines)), [f"{name}, {change.where}" for name, change in lines])
+    labels = [f"{name}, {change.where}" for name, change in lines]
+    axes.set_yticks(range(len(lines)), labels, parse_math=False)  # an expression may have dollar signs
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlabel("change of the loss, bits per character")
     axes.grid(axis="x", alpha=0.3)
