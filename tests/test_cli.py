@@ -610,7 +610,7 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_1(
         (["sample", "--prompt", "a", "--prompt-file", "b"], "give only one of them"),
         (["inspect-cell", "--layer", "2", "--sample", "5"], "--layer 2: the model has layers 0 to 1"),
         (["inspect-cell", "--unit", "6", "--sample", "5"], "--unit 6: the model has units 0 to 5"),
-        (["inspect-cell", "--of", "reset", "--sample", "5"], "--of reset: cell lstm has"),
+        (["inspect-cell", "--of", "reset", "--sample", "5"], "--of reset: the model's cell has"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from charrnn import cells
+from charrnn.cli import app, inspect_options, inspect_values
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.network import Inference
 from charrnn.inspection.activations import every_signal, signal_name, watch_stream, watch_text
 from charrnn.inspection.inspect_cell import unit_values
+from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, charrnn, random_weights
 
 V = 9
@@ -135,3 +140,136 @@ def test_an_unknown_layer_unit_or_signal_is_an_error_that_lists_the_known(unit: 
 def test_a_cell_without_a_cell_state_refuses_the_name_that_was_given() -> None:
     with pytest.raises(ConfigError, match="--of cell: the model's cell has hidden, reset, update, candidate"):
         unit_values(network("gru"), [text()], 0, [0], "cell")
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize(
+    ("value", "units"),
+    [
+        (None, [0]),
+        ("all", range(20)),
+        ("7", [7]),
+        ("7,8,12-15", [7, 8, 12, 13, 14, 15]),
+        ("3-5,4,3", [3, 4, 5]),
+        ("18-99999999999", [18, 19, 20]),
+        ("50-60", [50]),
+    ],
+)
+def test_unit_names_numbers_and_ranges_up_to_the_first_outside_the_layer(
+    value: str | None, units: list[int]
+) -> None:
+    parsed = None if value is None else inspect_options.parse_units(value)
+    assert list(inspect_options.chosen_units(parsed, 20)) == list(units)
+
+
+@pytest.mark.parametrize("value", ["", "7-", "-7", "9-7", "a", "1,,2", "all,1", "1.5", "²"])
+def test_another_value_of_unit_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="must be all, or numbers and ranges"):
+        inspect_options.parse_units(value)
+
+
+def test_a_json_line_has_the_values_of_all_units_by_their_numbers(run: Path) -> None:
+    def lines(*units: str) -> list[dict]:
+        done = charrnn("inspect-cell", "tiny", "-", "--json", "--unit", ",".join(units), stdin=b"the cat")
+        return [json.loads(line) for line in done.text.splitlines()]
+
+    one, two, both = lines("1"), lines("4"), lines("4", "1")
+    assert [line["char"] for line in both] == list("the cat")
+    assert [line["values"] for line in both] == [
+        {"4": b["value"], "1": a["value"]} for a, b in zip(one, two, strict=True)
+    ]
+    assert list(lines("all")[0]["values"]) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_the_bytes_of_a_character_are_shown_as_the_character() -> None:
+    vocabulary = Vocabulary("".join(map(chr, range(256))), byte_level=True)
+    data = "aé漢".encode() + b"\xe6\xbc" + b"b\xff\xc3\xc3\xa9\xf0"
+    symbols = [(chr(byte), [float(position)]) for position, byte in enumerate(data)]
+    shown = [(c, int(values[0])) for c, values in inspect_values._characters(vocabulary, symbols)]
+    bad = "\ufffd"
+    assert shown == [
+        ("a", 0), ("é", 2), ("漢", 5), (bad, 7), ("b", 8), (bad, 9), (bad, 10), ("é", 12), (bad, 13)
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["2", "1,3", "all"])
+def test_a_picture_of_the_values_is_saved_beside_the_output(
+    run: Path, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_values, "NAMED", 4)  # "all" is a heat map
+    Path("text.txt").write_text("the cat sat\n" * 30)
+    options = ("inspect-cell", "tiny", "text.txt", "--unit", unit)
+    done = charrnn(*options, "--png", "a.png", "--svg", "a.svg")
+    assert done.err == "wrote a.png\nwrote a.svg\n"
+    assert done.text == charrnn(*options).text
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+    svg = Path("a.svg").read_text()
+    title = {"2": "unit 2", "1,3": "units 1,3", "all": "6 units"}[unit]
+    assert f"<!-- tiny layer 0 {title} memory -->" in svg
+    assert "<!-- the first 150 characters -->" in svg
+    assert svg.count("<!-- ⏎ -->") == 150 // 12
+
+
+# --- options that go together ---
+
+OPTIONS = {
+    name
+    for parameter in typer.main.get_group(app).commands["inspect-cell"].params
+    for name in parameter.opts[:1]
+    if name.startswith("--")
+} - {"--help"}
+VALUES = {
+    "--unit": ["1"], "--layer": ["1"], "--of": ["hidden"], "--find-regex": ["a"], "--concept": ["quotes"],
+    "--top": ["3"], "--clamp": ["1"], "--ngram": ["a"], "--html": ["a.html"], "--png": ["a.png"],
+    "--svg": ["a.svg"], "--sample": ["5"], "--seed": ["1"], "--colour": ["always"], "--corpora": ["c"],
+}  # fmt: skip
+
+
+def effective(mode: inspect_options.Mode) -> set[str]:
+    return {*inspect_options.ALWAYS, *mode.flags, *mode.options}
+
+
+def test_every_option_has_an_effect_in_some_mode() -> None:
+    modes = (inspect_options.VALUES, *inspect_options.MODES.values())
+    assert set().union(*map(effective, modes)) == OPTIONS
+
+
+@pytest.mark.parametrize("name", ["values", *inspect_options.MODES])
+def test_an_option_without_effect_is_refused_in_one_line(run: Path, name: str) -> None:
+    mode = inspect_options.MODES.get(name, inspect_options.VALUES)
+    flags = mode.flags[:1]
+    for option in sorted(OPTIONS - effective(mode)):
+        others = inspect_options.MODES.values()
+        if any(option in other.flags and {*flags} <= effective(other) for other in others):
+            continue  # it asks for another mode
+        arguments = [word for flag in (*flags, option) for word in (flag, *VALUES.get(flag, []))]
+        done = charrnn("inspect-cell", "tiny", *arguments, stdin=TEXT.encode())
+        assert done.status == 2, arguments
+        first, *more = done.err.splitlines()
+        assert more == []
+        assert option in first
+        assert re.search("has no effect with|give only one of them", first), first
+        assert not Path("a.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--top 5", "--top has no effect without --html or --find"),
+        ("--ngram tiny", "--ngram has no effect without --errors"),
+        ("--layer 0 --find", "--layer has no effect with --find"),
+        ("--gates --of forget", "--of has no effect with --gates"),
+        ("--html a.html --svg a.svg", "--svg has no effect with --html"),
+        ("--gates --errors", "--gates and --errors: give only one of them"),
+        ("--ablate --clamp 1", "--ablate and --clamp: give only one of them"),
+        ("--find --concept quotes --colour always", "--colour has no effect with --find"),
+        ("--json --colour always", "--json and --colour: JSON has no colours"),
+        ("--seed 1", "--seed has no effect without --sample"),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused(run: Path, options: str, message: str) -> None:
+    done = charrnn("inspect-cell", "tiny", *options.split())
+    assert (done.status, done.err) == (2, f"charrnn: {message}\n")

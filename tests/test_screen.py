@@ -14,9 +14,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from charrnn.cli import curves, shades
+from charrnn.cli import curves, inspect_values, shades
 from charrnn.cli import train as train_command
 from charrnn.cli.shades import FIRST_SHADE, FULL_SHADE, surprising
 from charrnn.cli.terminal import Stopped, Terminal
@@ -68,16 +70,104 @@ def test_marks_grow_with_the_value_and_values_near_0_have_none() -> None:
     assert (shades.mark(-7), shades.mark(7)) == ("▁", "█"), "a linear cell has no bounds"
 
 
+def valued(text: str) -> list[tuple[str, list[float]]]:
+    """The characters of a text, each with values that no other character has."""
+    return [(character, [(index % 97) / 97, -1.0, 1.0]) for index, character in enumerate(text)]
+
+
 def test_each_mark_is_under_its_character_on_lines_that_fit() -> None:
-    text = "ab漢字é\u0301x\tyz\n" * 3
-    values = [(character, 1.0 if character in "字y" else 0.0) for character in text]
-    lines = "".join(shades.marked(values, 5)).splitlines()
-    assert "".join(lines[::2]) == text.replace("\n", "⏎").replace("\t", "␉")
-    for line, marks in zip(lines[::2], lines[1::2], strict=True):
-        assert max(cell_len(line), cell_len(marks)) <= 5
-        for index, character in enumerate(line):
-            before, width = cell_len(line[:index]), cell_len(character)
-            assert marks[before : before + width].strip() == ("█" * width if character in "字y" else "")
+    text = "ab漢字e\u0301x\tyz👍\U0001f3fd❤\ufe0f👩\u200d🚀\n" * 3
+    values = [(character, [1.0 if character in "字y🚀\u0301" else 0.0]) for character in text]
+    for width in (8, 9, 30):
+        result = list(shades.rows(values, width))
+        shown = "".join(map(shades.text_line, result))
+        joiners = str.maketrans(dict.fromkeys("\U0001f3fd\ufe0f\u200d", "\ufffd"))
+        assert re.sub("␉ *", "\t", shown) == text.translate(joiners).replace("\n", "⏎")
+        for row in result:
+            line, marks = shades.text_line(row), shades.marks_line(row, 0)
+            assert cell_len(marks) <= sum(cell.columns for cell in row) == cell_len(line) <= width
+            column = 0
+            for cell in row:
+                marked = marks[column : column + cell.columns].strip()
+                assert marked == ("█" * cell.columns if cell.text[-1] in "字y🚀\u0301" else "")
+                column += cell.columns
+
+
+@given(st.text("ab漢\t\u0301\n👍\U0001f3fd", max_size=40), st.integers(8, 30))
+def test_no_row_loses_a_character_or_is_too_wide(text: str, width: int) -> None:
+    result = list(shades.rows(valued(text), width))
+    for row in result:
+        assert cell_len(shades.text_line(row)) == sum(cell.columns for cell in row) <= width
+    ends = [cell for row in result for cell in row]
+    joined = len(re.findall("(?<=[^\n])\u0301", text))
+    assert len(ends) == len(text) - joined
+    assert ends == [] or ends[-1].values == valued(text)[-1][1]
+
+
+@given(st.text("ab漢", max_size=5), st.integers(0, 20))
+def test_a_tab_ends_where_a_terminals_tab_ends(before: str, more: int) -> None:
+    line = before + "c" * more + "\tend"
+    (row,) = shades.rows(valued(line), 80)
+    width = cell_len(line.partition("\t")[0])
+    assert shades.text_line(row).index("end") - len(line.partition("\t")[0]) + width == width // 8 * 8 + 8
+
+
+def test_every_unit_has_its_lines_with_its_number_in_the_margin(run: Path) -> None:
+    text = b"the cat\n" * 2
+    plain = charrnn("inspect-cell", "tiny", "-", "--unit", "1,3-4", stdin=text).text.splitlines()
+    assert plain[0].startswith("tiny layer 0 units 1,3,4 memory: ")
+    assert (plain[1:3], plain[6:8]) == (["", "  the cat⏎"],) * 2
+    assert [line[:2] for line in plain[3:6]] == ["1 ", "3 ", "4 "]
+    coloured = charrnn("inspect-cell", "tiny", "-", "--unit", "1,3-4", "--colour", "always", stdin=text).text
+    lines = STYLE.sub("", coloured).splitlines()
+    assert lines[1:5] == ["", "1 the cat⏎", "3 the cat⏎", "4 the cat⏎"]
+    for unit, line in ((1, plain[3]), (3, plain[4])):
+        alone = charrnn("inspect-cell", "tiny", "-", "--unit", str(unit), stdin=text).text.splitlines()
+        assert line == f"{unit} {alone[2]}"
+
+
+def test_a_heat_map_has_two_units_on_each_line() -> None:
+    (row,) = shades.rows(valued("a漢"), 80)
+    upper, lower = shades.heat_lines(row)
+    assert STYLE.sub("", upper) == STYLE.sub("", lower) == "▀▀▀"
+    red, blue = (STYLE.findall(shades.shaded("x", value))[0].partition(";48;")[2] for value in (-1.0, 1.0))
+    assert STYLE.findall(upper)[0].endswith(f"48;{red}")
+    assert STYLE.findall(lower)[0] == f"\x1b[38;{blue}", "the last of an odd number has no unit below it"
+
+
+@pytest.mark.slow
+def test_many_units_are_a_heat_map(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect_values, "PAINTED", 2)
+    options = ("inspect-cell", "tiny", "-", "--unit", "all", "--colour", "always")
+    lines = STYLE.sub("", charrnn(*options, stdin=b"the cat\n").text).splitlines()
+    assert lines[0].endswith("two units on each line")
+    assert lines[2:] == ["  the cat⏎", "0 ▀▀▀▀▀▀▀▀", "2 ▀▀▀▀▀▀▀▀", "4 ▀▀▀▀▀▀▀▀"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "kind"),
+    [
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "24 bit"),
+        ({"TERM": "xterm-256color", "COLORTERM": "24bit"}, "24 bit"),
+        ({"TERM": "xterm-256color"}, "256"),
+        ({"TERM": "tmux-256color"}, "256"),
+        ({"TERM": "xterm"}, "256"),
+        ({"TERM": "dumb", "COLORTERM": "truecolor"}, "none"),
+        ({"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "1"}, "none"),
+    ],
+)
+def test_the_colours_are_those_that_the_terminal_has(
+    run: Path, variables: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    shades._escape.cache_clear()
+    text = charrnn("inspect-cell", "tiny", "-", stdin=b"the cat\n", tty=True).text
+    shades._escape.cache_clear()
+    assert kind == ("24 bit" if ";48;2;" in text else "256" if ";48;5;" in text else "none")
+    assert ("\x1b" in text) == (kind != "none")
 
 
 # --- surprise as colour ---

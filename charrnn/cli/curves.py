@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -81,7 +82,12 @@ def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], ob
     figure.suptitle(title, wrap=True)
     plot(figure)
     # Without a date and with a fixed salt for the names inside, equal figures give equal files.
-    with atomic_write(path) as file, matplotlib.rc_context({"svg.hashsalt": "charrnn"}):
+    with (
+        atomic_write(path) as file,
+        matplotlib.rc_context({"svg.hashsalt": "charrnn"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the character
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
 
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charrnn.cli import inspect_options as option
-from charrnn.cli import shades
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.options import (
     CORPORA,
     RUNS,
     CheckpointArgument,
     CheckpointsOption,
-    ColourOption,
     CorporaOption,
-    PngOption,
     QuietOption,
-    SvgOption,
     TextArgument,
     find_checkpoint,
     one_thread,
@@ -29,7 +24,6 @@ from charrnn.cli.reading_options import Unknown
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.cli.text_reader import Reader, Text
 from charrnn.errors import ConfigError
-from charrnn.files import json_line
 
 if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
@@ -38,8 +32,6 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
 
-PIPE_WIDTH = 80
-"""Columns of a line of text where stdout is no terminal."""
 SHORT_SAMPLE, LONG_SAMPLE = 500, 20_000
 """Characters of a sample to look at, and of one to measure on."""
 
@@ -64,9 +56,9 @@ def inspect_cell(
     training_text: option.TrainingText = None,
     html: option.Html = None,
     as_json: option.AsJson = False,
-    colour: ColourOption = Colour.auto,
-    png: PngOption = None,
-    svg: SvgOption = None,
+    colour: option.Colours = Colour.auto,
+    png: option.Png = None,
+    svg: option.Svg = None,
     sample: option.Sample = None,
     seed: option.Seed = None,
     unknown: option.UnknownCharacters = Unknown.error,
@@ -74,10 +66,11 @@ def inspect_cell(
     corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """Show the value of one unit after every character of a text.
+    """Show what the units of a network do, and what they are for.
 
-    With colours, the background is red below 0 and blue above. Without colours, a line of marks
-    follows each line of the text: ▁▂▃▄ from -1 up to 0, none near 0, ▅▆▇█ from 0 up to 1.
+    With colours, the background is red below 0 and blue above; of many units, a heat map has two on each
+    line. Without colours, a line of marks for each unit follows each line of the text: ▁▂▃▄ from -1 up to 0,
+    none near 0, ▅▆▇█ from 0 up to 1.
 
     Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
     tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
@@ -85,8 +78,13 @@ def inspect_cell(
     Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample.
 
     Examples:
-      charrnn inspect-cell shakespeare --unit 117 < out.txt
-      charrnn inspect-cell shakespeare out.txt --unit 117 --colour always | less -R
+      charrnn inspect-cell shakespeare notes.txt --find
+      charrnn inspect-cell shakespeare notes.txt --unit 7,8,12-15
+      charrnn inspect-cell --unit all --colour always < notes.txt | less -R
+      charrnn inspect-cell python code.py --unit 288 --ablate --concept quotes
+      charrnn inspect-cell python code.py --gates --svg gates.svg
+      charrnn inspect-cell python code.py --errors
+      charrnn inspect-cell shakespeare notes.txt --html page.html
       charrnn inspect-cell --of forget --json < out.txt | jq 'select(.value > 0.9)'
     """
     mode = option.mode(context)
@@ -108,7 +106,7 @@ def inspect_cell(
         case "html":
             from charrnn.cli.inspect_html import write
         case _:
-            write = _write_values
+            from charrnn.cli.inspect_values import write
     write(out, subject, context.params)
 
 
@@ -130,52 +128,6 @@ def _subject(out: Terminal, mode: str, options: Options) -> Subject:
     else:
         (text,) = reader.texts([options["text"] or "-"])
     return Subject(model_name(loaded.path), loaded, inference, text, reader)
-
-
-def _write_values(out: Terminal, subject: Subject, options: Options) -> None:
-    """Write the text with the values of units."""
-    from charrnn.inspection.activations import signal_name
-    from charrnn.inspection.inspect_cell import unit_values
-
-    inference, vocabulary = subject.inference, subject.vocabulary
-    units = option.chosen_units(options["unit"], inference.config.hidden)
-    signal = signal_name(inference.cell, options["of"])
-    pieces = unit_values(inference, subject.pieces(), options["layer"], units, signal)
-    values: Iterator[tuple[str, float]] = (
-        (vocabulary.symbols[symbol_id], float(value))
-        for ids, piece_values in pieces
-        for symbol_id, value in zip(ids, piece_values[:, 0], strict=True)
-    )
-    if options["as_json"]:
-        _write_json(out, values, vocabulary.byte_level)
-    else:
-        title = f"{subject.name} layer {options['layer']} unit {units[0]} {signal}"
-        _write_text(out, title, values, out.colours(options["colour"]))
-    subject.reader.report()
-
-
-def _write_text(out: Terminal, title: str, values: Iterable[tuple[str, float]], coloured: bool) -> None:
-    """Write a legend, and the text with the values as colours or as marks."""
-    if coloured:
-        legend = f"-1 {shades.scale()} 1"
-        lines: Iterable[str] = (shades.shaded(character, value) for character, value in values)
-    else:
-        legend = f"-1 {shades.MARKS} 1, marks under each line"
-        width = shutil.get_terminal_size().columns if out.stdout_tty else PIPE_WIDTH
-        lines = shades.marked(values, width)
-    out.write(f"{title}: {legend}\n".encode())
-    for line in lines:
-        out.write(line.encode("utf-8", "replace"))
-
-
-def _write_json(out: Terminal, values: Iterable[tuple[str, float]], byte_level: bool) -> None:
-    """Write a JSON line for each character; at byte level with the byte."""
-    for character, value in values:
-        line: dict[str, object] = {"char": character}
-        if byte_level:
-            byte = ord(character)
-            line = {"char": character if byte < 128 else "\ufffd", "byte": byte}
-        out.write(json_line(line | {"value": round(value, 6)}))
 
 
 def _fresh_sample(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from charrnn.cli import completion
-from charrnn.cli.options import changed_options, option, panel, refuse_combinations, refuse_stdout, utf8
+from charrnn.cli.options import (
+    given_options,
+    option,
+    panel,
+    picture_option,
+    refuse_combinations,
+    refuse_stdout,
+    utf8,
+)
 from charrnn.cli.reading_options import Unknown, unknown_option
+from charrnn.cli.terminal import Colour
+from charrnn.errors import ConfigError
 
 _find, _causes, _network, _output = (
     panel("Finding units"),
@@ -20,29 +31,37 @@ _find, _causes, _network, _output = (
 )
 
 
-def parse_units(value: str) -> Sequence[int] | None:
-    """Parse "7,8,12-15" as [7, 8, 12, 13, 14, 15], "all" as []. Raises ValueError, "must be ..."."""
+def parse_units(value: str) -> Sequence[range] | None:
+    """Parse "7,12-15" as [range(7, 8), range(12, 16)], "all" as []. Raises ValueError, "must be ..."."""
     if value == "all":
         return []
-    units: list[int] = []
+    ranges = []
     for part in value.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal()) or int(last) < int(first):
             raise ValueError("must be all, or numbers and ranges such as 7,8,12-15")
-        units += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(units))
+        ranges.append(range(int(first), int(last) + 1))
+    return ranges
 
 
-def chosen_units(value: Sequence[int] | None, hidden: int) -> Sequence[int]:
-    """The units that a value of --unit names, in a layer of ``hidden`` units; by default unit 0."""
-    return (value or range(hidden)) if value is not None else [0]
+def chosen_units(value: Sequence[range] | None, hidden: int) -> Sequence[int]:
+    """The units that a value of --unit names, in a layer of ``hidden`` units; by default unit 0.
+
+    Of a range that leaves the layer, the first number outside is the last.
+    """
+    if value is None:
+        return [0]
+    ranges = value or [range(hidden)]
+    units = [numbers[: max(1, hidden + 1 - numbers.start)] for numbers in ranges]
+    return list(dict.fromkeys(chain(*units)))
 
 
 Layer = Annotated[int, option("The units' layer; 0 is the lowest.", min=0)]
 Unit = Annotated[
-    Sequence[int] | None,
+    Sequence[range] | None,
     option(
-        "The units' numbers in their layer, from 0.",
+        "The units' numbers, from 0.",
         default="0",
         metavar="7,8,12-15|all",
         parser=parse_units,
@@ -51,16 +70,13 @@ Unit = Annotated[
 Of = Annotated[
     str | None,
     option(
-        "Show the hidden state (hidden), the cell state (cell or memory) or a gate (input, forget, ...).",
-        default="the cell state, or the hidden state where the cell has no cell state",
+        "Show hidden (hidden state), cell (cell state) or a gate (input, ...).",
+        default="cell, or hidden where there is no cell state",
         metavar="SIGNAL",
         complete=completion.signals,
     ),
 ]
-Find = Annotated[
-    bool,
-    option("Rank the units of all layers by how well they follow concepts, such as quotes.", "--find"),
-]
+Find = Annotated[bool, option("Rank all units by how well they follow concepts, such as quotes.", "--find")]
 FindRegex = Annotated[
     list[str] | None,
     _find(
@@ -102,12 +118,8 @@ RandomSets = Annotated[
         max=1000,
     ),
 ]
-Gates = Annotated[
-    bool, option("Show how often each gate is nearly closed (below 0.1) or open (above 0.9).", "--gates")
-]
-Errors = Annotated[
-    bool, option("Show which of the model's errors have known reasons, as Karpathy et al. 2015.", "--errors")
-]
+Gates = Annotated[bool, option("Show how often each gate is nearly closed or open.", "--gates")]
+Errors = Annotated[bool, option("Show which of the model's errors have known reasons.", "--errors")]
 Ngram = Annotated[
     str | None,
     _network(
@@ -128,53 +140,53 @@ TrainingText = Annotated[
 ]
 Html = Annotated[
     Path | None,
-    option(
-        "Save a page with the text, the units and what was found.", metavar="FILE", callback=refuse_stdout
-    ),
+    option("Save a page with the text and the units.", metavar="FILE", callback=refuse_stdout),
 ]
 AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
-Sample = Annotated[int | None, option("Read a sample of N characters.", min=1, metavar="N")]
+Colours = Annotated[Colour, _output("When to colour the output; auto: in a terminal.", "--colour", "--color")]
+Png = Annotated[Path | None, picture_option(_output, "a picture of the values, --gates or --errors", "PNG")]
+Svg = Annotated[Path | None, picture_option(_output, "a picture of the values, --gates or --errors", "SVG")]
+Sample = Annotated[int | None, option("Read a sample of N characters instead of a text.", min=1, metavar="N")]
 Seed = Annotated[
-    int | None, option("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0)
+    int | None, _output("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0)
 ]
 UnknownCharacters = Annotated[Unknown, unknown_option(_output, "Characters of the text")]
 
+
+class Mode(NamedTuple):
+    """What the command does.
+
+    flags    options that ask for it
+    options  the other options that have an effect
+    """
+
+    flags: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+ALWAYS = ("--unknown", "--quiet", "--checkpoints")
+"""The options that have an effect in every mode."""
+
+_SAMPLE, _UNITS, _PICTURES = ("--sample", "--seed"), ("--layer", "--unit"), ("--png", "--svg")
+_CONCEPTS = ("--find-regex", "--concept")
+
+VALUES = Mode((), (*_UNITS, "--of", "--json", "--colour", *_PICTURES, *_SAMPLE))
+"""The mode without flags: show the values of units."""
+
 MODES = {
-    "find": ("--find", "--find-regex", "--concept"),
-    "ablate": ("--ablate", "--clamp"),
-    "gates": ("--gates",),
-    "errors": ("--errors",),
-    "html": ("--html",),
+    "html": Mode(("--html",), (*_UNITS, "--of", "--find", "--gates", *_CONCEPTS, "--top", *_SAMPLE)),
+    "ablate": Mode(("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_SAMPLE)),
+    "gates": Mode(("--gates",), ("--json", "--colour", *_PICTURES, *_SAMPLE)),
+    "errors": Mode(("--errors",), ("--ngram", "--training-text", "--corpora", "--json", "--colour", *_PICTURES)),
+    "find": Mode(("--find", *_CONCEPTS), ("--top", "--json", *_SAMPLE)),
 }
-"""What the command does instead of showing units, and the options that say so.
+"""The other modes. The first one counts of which a flag is given: --concept alone is --find --concept."""
 
---find-regex and --concept also choose the concept of --ablate and --clamp, and those of the page.
-"""
-
-NEEDS = {
-    "--seed": ("--sample",),
-    "--top": ("--find", "--find-regex", "--concept", "--html"),
-    "--ngram": ("--errors",),
-    "--random-sets": ("--ablate", "--clamp"),
-    "--training-text": ("--errors",),
-}
+NEEDS = {"--seed": ("--sample",)}
 """Options that have no effect unless one of the others is given."""
 
 CONFLICTS = (
-    (("--find", "--ablate", "--gates", "--errors"), "give only one of them"),
-    (("--find", "--clamp", "--gates", "--errors"), "give only one of them"),
     (("--ablate", "--clamp"), "give only one of them"),
-    *(
-        ((mode, name), reason)
-        for mode in ("--ablate", "--clamp")
-        for name, reason in (
-            ("--of", "the hidden state is what is held"),
-            ("--top", "the units are given, not ranked"),
-        )
-    ),
-    (("--html", "--ablate", "--errors"), "give only one of them"),
-    (("--html", "--clamp"), "give only one of them"),
-    (("--json", "--html"), "the page is no JSON"),
     (("--json", "--colour"), "JSON has no colours"),
 )
 """Options of which only one may be given, and why."""
@@ -185,9 +197,25 @@ def mode(context: typer.Context) -> str:
 
     Raises ConfigError for options that exclude or lack each other.
     """
-    given = changed_options(context)
+    given = [name for name in given_options(context, *context.params) if name.startswith("--")]
+    if context.params["colour"] is not Colour.always:
+        given = [name for name in given if name != "--colour"]  # there is nothing to refuse
+    asked = next(
+        ((name, flag) for name, mode in MODES.items() for flag in mode.flags if flag in given), ("values", "")
+    )
+    _refuse_without_effect(given, *asked)
     refuse_combinations(given, NEEDS, CONFLICTS)
-    for name in ("ablate", "gates", "errors", "html", "find"):
-        if any(flag in given for flag in MODES[name]):
-            return name
-    return "values"
+    return asked[0]
+
+
+def _refuse_without_effect(given: Sequence[str], name: str, flag: str) -> None:
+    """Raise ConfigError for an option that has no effect in the mode for which ``flag`` asks."""
+    mode = MODES.get(name, VALUES)
+    effective = {*ALWAYS, *mode.flags, *mode.options}
+    for option_name in (option_name for option_name in given if option_name not in effective):
+        if any(option_name in other.flags for other in MODES.values()):
+            raise ConfigError(f"{flag} and {option_name}: give only one of them")
+        if flag:
+            raise ConfigError(f"{option_name} has no effect with {flag}")
+        needed = [other.flags[0] for other in MODES.values() if option_name in other.options]
+        raise ConfigError(f"{option_name} has no effect without {' or '.join(needed)}")

@@ -12,7 +12,7 @@ import typer
 
 from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
-from charrnn.cli.terminal import Colour, Terminal
+from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import input_file
 from charrnn.errors import ConfigError
 from charrnn.files import is_pipe, user_folder
@@ -108,9 +108,6 @@ CheckpointsOption = Annotated[Path, _folder("Folder of the runs", "checkpoints")
 CorporaOption = Annotated[Path, _folder("Folder of the catalogue's texts", "corpora")]
 RUNS, CORPORA = Path("checkpoints"), Path("corpora")
 """The defaults of --checkpoints and --corpora, for which ``user_folder`` then stands in."""
-ColourOption = Annotated[
-    Colour, option("When to colour the output; auto: in a terminal.", "--colour", "--color")
-]
 QuietOption = Annotated[bool, option("Print only errors on stderr.", "--quiet", "-q", callback=_be_quiet)]
 
 
@@ -121,12 +118,13 @@ def refuse_stdout(value: Path | None) -> Path | None:
     return value
 
 
-def _picture(kind: str) -> Any:
-    return option(f"Save the curves as {kind}; needs matplotlib.", metavar="FILE", callback=refuse_stdout)
+def picture_option(option: Callable[..., Any], content: str, kind: str) -> Any:
+    """--png or --svg, made by a function of ``panel``; ``content`` is what the picture shows."""
+    return option(f"Save {content} as {kind}; needs matplotlib.", metavar="FILE", callback=refuse_stdout)
 
 
-PngOption = Annotated[Path | None, _picture("PNG")]
-SvgOption = Annotated[Path | None, _picture("SVG")]
+PngOption = Annotated[Path | None, picture_option(option, "the curves", "PNG")]
+SvgOption = Annotated[Path | None, picture_option(option, "the curves", "SVG")]
 
 
 def given_options(context: typer.Context, *names: str) -> list[str]:

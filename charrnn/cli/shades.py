@@ -1,13 +1,15 @@
 """Characters with values from -1 to 1: on a coloured background, or with a mark under each of them.
 
-The colours are red for -1, white for 0, blue for 1.
+The colours are red for -1, white for 0, blue for 1. U: values of a character
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import zip_longest
+from typing import NamedTuple
 
 LEVELS = 12
 """Shades on each side of 0."""
@@ -21,6 +23,11 @@ FIRST_SHADE, FULL_SHADE = 3.0, 8.0
 """Bits of surprise up to which a character has no shade, and from which on it has the darkest."""
 LIGHTEST = LEVELS // 3
 """The lightest shade of surprise: paler ones would be the brightest spots of a dark terminal."""
+TAB = 8
+"""A tab ends at a multiple of so many columns."""
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 
 
 def shaded(character: str, value: float) -> str:
@@ -29,10 +36,17 @@ def shaded(character: str, value: float) -> str:
     A newline is shown as a coloured sign; the line then ends outside the colour, because some
     terminals would colour the whole line.
     """
-    before, after = _escape(max(-LEVELS, min(LEVELS, round(value * LEVELS))))
     if character == "\n":
-        return f"{before}{NEWLINE}{after}\n"
-    return f"{before}{visible(character)}{after}"
+        return f"{_painted(NEWLINE, value)}\n"
+    return _painted(visible(character), value)
+
+
+def _painted(text: str, value: float) -> str:
+    """A text on the background colour of a value from -1 to 1."""
+    level = _level(value)
+    ink = 255 if abs(level) / LEVELS > 0.6 else 0  # as RGB, because a theme's own black is often grey
+    before, after = _escape((ink, ink, ink), _colour(level))
+    return f"{before}{text}{after}"
 
 
 def level_of_surprise(bits: float) -> int:
@@ -62,28 +76,96 @@ def scale(first: int = -LEVELS, last: int = LEVELS) -> str:
     return "".join(shaded(" ", level / LEVELS) for level in range(first, last + step, step))
 
 
-def marked(values: Iterable[tuple[str, float]], width: int) -> Iterator[str]:
-    """Yields characters in lines of at most ``width`` columns, each followed by a line of their marks.
+class Cell(NamedTuple):
+    """A character as a terminal shows it, its columns, and its values (U,)."""
 
-    Columns are a terminal's: a Chinese character takes two, and an accent that is a character of its own
-    takes none and has no mark.
+    text: str
+    columns: int
+    values: Sequence[float]
+
+
+Row = Sequence[Cell]
+"""A line of a text, or the part of it that fits the terminal."""
+
+
+def rows(characters: Iterable[tuple[str, Sequence[float]]], width: int) -> Iterator[Row]:
+    """Yields characters and their values in rows of at most ``width`` columns.
+
+    Columns are a terminal's: a Chinese character takes two, a tab ends at a multiple of TAB. An accent that
+    is a character of its own joins the character before it, and the values are those of the accent.
     """
+    row: list[Cell] = []
+    column = 0
+    for character, values in characters:
+        text, columns = _shown(character, column, width)
+        if not columns and row:
+            before = row[-1]
+            row[-1] = Cell(before.text + text, before.columns, values)
+            continue
+        if row and column + columns > width:
+            yield row
+            row, column = [], 0
+            text, columns = _shown(character, column, width)
+        row.append(Cell(text, columns, values))
+        column += columns
+        if character == "\n":
+            yield row
+            row, column = [], 0
+    if row:
+        yield row
+
+
+def _shown(character: str, column: int, width: int) -> tuple[str, int]:
+    """A character at this column of a row as a terminal shows it, and its columns; 0 for an accent."""
     from rich.cells import get_character_cell_size
 
-    line, marks = "", ""
-    for character, value in values:
-        shown = NEWLINE if character == "\n" else visible(character)
-        columns = get_character_cell_size(shown)
-        if len(marks) + columns > width:
-            yield f"{line}\n{marks.rstrip()}\n"
-            line, marks = "", ""
-        line += shown
-        marks += mark(value) * columns
-        if character == "\n":
-            yield f"{line}\n{marks.rstrip()}\n"
-            line, marks = "", ""
-    if line:
-        yield f"{line}\n{marks.rstrip()}\n"
+    if character == "\t":
+        columns = max(1, min(TAB - column % TAB, width - column))
+        return visible(character).ljust(columns), columns
+    if character == "\n":
+        return NEWLINE, 1
+    if joins(character):
+        return "\ufffd", 1
+    text = visible(character)
+    columns = get_character_cell_size(text)
+    return (text, columns) if columns or column else (f"\u25cc{text}", 1)
+
+
+def joins(character: str) -> bool:
+    """Whether it changes the picture of an emoji: a skin tone or a variation selector.
+
+    Terminals do not agree on the columns that such pictures take.
+    """
+    return "\U0001f3fb" <= character <= "\U0001f3ff" or "\ufe00" <= character <= "\ufe0f"
+
+
+def text_line(row: Row) -> str:
+    """The characters of a row."""
+    return "".join(cell.text for cell in row)
+
+
+def marks_line(row: Row, index: int) -> str:
+    """The marks of a row's values with this index."""
+    return "".join(mark(cell.values[index]) * cell.columns for cell in row).rstrip()
+
+
+def painted_line(row: Row, index: int) -> str:
+    """The characters of a row on the colours of their values with this index."""
+    return "".join(_painted(cell.text, cell.values[index]) for cell in row)
+
+
+def heat_lines(row: Row) -> Iterator[str]:
+    """Yields the colours of all values of a row, each line with those of two indices one above the other."""
+    for upper, lower in zip_longest(*[iter(zip(*(cell.values for cell in row), strict=True))] * 2):
+        pairs = zip_longest(row, upper, lower or ())
+        yield "".join(_half_blocks(cell.columns, above, below) for cell, above, below in pairs)
+
+
+def _half_blocks(columns: int, above: float, below: float | None) -> str:
+    """The colours of two values, one above the other."""
+    background = None if below is None else _colour(_level(below))
+    before, after = _escape(_colour(_level(above)), background)
+    return f"{before}{'▀' * columns}{after}"
 
 
 def mark(value: float) -> str:
@@ -109,9 +191,26 @@ def visible(character: str) -> str:
     return character if character.isprintable() else "\ufffd"
 
 
+def _level(value: float) -> int:
+    """The shade of a value: -LEVELS (red) to LEVELS (blue)."""
+    return max(-LEVELS, min(LEVELS, round(value * LEVELS)))
+
+
+def _colour(level: int) -> Colour:
+    """The colour of a shade."""
+    share = abs(level) / LEVELS
+    red, green, blue = (214, 39, 40) if level < 0 else (31, 119, 220)
+    return _between(red, share), _between(green, share), _between(blue, share)
+
+
+def _between(part: int, share: float) -> int:
+    """A part of a colour, mixed with white."""
+    return round(255 + (part - 255) * share)
+
+
 @cache
-def _escape(level: int) -> tuple[str, str]:
-    """The escape sequences before and after a character of this level, -LEVELS (red) to LEVELS (blue).
+def _escape(ink: Colour, background: Colour | None) -> tuple[str, str]:
+    """The escape sequences before and after a text in a colour, on a background colour or the terminal's own.
 
     They have 256 colours, more where the terminal is known to have more. Names such as TERM=xterm promise
     only 8, in which no scale can be seen, but the terminals behind them have 256.
@@ -120,11 +219,8 @@ def _escape(level: int) -> tuple[str, str]:
     from rich.console import Console
     from rich.style import Style
 
-    share = abs(level) / LEVELS
-    full_colour = (214, 39, 40) if level < 0 else (31, 119, 220)
-    background = (round(255 + (part - 255) * share) for part in full_colour)
-    ink = 255 if share > 0.6 else 0  # as RGB, because a theme's own black is often grey
-    style = Style(color=Color.from_rgb(ink, ink, ink), bgcolor=Color.from_rgb(*background))
+    behind = None if background is None else Color.from_rgb(*background)
+    style = Style(color=Color.from_rgb(*ink), bgcolor=behind)
     many = Console(force_terminal=True).color_system == "truecolor"
     system = ColorSystem.TRUECOLOR if many else ColorSystem.EIGHT_BIT
     before, _, after = style.render("\0", color_system=system).partition("\0")

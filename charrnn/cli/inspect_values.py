@@ -1,0 +1,169 @@
+"""``inspect-cell`` without another mode: the values of units after each character, as colours or marks."""
+
+from __future__ import annotations
+
+import codecs
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli import curves, shades
+from charrnn.cli.inspect_input import Subject
+from charrnn.cli.inspect_options import chosen_units
+from charrnn.cli.terminal import Terminal
+from charrnn.files import json_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from charrnn.text.vocabulary import Vocabulary
+
+Character = tuple[str, Sequence[float]]
+"""A character, or a byte as a character, and the values (U,) of the units after it."""
+
+PIPE_WIDTH = 80
+"""Columns of a line of text where stdout is no terminal."""
+NARROWEST = 8
+"""The fewest columns of a line of text."""
+PAINTED = 12
+"""The most units for each of which the text is coloured; more are shown as a heat map."""
+NAMED = 10
+"""The most units that a title names, and that a picture draws as curves."""
+PICTURED = 150
+"""The characters of a picture, from the beginning of the text."""
+
+
+def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
+    """Write the text with the values of units."""
+    from charrnn.inspection.activations import signal_name
+    from charrnn.inspection.inspect_cell import check_units, unit_values
+
+    inference = subject.inference
+    units = chosen_units(options["unit"], inference.config.hidden)
+    signal = signal_name(inference.cell, options["of"])
+    check_units(inference, options["layer"], units)  # before a sample is generated
+    symbols: Iterator[Character] = (
+        (subject.vocabulary.symbols[symbol_id], row)
+        for ids, values in unit_values(inference, subject.pieces(), options["layer"], units, signal)
+        for symbol_id, row in zip(ids, values.tolist(), strict=True)
+    )
+    beginning: list[Character] = []
+    if options["png"] or options["svg"]:
+        symbols = _keeping(symbols, beginning)
+    title = f"{subject.name} layer {options['layer']} {_named(units)} {signal}"
+    if options["as_json"]:
+        _write_json(out, symbols, units, subject.vocabulary.byte_level)
+    else:
+        characters = _characters(subject.vocabulary, symbols)
+        _write_text(out, title, units, characters, out.colours(options["colour"]))
+    pictured = list(_characters(subject.vocabulary, beginning))
+    curves.save_pictures(
+        out, options["png"], options["svg"], title, lambda figure: _plot(figure, pictured, units)
+    )
+    subject.reader.report()
+
+
+def _named(units: Sequence[int]) -> str:
+    """What a title calls the units."""
+    if len(units) == 1:
+        return f"unit {units[0]}"
+    return f"units {','.join(map(str, units))}" if len(units) <= NAMED else f"{len(units)} units"
+
+
+def _keeping(symbols: Iterable[Character], beginning: list[Character]) -> Iterator[Character]:
+    """The symbols and their values; the first PICTURED are added to the list."""
+    for symbol in symbols:
+        if len(beginning) < PICTURED:
+            beginning.append(symbol)
+        yield symbol
+
+
+def _characters(vocabulary: Vocabulary, symbols: Iterable[Character]) -> Iterator[Character]:
+    """The characters of a text, with the values after each; at byte level, those after its last byte."""
+    if not vocabulary.byte_level:
+        yield from symbols
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    before: Any = None
+    for byte, values in symbols:
+        text = decoder.decode(byte.encode("latin-1"))
+        unfinished, _ = decoder.getstate()
+        for number, character in enumerate(text, 1):
+            # Only the byte after it shows that a character has too few bytes.
+            yield character, before if unfinished or number < len(text) else values
+        before = values
+    if text := decoder.decode(b"", final=True):
+        yield text, before
+
+
+def _write_text(
+    out: Terminal, title: str, units: Sequence[int], characters: Iterable[Character], coloured: bool
+) -> None:
+    """Write a legend, and the text with the values as colours or as marks."""
+    scale = shades.scale() if coloured else shades.MARKS
+    legend = "" if coloured else ", marks under each line"
+    if coloured and len(units) > PAINTED:
+        legend = ", two units on each line"
+    out.write(f"{title}: -1 {scale} 1{legend}\n".encode())
+    margin = len(str(max(units))) + 1 if len(units) > 1 else 0
+    width = shutil.get_terminal_size().columns if out.stdout_tty else PIPE_WIDTH
+    for row in shades.rows(characters, max(NARROWEST, width - margin)):
+        lines = _numbered(row, units, margin, coloured)
+        out.write(("\n" * (margin > 0) + "".join(f"{line}\n" for line in lines)).encode("utf-8", "replace"))
+
+
+def _numbered(row: shades.Row, units: Sequence[int], margin: int, coloured: bool) -> Iterator[str]:
+    """The lines that show a row, each unit's with its number in the margin; a single unit has no margin."""
+    numbers = [f"{unit:>{margin - 1}} " if margin else "" for unit in units]
+    if not coloured or len(units) > PAINTED:
+        yield f"{'':{margin}}{shades.text_line(row)}"
+    if not coloured:
+        yield from (f"{number}{shades.marks_line(row, i)}".rstrip() for i, number in enumerate(numbers))
+    elif len(units) <= PAINTED:
+        yield from (f"{number}{shades.painted_line(row, i)}" for i, number in enumerate(numbers))
+    else:
+        yield from (
+            f"{number}{line}" for number, line in zip(numbers[::2], shades.heat_lines(row), strict=True)
+        )
+
+
+def _write_json(out: Terminal, symbols: Iterable[Character], units: Sequence[int], byte_level: bool) -> None:
+    """Write a JSON line for each character; at byte level with the byte."""
+    for symbol, values in symbols:
+        line: dict[str, object] = {"char": symbol}
+        if byte_level:
+            byte = ord(symbol)
+            line = {"char": symbol if byte < 128 else "\ufffd", "byte": byte}
+        rounded = [round(value, 6) for value in values]
+        if len(units) == 1:
+            line["value"] = rounded[0]
+        else:
+            line["values"] = dict(zip(map(str, units), rounded, strict=True))
+        out.write(json_line(line))
+
+
+def _plot(figure: Figure, characters: Sequence[Character], units: Sequence[int]) -> None:
+    """Draw the values at the beginning of a text: as curves or, of many units, as a heat map."""
+    import numpy as np
+
+    positions = range(len(characters))
+    values = np.array([values for _, values in characters]).T
+    if len(units) <= NAMED:
+        lines = [
+            curves.Curve(f"unit {unit}", positions, unit_values.tolist(), str(unit))
+            for unit, unit_values in zip(units, values, strict=True)
+        ]
+        curves.plot_curves(figure, lines, "", "value")
+    else:
+        axes = figure.subplots()
+        image = axes.imshow(values, "RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+        ticks = np.unique(np.linspace(0, len(units) - 1, NAMED).astype(int))
+        axes.set_yticks(ticks, [str(units[tick]) for tick in ticks])
+        axes.set_ylabel("unit")
+        figure.colorbar(image, label="value")
+    axes = figure.axes[0]
+    signs = [shades.sign(character) for character, _ in characters]
+    axes.set_xticks(positions, signs, fontsize=5, family="monospace")
+    axes.tick_params(axis="x", length=0)
+    axes.grid(False, axis="x")
+    axes.set_xlabel(f"the first {PICTURED} characters" if len(signs) == PICTURED else "characters")
