@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from charrnn.inference.network import Inference
 from charrnn.inference.predictor import predictor
 from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
 from charrnn.inference.states import Cursor
+from charrnn.inspection.encode import encode, state_parts
 from charrnn.inspection.inspect_cell import unit_values
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint
@@ -136,10 +137,28 @@ class Model:
 
         Raises ConfigError, UnknownCharacterError.
         """
+        pieces = unit_values(self._network(), [self._vocabulary.encode(text)], layer, [unit], signal)
+        return np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)])
+
+    def encode(
+        self, texts: Sequence[str], layer: int | Literal["all"] | None = None, of: str = "hidden"
+    ) -> NDArray[np.floating]:
+        """(R, F) the state after each of R texts, as ``charrnn encode``; zeros for an empty text.
+
+        layer  its number, "all", or None for the highest
+        of     "hidden", "cell" or "all"
+
+        Raises ConfigError, UnknownCharacterError.
+        """
+        inference = self._network()
+        parts = state_parts(inference, layer, of)
+        return encode(inference, [self._vocabulary.encode(text) for text in texts], parts)
+
+    def _network(self) -> Inference:
+        """The network. Raises ConfigError for an n-gram model."""
         if not isinstance(self._predictor, Inference):
             raise ConfigError(f"{self.name} is an n-gram model: it has no units")
-        pieces = unit_values(self._predictor, [self._vocabulary.encode(text)], layer, [unit], signal)
-        return np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)])
+        return self._predictor
 
     def _stream(
         self,

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli import cache, corpus, gradient_flow, info, inspect_cell, ngram, runs, sample, score, train
+from charrnn.cli import (
+    cache,
+    corpus,
+    encode,
+    gradient_flow,
+    info,
+    inspect_cell,
+    ngram,
+    runs,
+    sample,
+    score,
+    train,
+)
 from charrnn.cli.completion import VARIABLE, answer
 from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
@@ -40,6 +52,7 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("score")(score.score)
 app.command("inspect-cell")(inspect_cell.inspect_cell)
+app.command("encode")(encode.encode)
 app.command("gradient-flow")(gradient_flow.gradient_flow)
 app.command("ngram")(ngram.ngram)
 app.command("info")(info.info)

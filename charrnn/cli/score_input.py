@@ -95,11 +95,13 @@ def _as_text(checkpoints: Sequence[str]) -> str:
     return "".join(f"; the text of this name is {shlex.quote(f'./{path}')}" for path in paths[-1:])
 
 
-def texts_or_stdin(out: Terminal, texts: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str]:
+def texts_or_stdin(
+    out: Terminal, texts: Sequence[str], checkpoints: Sequence[str], command: str = "score"
+) -> Sequence[str]:
     """The texts; without any, stdin. Raises ConfigError where nothing is piped in."""
     if texts or out.stdin_unread:
         return texts or ["-"]
     raise ConfigError(
-        "no text to score: name a file, or pipe one in: charrnn score CHECKPOINT < notes.txt"
+        f"no text to {command}: name a file, or pipe one in: charrnn {command} CHECKPOINT < notes.txt"
         f"{_as_text(checkpoints)}"
     )

@@ -53,17 +53,18 @@ class Line(NamedTuple):
         return {**name, "line": self.number, **figures, "text": text}
 
 
-def windows(out: Terminal, path: str, option: str = "FILE") -> Iterator[list[Line]]:
+def windows(out: Terminal, path: str, option: str = "FILE", work: str = "scoring") -> Iterator[list[Line]]:
     """The lines of a file, or of stdin for "-", at most WINDOW at once.
 
-    One window holds only lines of one block: no line waits for bytes that have not arrived.
+    One window holds only lines of one block: no line waits for bytes that have not arrived. ``work`` is what
+    the progress bar says.
     Raises CorpusError, ConfigError.
     """
     name, number = title(path), 0
     size = os.path.getsize(path) if os.path.isfile(path) else None
     # in a terminal, the rows themselves show the progress
     terminal = Terminal.muted() if out.stdout_tty else out
-    with terminal.bar(desc="scoring", unit="B", unit_scale=True, total=size, delay=1) as bar:
+    with terminal.bar(desc=work, unit="B", unit_scale=True, total=size, delay=1) as bar:
         for lines in _lines(_blocks(out, path, option), name):
             for first in range(0, len(lines), WINDOW):
                 part = lines[first : first + WINDOW]
