@@ -144,8 +144,12 @@ Html = Annotated[
 ]
 AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
 Colours = Annotated[Colour, _output("When to colour the output; auto: in a terminal.", "--colour", "--color")]
-Png = Annotated[Path | None, picture_option(_output, "a picture of the values, --gates or --errors", "PNG")]
-Svg = Annotated[Path | None, picture_option(_output, "a picture of the values, --gates or --errors", "SVG")]
+Png = Annotated[
+    Path | None, picture_option(_output, "a plot of the values, --ablate, --gates or --errors", "PNG")
+]
+Svg = Annotated[
+    Path | None, picture_option(_output, "a plot of the values, --ablate, --gates or --errors", "SVG")
+]
 Sample = Annotated[int | None, option("Read a sample of N characters instead of a text.", min=1, metavar="N")]
 Seed = Annotated[
     int | None, _output("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0)
@@ -175,9 +179,9 @@ VALUES = Mode((), (*_UNITS, "--of", "--json", "--colour", *_PICTURES, *_SAMPLE))
 
 MODES = {
     "html": Mode(("--html",), (*_UNITS, "--of", "--find", "--gates", *_CONCEPTS, "--top", *_SAMPLE)),
-    "ablate": Mode(("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_SAMPLE)),
+    "ablate": Mode(("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)),
     "gates": Mode(("--gates",), ("--json", "--colour", *_PICTURES, *_SAMPLE)),
-    "errors": Mode(("--errors",), ("--ngram", "--training-text", "--corpora", "--json", "--colour", *_PICTURES)),
+    "errors": Mode(("--errors",), ("--ngram", "--training-text", "--corpora", "--json", *_PICTURES)),
     "find": Mode(("--find", *_CONCEPTS), ("--top", "--json", *_SAMPLE)),
 }
 """The other modes. The first one counts of which a flag is given: --concept alone is --find --concept."""
