@@ -6,7 +6,9 @@ any, are those of another training: python docs/pictures.py notes.txt --minutes 
 
 from __future__ import annotations
 
+import argparse
 import io
+import json
 import os
 import pty
 import re
@@ -18,19 +20,20 @@ import termios
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import numpy as np
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from charrnn.cells import LayerState
-from charrnn.inference import sample
-from charrnn.inference.network import Inference, read
-from charrnn.runs.checkpoint import load
-from charrnn.runs.find import pretrained
-
 DOCS = Path(__file__).parent
-MODEL, SEED, LENGTH = "shakespeare", "3", "560"
+MODEL, CONCEPTS = "python", ("quotes", "brackets", "since-newline")
+CODE = """\
+def measure(texts, limit=100):
+    # Count the words of every text, longest first.
+    sizes = [len(text.split()) for text in sorted(texts)]
+    if max(sizes, default=0) > limit:  # too long to print
+        raise ValueError("too many words: split this text")
+    return {name: sum(sizes[:2]) for name in ("one", "two")}
+"""
 PASSAGE = """\
 My lord, the king is at the gate, and brings
 Ten thousand men of France to take the crown.
@@ -44,25 +47,20 @@ BAR = re.compile(rb"\r *[6-9]\d% [^\r]*")
 """The progress bar at 60 % or more: the training is shown at this moment."""
 
 
-def unit_of_line_position() -> int:
-    """The unit of MODEL's lowest layer whose cell state follows the position in the line most closely."""
-    checkpoint = load(pretrained()[MODEL])
-    inference, vocabulary = (
-        Inference(checkpoint.header.network, checkpoint.weights),
-        checkpoint.header.vocabulary,
-    )
-    ids = sample.sample_ids(inference, vocabulary, 5000, sample.sample_generator(0), 0.8)
-    positions = [len(vocabulary.decode(ids[:end]).rpartition("\n")[2]) for end in range(1, len(ids) + 1)]
-    states: list[np.ndarray] = []
+def units_of_concepts() -> str:
+    """The units of MODEL's lowest layer whose cell state follows CONCEPTS most closely, as --unit takes them.
 
-    def trace(layer: int, state: LayerState, gates: LayerState) -> None:
-        if layer == 0:
-            states.append(np.tanh(state[1][0]))
-
-    for _ in read(inference, np.array(ids), inference.start(1), trace):
-        pass
-    correlations = np.corrcoef(np.array(states).T, positions)[-1, :-1]
-    return int(np.argmax(correlations))
+    They are found on a file of the standard library.
+    """
+    options = [word for concept in CONCEPTS for word in ("--concept", concept)]
+    command = ["inspect-cell", MODEL, argparse.__file__, "--unknown", "nearest", "--find", *options, "--json"]
+    environment = os.environ | {"PYTHONPATH": str(DOCS.parent)}
+    found = subprocess.check_output([sys.executable, "-m", "charrnn", *command], env=environment)
+    units: dict[str, int] = {}
+    for row in map(json.loads, found.splitlines()):
+        if (row["layer"], row["signal"]) == (0, "memory"):
+            units.setdefault(row["concept"], row["unit"])
+    return ",".join(str(units[concept]) for concept in CONCEPTS)
 
 
 def recorded(arguments: list[str], columns: int, folder: str) -> bytes:
@@ -109,13 +107,13 @@ def svg(command: str, lines: str, columns: int, name: str) -> str:
 
 
 def main() -> None:
-    unit = str(unit_of_line_position())
     pictures = {
-        "inspect-cell": (72, ["inspect-cell", MODEL, "--unit", unit, "--sample", LENGTH, "--seed", SEED]),
-        "score": (72, ["score", MODEL, "passage.txt", "--colour", "always"]),
+        "inspect-cell": (72, ["inspect-cell", MODEL, "code.py", "--unit", units_of_concepts()]),
+        "score": (72, ["score", "shakespeare", "passage.txt", "--colour", "always"]),
         "training": (80, ["train", *(sys.argv[1:] or TRAINING)]),
     }
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "code.py").write_text(CODE, encoding="utf-8")
         Path(folder, "passage.txt").write_text(PASSAGE, encoding="utf-8")
         Path(folder, "checkpoints").mkdir()  # the picture shows this name, and not that of the folder
         for name, (columns, arguments) in pictures.items():

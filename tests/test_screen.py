@@ -480,7 +480,7 @@ def test_a_picture_shows_what_the_terminal_showed_last_and_needs_no_network() ->
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [("inspect-cell", "inspect-cell shakespeare --unit "), ("training", "train ")]
+    ("name", "command"), [("inspect-cell", "inspect-cell python code.py --unit "), ("training", "train ")]
 )
 def test_the_pictures_are_of_commands_and_show_no_path_of_the_machine(name: str, command: str) -> None:
     picture = (DOCS / f"{name}.svg").read_text(encoding="utf-8")
