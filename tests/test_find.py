@@ -324,7 +324,7 @@ def test_expressions_alone_are_the_only_concepts() -> None:
         ("--find-regex (", 2, "--find-regex (: must be a regular expression"),
         ("--find-regex (.|..)+[xy]", 2, "takes more than 0.01 s"),
         ("--concept quots", 2, "did you mean quotes"),
-        ("--find --unit 3", 2, "leave out --unit and --of"),
+        ("--find --unit 3", 2, "--unit has no effect with --find"),
     ],
 )
 def test_a_mistake_is_one_line(

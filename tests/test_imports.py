@@ -113,6 +113,7 @@ sys.exit(main(sys.argv[1:]))
         ["ngram", "notes.txt"],
         ["sample", "tiny", "--length", "5", "--prompt", "the"],
         ["inspect-cell", "tiny", "--unit", "1", "--sample", "5"],
+        ["encode", "tiny", "notes.txt", "--unknown", "nearest"],
         ["info", "tiny"],
         ["corpus", "list"],
         ["runs"],

@@ -9,7 +9,7 @@ from charrnn.cli.inspect_input import Subject
 from charrnn.cli.options import threads
 from charrnn.cli.table import write_table
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import CorpusError
 from charrnn.files import json_line
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ CONCEPT_WIDTH = 24
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     """Write the best units of each concept. Raises CorpusError for a text without concepts."""
-    if options["unit"] is not None or options["of"] is not None:
-        raise ConfigError("--find compares all signals of all units: leave out --unit and --of")
     from charrnn.inspection.find_units import FEWEST
 
     findings = search(out, subject, options)

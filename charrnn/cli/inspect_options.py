@@ -179,7 +179,9 @@ VALUES = Mode((), (*_UNITS, "--of", "--json", "--colour", *_PICTURES, *_SAMPLE))
 
 MODES = {
     "html": Mode(("--html",), (*_UNITS, "--of", "--find", "--gates", *_CONCEPTS, "--top", *_SAMPLE)),
-    "ablate": Mode(("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)),
+    "ablate": Mode(
+        ("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)
+    ),
     "gates": Mode(("--gates",), ("--json", "--colour", *_PICTURES, *_SAMPLE)),
     "errors": Mode(("--errors",), ("--ngram", "--training-text", "--corpora", "--json", *_PICTURES)),
     "find": Mode(("--find", *_CONCEPTS), ("--top", "--json", *_SAMPLE)),
