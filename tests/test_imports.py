@@ -113,7 +113,7 @@ sys.exit(main(sys.argv[1:]))
         ["ngram", "notes.txt"],
         ["sample", "tiny", "--length", "5", "--prompt", "the"],
         ["inspect-cell", "tiny", "--unit", "1", "--sample", "5"],
-        ["encode", "tiny", "notes.txt", "--unknown", "nearest"],
+        ["encode", "tiny", "notes.txt", "--unknown", "skip"],
         ["info", "tiny"],
         ["corpus", "list"],
         ["runs"],
