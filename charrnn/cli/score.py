@@ -22,8 +22,9 @@ from charrnn.cli.options import (
     one_thread,
     threads,
 )
+from charrnn.cli.page import check_page
 from charrnn.cli.reading_options import Unknown
-from charrnn.cli.score_html import write_page
+from charrnn.cli.score_html import write_shaded_page
 from charrnn.cli.score_input import Model
 from charrnn.cli.score_output import (
     Score,
@@ -36,7 +37,7 @@ from charrnn.cli.score_output import (
 from charrnn.cli.score_part import note_learned_texts, part_of_text
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.cli.text_reader import Reader, Text
-from charrnn.errors import CharrnnError, ConfigError
+from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
@@ -207,16 +208,13 @@ def _writer(
 ) -> Callable[[Iterator[ScoredPiece], Total], object]:
     """What reads a text as it is scored, and writes it where an option says so.
 
-    The total is known at the end. Raises CharrnnError where --html names a folder, or a file in one that does
-    not exist: scoring may take long.
+    The total is known at the end. Raises CharrnnError where --html names a file that cannot be written:
+    scoring may take long.
     """
     vocabulary, as_json = model.vocabulary, options["as_json"]
     if options["html"]:
-        if options["html"].is_dir():
-            raise CharrnnError(f"--html {options['html']}: this is a folder: name a file")
-        if not options["html"].parent.is_dir():
-            raise CharrnnError(f"--html {options['html']}: there is no folder {options['html'].parent}")
-        return lambda pieces, total: write_page(options["html"], total, pieces, vocabulary)
+        check_page(options["html"])
+        return lambda pieces, total: write_shaded_page(options["html"], total, pieces, vocabulary)
     if options["chars"]:
         return lambda pieces, _: write_characters(out, pieces, vocabulary, as_json)
     if options["worst"]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli import shades
+from charrnn.cli.page import write_page
 from charrnn.cli.score_output import Characters, Symbols, Total, bits, character_rows, percent
-from charrnn.errors import CharrnnError
-from charrnn.files import atomic_write, write_errors
 
 if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
@@ -27,25 +26,20 @@ class _Character(NamedTuple):
     about: str
 
 
-def write_page(path: Path, total: Total, pieces: Iterable[ScoredPiece], vocabulary: Vocabulary) -> None:
+def write_shaded_page(
+    path: Path, total: Total, pieces: Iterable[ScoredPiece], vocabulary: Vocabulary
+) -> None:
     """Write the page as the pieces come; ``total`` counts them meanwhile. Raises CharrnnError."""
-    import jinja2
-
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        Path(__file__).with_name("score.html").read_text(encoding="utf-8")
-    )
     levels = range(shades.LIGHTEST, shades.LEVELS + 1)
-    page = template.stream(
+    write_page(
+        path,
+        "score.html",
         blocks=_blocks(_characters(pieces, vocabulary)),
         total=total,
         levels=[(level, level / shades.LEVELS) for level in levels],
         first=shades.FIRST_SHADE,
         full=shades.FULL_SHADE,
     )
-    page.enable_buffering(1000)
-    with write_errors(path, CharrnnError), atomic_write(path) as file:
-        for chunk in page:
-            file.write(chunk.encode("utf-8", "replace"))
 
 
 def _blocks(characters: Iterable[_Character]) -> Iterator[list[_Character]]:
