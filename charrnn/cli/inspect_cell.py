@@ -55,6 +55,7 @@ def inspect_cell(
     ngram: option.Ngram = None,
     training_text: option.TrainingText = None,
     html: option.Html = None,
+    gradients: option.Gradients = None,
     as_json: option.AsJson = False,
     colour: option.Colours = Colour.auto,
     png: option.Png = None,

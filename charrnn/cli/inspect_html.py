@@ -1,13 +1,312 @@
-"""``inspect-cell --html``: a page with the text and the units."""
+"""``inspect-cell --html``: a page with a text, the values of units, and what the units follow."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from charrnn.cli import shades
+from charrnn.cli.curves import Curve
+from charrnn.cli.info import curves_of
 from charrnn.cli.inspect_input import Subject
+from charrnn.cli.inspect_options import chosen_units
+from charrnn.cli.options import threads
+from charrnn.cli.page import check_page, write_page
+from charrnn.cli.score_output import Characters, Symbols
 from charrnn.cli.terminal import Terminal
+from charrnn.errors import ConfigError, CorpusError
+from charrnn.version import __version__
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from charrnn.cells import Cell
+    from charrnn.inference.network import Ids
+    from charrnn.inspection.concepts import Concept
+    from charrnn.inspection.find_units import Found
+    from charrnn.inspection.page_data import Reading, Unit
+    from charrnn.text.vocabulary import Vocabulary
+
+BUDGET = 20_000_000
+"""Bytes of values and predictions in a page. Compressed and written as text they take about 8 % more."""
+PREDICTION_BYTES = 18
+"""About the bytes of a character's predictions."""
+LABELS = {"hidden": "hidden state", "memory": "cell state", "candidate": "candidate"}
+"""The names of signals that are no gates."""
+GRADIENT_KEYS = {"distance", "norm"}
+"""The fields of a line of ``gradient-flow --json`` that change along a curve."""
+
+
+class _Search(NamedTuple):
+    """The concepts, their labels (N, C), and the units that follow them."""
+
+    concepts: Sequence[Concept]
+    labels: NDArray[Any]
+    rows: Sequence[Found]
 
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
-    """Write the results."""
-    raise NotImplementedError
+    """Read the text and save the page."""
+    from charrnn.inspection.activations import signal_name
+    from charrnn.inspection.inspect_cell import check_units
+    from charrnn.inspection.page_data import read_text
+
+    path, inference, layer = options["html"], subject.inference, options["layer"]
+    check_page(path)
+    gradients = _gradients(options["gradients"]) if options["gradients"] else []
+    chosen = chosen_units(options["unit"], inference.config.hidden)
+    check_units(inference, layer, chosen)
+    signal = signal_name(inference.cell, options["of"])
+    ids = subject.ids(out)
+    search = _search(out, subject, ids, options)
+    named = [(layer, unit) for unit in chosen]
+    is_given = bool(layer) or options["unit"] is not None or options["of"] is not None
+    units = _units(subject, len(ids), named if is_given else [], search.rows)
+    with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
+        reading = read_text(inference, ids, units, threads(), bar.update)
+    everything = inference.config.layers * inference.config.hidden
+    partial = f"The page has the values of {len(units)} of the {everything:,} units: a text of {len(ids):,}"
+    partial = "" if len(units) == everything else f"{partial} characters leaves no room for more."
+    if partial:
+        out.note(f"{partial} They are those that --unit names or that follow a concept.")
+    start = units.index(named[0]) if named[0] in units else 0
+    first = {"unit": start, "signal": inference.cell.signals.index(signal), "find": -1 if is_given else 0}
+    data = _data(subject, units, reading, search)
+    data |= {"plots": _plots(subject, gradients), "start": first}
+    _write_page(path, subject, len(ids), partial, data, _blobs(subject.vocabulary, ids, reading, search))
+    out.note(f"wrote {path}")
+
+
+def _search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) -> _Search:
+    """The units that follow concepts in the text; none in a text that is too short for a search."""
+    from charrnn.inspection.concepts import ConceptReader, labels
+    from charrnn.inspection.find_units import find
+
+    vocabulary, expressions = subject.vocabulary, options["find_regex"] or []
+    names = options["concept"] or ([] if expressions else None)
+
+    def reader() -> ConceptReader:
+        return ConceptReader(names, expressions, vocabulary.byte_level)
+
+    rows: Sequence[Found] = ()
+    try:
+        with out.bar(desc="searching", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
+            findings = find(
+                subject.inference, vocabulary, ids, reader(), options["top"], threads(), bar.update
+            )
+        rows = sorted(findings.rows, key=lambda row: -abs(row.given_character or 0))
+    except CorpusError as error:
+        out.note(f"the page has no ranking of units: {error}")
+    return _Search(reader().concepts, labels(vocabulary, ids, reader()), rows)
+
+
+def _units(subject: Subject, characters: int, named: Sequence[Unit], rows: Iterable[Found]) -> list[Unit]:
+    """The units of the page: all of them, or those named and the best that were found, if not all fit.
+
+    Raises CorpusError where not even the named ones fit.
+    """
+    config = subject.inference.config
+    signals = len(subject.inference.cell.signals)
+    room = (BUDGET // max(1, characters) - PREDICTION_BYTES) // signals
+    if room >= config.layers * config.hidden:
+        return [(layer, unit) for layer in range(config.layers) for unit in range(config.hidden)]
+    if room < max(1, len(named)):
+        longest = BUDGET // (PREDICTION_BYTES + signals * max(1, len(named)))
+        units = f"{len(named)} units" if len(named) > 1 else "a unit"
+        raise CorpusError(
+            f"{subject.text.name}: {characters:,} characters are too many for a page with {units};"
+            f" give a text of at most {longest:,}{', or fewer units' * (len(named) > 1)}"
+        )
+    candidates = [*named, *((row.layer, row.unit) for row in rows), (0, 0)]
+    return sorted(list(dict.fromkeys(candidates))[:room])
+
+
+def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Search) -> dict[str, Any]:
+    """What the page's program needs besides the arrays."""
+    from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, as_bytes, gate_saturation
+
+    cell, symbols = subject.inference.cell, Symbols(subject.vocabulary)
+    gates = [cell.signals.index(gate) for gate in _sigmoid_gates(cell)]
+    concepts = {concept.name: index for index, concept in enumerate(search.concepts)}
+    return {
+        "layers": subject.inference.config.layers,
+        "hidden": subject.inference.config.hidden,
+        "bytes": subject.vocabulary.byte_level,
+        "symbols": [symbols.shown(symbol) for symbol in range(len(subject.vocabulary))],
+        "likeliest": reading.likeliest.shape[1],
+        "idArray": f"Uint{8 * reading.likeliest.itemsize}Array",
+        "natsSteps": NATS_STEPS,
+        "middle": MIDDLE,
+        "signals": [
+            {
+                "label": LABELS.get(name, f"{name} gate"),
+                "low": 0 if index in gates else -1,
+                "gate": gates.index(index) if index in gates else None,
+            }
+            for index, name in enumerate(cell.signals)
+        ],
+        "units": [
+            {
+                "layer": layer,
+                "unit": unit,
+                "scales": as_bytes(values)[1],
+                "saturated": gate_saturation(values[gates]),
+            }
+            for (layer, unit), values in zip(units, reading.values, strict=True)
+        ],
+        "concepts": [
+            {
+                "label": _concept_label(concept),
+                "number": concept.number,
+                "highest": float(values.max(initial=0)) or 1,
+            }
+            for concept, values in zip(search.concepts, search.labels.T, strict=True)
+        ],
+        "finds": [
+            {
+                "unit": units.index((row.layer, row.unit)),
+                "signal": cell.signals.index(row.signal),
+                "concept": concepts[row.concept],
+                "scores": _scores(row),
+            }
+            for row in search.rows
+            if (row.layer, row.unit) in units
+        ],
+    }
+
+
+def _sigmoid_gates(cell: Cell) -> list[str]:
+    return [gate for gate, kind in zip(cell.gates, cell.activations, strict=True) if kind == "sigmoid"]
+
+
+def _concept_label(concept: Concept) -> str:
+    """The description of a concept; that of a regular expression names it."""
+    from charrnn.inspection.concepts import CONCEPTS
+
+    return concept.description if concept in CONCEPTS else f"{concept.description} of {concept.name}"
+
+
+def _scores(row: Found) -> list[tuple[str, str]]:
+    """The names and values of a unit's scores that are defined."""
+    scores = (
+        ("r", row.r),
+        ("given the character", row.given_character),
+        ("AUC", row.auc),
+        ("F1", row.f1),
+        ("p", row.p),
+    )
+    return [(name, f"{score:.2f}") for name, score in scores if score is not None]
+
+
+def _shown(vocabulary: Vocabulary, ids: Ids) -> tuple[str, list[int]]:
+    """The characters of the text as the page shows them, and the positions of the last symbol of each."""
+    decoder, shown, positions = Characters(vocabulary), [], []
+    for position, symbol in enumerate(ids.tolist()):
+        for character, _ in decoder.add(symbol, 0.0):
+            shown.append(character if character in "\n\t" else shades.visible(character))
+            positions.append(position)
+    return "".join(shown), positions
+
+
+def _blobs(vocabulary: Vocabulary, ids: Ids, reading: Reading, search: _Search) -> Iterator[tuple[str, str]]:
+    """The names and the contents of the page's arrays: little-endian, compressed, then base64."""
+    import numpy as np
+
+    from charrnn.inspection.page_data import as_bytes
+
+    def packed(array: NDArray[Any]) -> str:
+        little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        return b64encode(zlib.compress(little_endian)).decode()
+
+    yield "ids", packed(ids)
+    yield "likeliest", packed(reading.likeliest)
+    yield "surprise", packed(reading.surprise)
+    text, positions = _shown(vocabulary, ids)
+    yield "shown", packed(np.frombuffer(text.encode(), np.uint8))
+    if vocabulary.byte_level:
+        yield "positions", packed(np.array(positions, np.uint32))
+    for index, labels in enumerate(search.labels.T):
+        highest = labels.max(initial=0) or 1
+        yield f"concept-{index}", packed(np.rint(labels / highest * 255).astype(np.uint8))
+    for index, values in enumerate(reading.values):
+        yield f"unit-{index}", packed(as_bytes(values)[0])
+
+
+def _plots(subject: Subject, gradients: Sequence[Curve]) -> dict[str, Any]:
+    """The curves of the page, where there are any."""
+    losses = curves_of([(subject.name, subject.checkpoint.path)])
+    plots = {
+        "loss": {"curves": losses, "x": "epochs", "y": "nats per character", "log": False},
+        "gradients": {
+            "curves": gradients,
+            "x": "characters back",
+            "y": "mean norm of d loss / d state",
+            "log": True,
+        },
+    }
+    return {name: plot | {"curves": [*map(_points, plot["curves"])]} for name, plot in plots.items()}
+
+
+def _points(curve: Curve) -> dict[str, Any]:
+    """A curve as the page's program reads it: JSON has no infinity and no NaN."""
+    points = [point for point in zip(curve.x, curve.y, strict=True) if math.isfinite(point[1])]
+    return {"label": curve.label, "points": points, "group": curve.group, "dashed": curve.dashed}
+
+
+def _gradients(path: Path) -> list[Curve]:
+    """The curves of a file that ``gradient-flow --json`` wrote. Raises ConfigError for another file."""
+    curves: dict[tuple[tuple[str, Any], ...], dict[float, float]] = {}
+    try:
+        for line in path.read_text("utf-8").splitlines():
+            fields = json.loads(line)
+            key = tuple((name, value) for name, value in fields.items() if name not in GRADIENT_KEYS)
+            curves.setdefault(key, {})[float(fields["distance"])] = float(fields["norm"])
+    except OSError as error:
+        raise ConfigError(f"--gradients {path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"--gradients {path}: must be the output of gradient-flow --json") from error
+    return [_gradient_curve(dict(key), norms) for key, norms in curves.items()]
+
+
+def _gradient_curve(fields: dict[str, Any], norms: dict[float, float]) -> Curve:
+    name = fields.get("checkpoint") or fields.get("cell", "")
+    label = f"{name} layer {fields.get('layer')} {fields.get('state')}"
+    return Curve(label, [*norms], [*norms.values()], str(name), fields.get("state") != "hidden")
+
+
+def _write_page(
+    path: Path,
+    subject: Subject,
+    characters: int,
+    partial: str,
+    data: dict[str, Any],
+    blobs: Iterable[tuple[str, str]],
+) -> None:
+    """Write the page. Raises CharrnnError."""
+    from charrnn.inspection.gates import LEFT, RIGHT
+
+    config, results = subject.inference.config, subject.checkpoint.header.results
+    layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
+    validation = results.get("validation_bpc")
+    write_page(
+        path,
+        "inspect.html",
+        model=subject.name,
+        text={"a sample": "a sample of its own", "standard input": "a text"}.get(
+            subject.text.name, Path(subject.text.name).name
+        ),
+        characters=characters,
+        network=f"{layers} of {config.hidden:,} {config.cell.upper()} units",
+        partial=partial,
+        left=LEFT,
+        right=RIGHT,
+        version=__version__,
+        validation=f"{validation:.2f}" if validation else "",
+        data=data,
+        blobs=blobs,
+    )

@@ -142,6 +142,10 @@ Html = Annotated[
     Path | None,
     option("Save a page with the text and the units.", metavar="FILE", callback=refuse_stdout),
 ]
+Gradients = Annotated[
+    Path | None,
+    _output("Add the gradient curves of this file, the output of gradient-flow --json.", metavar="FILE"),
+]
 AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
 Colours = Annotated[Colour, _output("When to colour the output; auto: in a terminal.", "--colour", "--color")]
 Png = Annotated[
@@ -178,7 +182,9 @@ VALUES = Mode((), (*_UNITS, "--of", "--json", "--colour", *_PICTURES, *_SAMPLE))
 """The mode without flags: show the values of units."""
 
 MODES = {
-    "html": Mode(("--html",), (*_UNITS, "--of", "--find", "--gates", *_CONCEPTS, "--top", *_SAMPLE)),
+    "html": Mode(
+        ("--html",), (*_UNITS, "--of", "--find", "--gates", "--gradients", *_CONCEPTS, "--top", *_SAMPLE)
+    ),
     "ablate": Mode(
         ("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)
     ),

@@ -1,0 +1,411 @@
+// N: characters of the text   S: values of a unit at each character   K: predicted characters
+const $ = id => document.getElementById(id)
+const data = JSON.parse($("data").textContent)
+const { units, signals, concepts, finds } = data
+
+// The array of a part of the page: zlib, then base64.
+async function unpack(id, Kind = Uint8Array) {
+  const packed = Uint8Array.from(atob($(id).textContent), character => character.charCodeAt(0))
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))
+  return new Kind(await new Response(stream).arrayBuffer())
+}
+
+const cells = [...new TextDecoder().decode(await unpack("shown"))]
+const ids = await unpack("ids", globalThis[data.idArray])
+const likeliest = await unpack("likeliest", globalThis[data.idArray])
+const surprise = await unpack("surprise", Uint16Array)
+const N = ids.length, S = signals.length, K = data.likeliest, MIDDLE = data.middle
+const positions = data.bytes ? await unpack("positions", Uint32Array) : null
+const positionOf = cell => positions ? positions[cell] : cell
+
+const view = { unit: -1, signal: 0, find: -1, marks: "", cursor: 0 }
+let series = null  // (S, N) bytes of the unit
+let marks = null  // (N,) bytes of the underlined concept
+const cache = new Map()
+
+async function cached(id) {
+  if (!cache.has(id)) {
+    if (cache.size > 60) cache.clear()
+    cache.set(id, unpack(id))
+  }
+  return cache.get(id)
+}
+
+function element(tag, className, ...children) {
+  const result = document.createElement(tag)
+  if (className) result.className = className
+  result.append(...children)
+  return result
+}
+
+// ---- the text: plain until it comes near the screen, then an element for each character ----
+
+const looks = Array.from({ length: 2 * MIDDLE + 1 }, (_, byte) => {
+  const share = (byte - MIDDLE) / MIDDLE
+  return share ? `background:rgb(var(--${share < 0 ? "red" : "blue"}) / ${Math.abs(share).toFixed(2)});` : ""
+})
+const blocks = []
+const lines = [0]  // the first cell of each line
+const observer = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) (isIntersecting ? fill : empty)(target)
+}, { rootMargin: "800px" })
+
+function layOut() {
+  cells.forEach((character, cell) => { if (character === "\n" && cell + 1 < cells.length) lines.push(cell + 1) })
+  const [shortest, longest] = [500, 4000]
+  for (let start = 0, end = 0; start < cells.length; start = end) {
+    do end++
+    while (end < cells.length && end - start < longest && !(cells[end - 1] === "\n" && end - start >= shortest))
+    const block = element("p", "", cells.slice(start, end).join(""))
+    Object.assign(block, { start, end, filled: false })
+    blocks.push(block)
+    observer.observe(block)
+  }
+  $("text").append(...blocks)
+}
+
+function fill(block) {
+  if (block.filled) return
+  const children = cells.slice(block.start, block.end).map((character, index) => {
+    const cell = element("i", character === "\n" ? "n" : "", character)
+    cell.cell = block.start + index
+    return cell
+  })
+  block.replaceChildren(...children)
+  block.filled = true
+  paint(block)
+}
+
+function empty(block) {
+  if (!block.filled) return
+  block.textContent = cells.slice(block.start, block.end).join("")
+  block.filled = false
+}
+
+function paint(block) {
+  if (!series) return
+  const offset = view.signal * N
+  for (const cell of block.children) {
+    const position = positionOf(cell.cell), byte = series[offset + position]
+    const on = marks ? marks[position] / 255 : 0
+    cell.style.cssText = looks[byte] + (on ? `box-shadow:inset 0 -.16em rgb(var(--mark) / ${on.toFixed(2)})` : "")
+    cell.classList.toggle("strong", Math.abs(byte - MIDDLE) > 0.6 * MIDDLE)
+    cell.classList.toggle("cursor", cell.cell === view.cursor)
+  }
+}
+
+function elementOf(cell) {
+  const block = blocks.findLast(block => block.start <= cell)
+  fill(block)
+  return block.children[cell - block.start]
+}
+
+// ---- the character that is pointed at, or that the cursor is on ----
+
+const sign = character => ({ " ": "␣", "\n": "⏎", "\t": "⇥" })[character] ?? character
+const minus = text => text.replace("-", "−")
+const valueOf = (signal, position) => (series[signal * N + position] - MIDDLE) / MIDDLE * units[view.unit].scales[signal]
+
+function percent(nats) {
+  const share = 100 * Math.exp(-nats)
+  return share < 1e-4 ? "< 0.0001 %" : `${Number(share.toPrecision(2))} %`
+}
+
+function bar(from, to, colour) {
+  const filled = element("span")
+  Object.assign(filled.style, { left: `${100 * from}%`, width: `${100 * (to - from)}%`, background: colour })
+  return element("span", "bar", filled)
+}
+
+function row(label, share, text, className = "") {
+  return element("div", `row ${className}`, label, share, element("span", "", text))
+}
+
+function signalRow(signal, index, position) {
+  const value = valueOf(index, position), share = value / units[view.unit].scales[index]
+  const colour = `rgb(var(--${value < 0 ? "red" : "blue"}))`
+  const drawn = signal.low < 0 ? bar(Math.min(.5, .5 + share / 2), Math.max(.5, .5 + share / 2), colour) : bar(0, share, colour)
+  return row(element("span", "", signal.label), drawn, minus(value.toFixed(2)), index === view.signal ? "now" : "")
+}
+
+function predictionRows(position) {
+  const next = position + 1 < N ? ids[position + 1] : -1
+  const predictions = Array.from({ length: K }, (_, rank) =>
+    [likeliest[position * K + rank], surprise[position * (K + 1) + rank] / data.natsSteps])
+  const isAmong = predictions.some(([id]) => id === next)
+  if (next >= 0 && !isAmong) predictions.push([next, surprise[position * (K + 1) + K] / data.natsSteps])
+  const rows = predictions.map(([id, nats]) => {
+    const label = element("span", "sign", data.symbols[id])
+    if (id === next) label.append(" ", element("small", "", "came"))
+    return row(label, bar(0, Math.exp(-nats), "var(--soft)"), percent(nats), id === next ? "came" : "")
+  })
+  // A row of space, so that the panel keeps its height.
+  return isAmong || next < 0 ? [...rows, row("\xa0", "", "")] : rows
+}
+
+function describe(cell) {
+  if (!series || !cells.length) return
+  const position = positionOf(cell), line = lines.findLastIndex(start => start <= cell)
+  const before = position ? surprise[position * (K + 1) - 1] / data.natsSteps : null
+  const head = element("div", "", `line ${line + 1}, column ${cell - lines[line] + 1}`,
+    element("div", "small", before === null ? "the first character" : `predicted with ${percent(before)}`))
+  const figures = element("div", "", element("h3", "", `unit ${units[view.unit].unit}`),
+    ...signals.map((signal, index) => signalRow(signal, index, position)))
+  if (marks) {
+    const { label, highest, number } = concepts[view.marks]
+    const value = marks[position] / 255 * highest
+    const shown = !number ? (value ? "yes" : "no") : highest > 1 ? Math.round(value) : value.toFixed(2)
+    figures.append(element("div", "concept", element("span", "", label), element("span", "", shown)))
+  }
+  $("details").replaceChildren(element("h2", "", element("b", "", sign(cells[cell])), head), figures,
+    element("div", "next", element("h3", "", "likeliest next"), ...predictionRows(position)))
+}
+
+function move(cell) {
+  const target = Math.max(0, Math.min(cells.length - 1, cell))
+  const block = blocks.findLast(block => block.start <= view.cursor)
+  if (block?.filled) block.children[view.cursor - block.start].classList.remove("cursor")
+  view.cursor = target
+  const moved = elementOf(target)
+  moved.classList.add("cursor")
+  moved.scrollIntoView({ block: "nearest" })
+  describe(target)
+}
+
+// The cursor, or the first character on the screen where the reader has scrolled away from the cursor.
+function visibleCursor() {
+  const top = $("controls").getBoundingClientRect().bottom
+  const below = element => element.getBoundingClientRect().bottom > top
+  const rectangle = elementOf(view.cursor).getBoundingClientRect()
+  if (rectangle.bottom > top && rectangle.top < innerHeight) return view.cursor
+  const block = blocks.find(below) ?? blocks.at(-1)
+  fill(block)
+  return ([...block.children].find(below) ?? block.firstChild).cell
+}
+
+function moveBy(characters) {
+  const cursor = visibleCursor()
+  move(cursor === view.cursor ? cursor + characters : cursor)
+}
+
+function moveLines(count) {
+  const cursor = visibleCursor()
+  if (cursor !== view.cursor) return move(cursor)
+  const line = lines.findLastIndex(start => start <= cursor)
+  const target = Math.max(0, Math.min(lines.length - 1, line + count))
+  const last = (lines[target + 1] ?? cells.length) - 1
+  move(Math.min(lines[target] + cursor - lines[line], last))
+}
+
+function moveInLine(toEnd) {
+  const line = lines.findLastIndex(start => start <= view.cursor)
+  move(toEnd ? (lines[line + 1] ?? cells.length) - 1 : lines[line])
+}
+
+// ---- the choice of a unit, of one of its values, and of a concept to underline ----
+
+async function choose(unit, signal = view.signal, find = -1) {
+  const changed = view.unit < 0 || units[unit].layer !== units[view.unit].layer
+  Object.assign(view, { unit, signal, find })
+  const values = await cached(`unit-${unit}`)
+  if (view.unit !== unit) return
+  series = values
+  const { layer, unit: number, scales } = units[unit], { low, label } = signals[signal]
+  $("layer").value = layer
+  $("unit").value = number
+  $("signal").value = signal
+  $("message").value = ""
+  $("low").textContent = low ? minus(`-${Number(scales[signal].toPrecision(3))}`) : "0"
+  $("high").textContent = `${Number(scales[signal].toPrecision(3))}`
+  $("scale").style.background = `linear-gradient(to right${low ? ", rgb(var(--red))" : ""}, transparent, rgb(var(--blue)))`
+  $("legend").setAttribute("aria-label", `${label}: ${low ? "red below 0, blue above 0" : "white at 0, blue at 1"}`)
+  if (changed) drawGates()
+  for (const dot of document.querySelectorAll(".plots circle")) dot.classList.toggle("now", dot.dataset.unit == unit)
+  $("finds").querySelectorAll("button").forEach((button, index) => button.setAttribute("aria-current", index === find))
+  repaint()
+}
+
+async function underline(concept) {
+  view.marks = concept
+  $("marks").value = concept
+  const values = concept === "" ? null : await cached(`concept-${concept}`)
+  if (view.marks !== concept) return
+  marks = values
+  repaint()
+}
+
+function repaint() {
+  for (const block of blocks) if (block.filled) paint(block)
+  describe(view.cursor)
+}
+
+async function chooseFind(index) {
+  const { unit, signal, concept } = finds[index]
+  await Promise.all([choose(unit, signal, index), underline(String(concept))])
+  const side = document.querySelector("aside"), { top, bottom } = $("finds").querySelectorAll("button")[index].getBoundingClientRect()
+  side.scrollTop += Math.max(0, bottom - side.getBoundingClientRect().bottom) + Math.min(0, top - side.getBoundingClientRect().top)
+}
+
+function chooseNumber() {
+  const layer = Number($("layer").value), number = $("unit").value.trim()
+  const unit = units.findIndex(unit => unit.layer === layer && String(unit.unit) === number)
+  if (unit >= 0) return choose(unit)
+  const known = units.filter(unit => unit.layer === layer).map(unit => unit.unit)
+  const listed = known.length === data.hidden ? `0 to ${data.hidden - 1}` : known.join(", ")
+  $("message").value = `There is no unit ${number} of layer ${layer} on this page. It has the units ${listed}.`
+}
+
+const step = count => choose((view.unit + count + units.length) % units.length)
+
+// ---- plots ----
+
+function drawGates() {
+  const { layer } = units[view.unit]
+  const gates = signals.flatMap(({ gate, label }, signal) => gate === null ? [] : [{ gate, label, signal }])
+  $("gates").hidden = !gates.length
+  $("gates").querySelector(".plots").replaceChildren(...gates.map(({ gate, label, signal }) => {
+    const figure = element("figure")
+    const dots = units.flatMap((unit, index) => {
+      if (unit.layer !== layer) return []
+      const [left, right] = unit.saturated[gate]
+      return [`<circle r="2.4" cx="${100 * right}" cy="${100 - 100 * left}" data-unit="${index}" data-signal="${signal}"/>`]
+    })
+    figure.innerHTML = `<svg viewBox="-3 -3 106 106" role="img"><rect width="100" height="100"/>${dots.join("")}</svg>`
+    figure.querySelector("svg").setAttribute("aria-label", `${label}: a dot for each unit`)
+    figure.append(element("figcaption", "", label))
+    return figure
+  }))
+}
+
+// The dot nearest to a click, within 12 pixels.
+function chooseDot(event) {
+  const svg = event.target.closest("svg")
+  if (!svg) return
+  let nearest = null, least = 12
+  for (const dot of svg.querySelectorAll("circle")) {
+    const { x, y, width } = dot.getBoundingClientRect()
+    const distance = Math.hypot(x + width / 2 - event.clientX, y + width / 2 - event.clientY)
+    if (distance < least) [nearest, least] = [dot, distance]
+  }
+  if (nearest) choose(Number(nearest.dataset.unit), Number(nearest.dataset.signal))
+}
+
+const colours = ["#3584e4", "#e66100", "#2ec27e", "#c061cb", "#c88800", "#e01b24", "#00a0a8", "#865e3c"]
+
+function drawCurves(id, { curves, x, y, log }) {
+  const points = curves.map(curve => curve.points.filter(([, value]) => !log || value > 0)
+    .map(([at, value]) => [at, log ? Math.log10(value) : value]))
+  const all = points.flat()
+  if (!all.length) return
+  $(id).hidden = false
+  const extent = axis => [Math.min(...all.map(point => point[axis])), Math.max(...all.map(point => point[axis]))]
+  const [[left, right], [low, high]] = [extent(0), extent(1)]
+  const [width, height, margin] = [330, 170, 42]
+  const across = at => margin + (at - left) / (right - left || 1) * width
+  const up = value => height - (value - low) / (high - low || 1) * height
+  const number = value => log ? `1e${Math.round(value)}` : String(Number(value.toPrecision(3)))
+  const every = Math.ceil((high - low) / 4)
+  const ticks = log && every ? Array.from({ length: Math.floor((Math.floor(high) - Math.ceil(low)) / every) + 1 },
+    (_, index) => Math.ceil(low) + index * every) : [0, 1, 2, 3].map(part => low + part / 3 * (high - low))
+  const colour = index => colours[[...new Set(curves.map(curve => curve.group))].indexOf(curves[index].group) % colours.length]
+  const style = index => `stroke="${colour(index)}"${curves[index].dashed ? ' stroke-dasharray="5 3"' : ""}`
+  const grid = ticks.map(tick => `<path class="grid" d="M${margin} ${up(tick)}h${width}"/>
+    <text x="${margin - 5}" y="${up(tick) + 3}" text-anchor="end">${number(tick)}</text>`)
+  const paths = points.map((curve, index) =>
+    `<path ${style(index)} d="M${curve.map(([at, value]) => `${across(at).toFixed(1)} ${up(value).toFixed(1)}`).join("L")}"/>`)
+  const end = value => Number(value.toPrecision(3))
+  $(id).querySelector(".plot").innerHTML = `<svg viewBox="0 -8 ${margin + width + 4} ${height + 26}" role="img">
+    ${grid.join("")}${paths.join("")}<text x="${margin}" y="${height + 14}">${end(left)}</text>
+    <text x="${margin + width / 2}" y="${height + 14}" text-anchor="middle">${x}</text>
+    <text x="${margin + width}" y="${height + 14}" text-anchor="end">${end(right)}</text></svg>`
+  $(id).querySelector("svg").setAttribute("aria-label", `${y}, over ${x}`)
+  $(id).querySelector(".key").replaceChildren(element("li", "", `${y}:`), ...curves.map(({ label }, index) => {
+    const item = element("li")
+    item.innerHTML = `<svg viewBox="0 0 26 8"><path ${style(index)} d="M0 4h26"/></svg>`
+    item.append(label)
+    return item
+  }))
+}
+
+// ---- the controls ----
+
+function option(value, text) {
+  const result = element("option", "", text)
+  result.value = value
+  return result
+}
+
+function listen() {
+  const main = $("text")
+  const pointed = event => event.target.cell ?? null
+  main.addEventListener("mouseover", event => { if (pointed(event) !== null) describe(pointed(event)) })
+  main.addEventListener("mouseleave", () => describe(view.cursor))
+  main.addEventListener("click", event => { if (pointed(event) !== null) move(pointed(event)) })
+  $("controls").addEventListener("submit", event => event.preventDefault())
+  $("unit").addEventListener("change", chooseNumber)
+  $("layer").addEventListener("change", () => choose(units.findIndex(unit => String(unit.layer) === $("layer").value)))
+  $("signal").addEventListener("change", () => choose(view.unit, Number($("signal").value)))
+  $("marks").addEventListener("change", () => underline($("marks").value))
+  $("previous").addEventListener("click", () => step(-1))
+  $("next").addEventListener("click", () => step(1))
+  $("gates").addEventListener("click", chooseDot)
+  document.addEventListener("keydown", pressed)
+}
+
+let underlined = ""
+function toggleMarks() {
+  if (view.marks !== "") underlined = view.marks
+  return underline(view.marks === "" ? underlined : "")
+}
+
+const keys = {
+  ArrowLeft: () => moveBy(-1), ArrowRight: () => moveBy(1), ArrowUp: () => moveLines(-1), ArrowDown: () => moveLines(1),
+  Home: () => moveInLine(false), End: () => moveInLine(true),
+  n: () => step(1), "]": () => step(1), p: () => step(-1), "[": () => step(-1),
+  s: () => choose(view.unit, (view.signal + 1) % S),
+  f: () => { if (finds.length) chooseFind((view.find + 1) % finds.length) },
+  m: toggleMarks,
+  "/": () => { $("unit").focus(); $("unit").select() },
+}
+
+function pressed(event) {
+  if (event.target.matches("select, input")) {
+    if (event.key === "Escape" || (event.key === "Enter" && event.target.id === "unit")) {
+      event.target.blur()
+      $("text").focus({ preventScroll: true })
+    }
+    return
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return
+  event.preventDefault()
+  keys[event.key]()
+}
+
+function addControls() {
+  const layers = [...new Set(units.map(unit => unit.layer))]
+  $("layer").append(...layers.map(layer => option(layer, layer)))
+  $("layer-label").hidden = layers.length < 2
+  $("signal").append(...signals.map((signal, index) => option(index, signal.label)))
+  $("marks").append(...concepts.map((concept, index) => option(index, concept.label)))
+  $("marks-label").hidden = !concepts.length
+  $("finds").hidden = !finds.length
+  $("finds").querySelector("ol").append(...finds.map((find, index) => {
+    const { layer, unit } = units[find.unit]
+    const where = `${data.layers > 1 ? `layer ${layer}, ` : ""}unit ${unit}, ${signals[find.signal].label}`
+    const scores = find.scores.map(([name, score]) => `${name} ${minus(score)}`)
+    const button = element("button", "", element("span", "", concepts[find.concept].label), element("span", "", scores.shift() ?? ""),
+      element("small", "", [where, ...scores].join(" · ")))
+    button.type = "button"
+    button.addEventListener("click", () => chooseFind(index))
+    return element("li", "", button)
+  }))
+  if (matchMedia("(max-width: 60rem)").matches)
+    for (const part of document.querySelectorAll("aside > details")) part.open = false
+}
+
+addControls()
+listen()
+layOut()
+for (const [id, plot] of Object.entries(data.plots)) drawCurves(id, plot)
+await (data.start.find >= 0 ? chooseFind(data.start.find) : choose(data.start.unit, data.start.signal))
+document.body.dataset.ready = "yes"
