@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
 
-SHORT_SAMPLE, LONG_SAMPLE = 500, 20_000
-"""Characters of a sample to look at, and of one to measure on."""
+SHORT_SAMPLE, PAGE_SAMPLE, LONG_SAMPLE = 500, 2_000, 20_000
+"""Characters of a sample to look at in a terminal or on a page, and of one to measure on."""
 
 
 def inspect_cell(
@@ -123,7 +123,7 @@ def _subject(out: Terminal, mode: str, options: Options) -> Subject:
     reader = Reader(out, vocabulary, options["unknown"])
     # Given "-" as CHECKPOINT, stdin was the model.
     if options["text"] is None and (options["sample"] is not None or not out.stdin_unread):
-        length = options["sample"] or (SHORT_SAMPLE if mode in ("values", "html") else LONG_SAMPLE)
+        length = options["sample"] or {"values": SHORT_SAMPLE, "html": PAGE_SAMPLE}.get(mode, LONG_SAMPLE)
         pieces = _fresh_sample(out, inference, vocabulary, length, options["seed"])
         text = Text("a sample", pieces, opening_ids(vocabulary), length)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from charrnn.cli import shades
 from charrnn.cli.curves import Curve
 from charrnn.cli.info import curves_of
+from charrnn.cli.inspect_find import concept_reader, search
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.inspect_options import chosen_units
 from charrnn.cli.options import threads
@@ -38,8 +40,8 @@ PREDICTION_BYTES = 18
 """About the bytes of a character's predictions."""
 LABELS = {"hidden": "hidden state", "memory": "cell state", "candidate": "candidate"}
 """The names of signals that are no gates."""
-GRADIENT_KEYS = {"distance", "norm"}
-"""The fields of a line of ``gradient-flow --json`` that change along a curve."""
+CURVE_FIELDS = ("checkpoint", "cell", "layer", "state", "singular_value")
+"""The fields of a line of ``gradient-flow --json`` that are the same along a curve."""
 
 
 class _Search(NamedTuple):
@@ -69,40 +71,36 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     units = _units(subject, len(ids), named if is_given else [], search.rows)
     with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
         reading = read_text(inference, ids, units, threads(), bar.update)
-    everything = inference.config.layers * inference.config.hidden
-    partial = f"The page has the values of {len(units)} of the {everything:,} units: a text of {len(ids):,}"
-    partial = "" if len(units) == everything else f"{partial} characters leaves no room for more."
-    if partial:
-        out.note(f"{partial} They are those that --unit names or that follow a concept.")
+    every = inference.config.layers * inference.config.hidden
+    if len(units) < every:
+        longest = BUDGET // (PREDICTION_BYTES + every * len(inference.cell.signals))
+        out.note(
+            f"the page has the values of {len(units)} of the {every:,} units: those that --unit names or that"
+            f" follow a concept; it has room for all units with a text of at most {longest:,} characters"
+        )
     start = units.index(named[0]) if named[0] in units else 0
-    first = {"unit": start, "signal": inference.cell.signals.index(signal), "find": -1 if is_given else 0}
-    data = _data(subject, units, reading, search)
-    data |= {"plots": _plots(subject, gradients), "start": first}
-    _write_page(path, subject, len(ids), partial, data, _blobs(subject.vocabulary, ids, reading, search))
+    data = _data(subject, units, reading, search) | {"plots": _plots(subject, gradients)}
+    data["start"] = {
+        "unit": start,
+        "signal": inference.cell.signals.index(signal),
+        "find": 0 if data["finds"] and not is_given else -1,
+    }
+    _write_page(path, subject, len(ids), data, _blobs(subject.vocabulary, ids, reading, search))
     out.note(f"wrote {path}")
 
 
 def _search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) -> _Search:
     """The units that follow concepts in the text; none in a text that is too short for a search."""
-    from charrnn.inspection.concepts import ConceptReader, labels
-    from charrnn.inspection.find_units import find
-
-    vocabulary, expressions = subject.vocabulary, options["find_regex"] or []
-    names = options["concept"] or ([] if expressions else None)
-
-    def reader() -> ConceptReader:
-        return ConceptReader(names, expressions, vocabulary.byte_level)
+    from charrnn.inspection.concepts import labels
 
     rows: Sequence[Found] = ()
     try:
-        with out.bar(desc="searching", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
-            findings = find(
-                subject.inference, vocabulary, ids, reader(), options["top"], threads(), bar.update
-            )
-        rows = sorted(findings.rows, key=lambda row: -abs(row.given_character or 0))
+        rows = search(out, subject, ids, options).rows
     except CorpusError as error:
         out.note(f"the page has no ranking of units: {error}")
-    return _Search(reader().concepts, labels(vocabulary, ids, reader()), rows)
+    reader = concept_reader(subject, options)
+    rows = sorted(rows, key=lambda row: (not row.beyond_chance, -abs(row.given_character or 0)))
+    return _Search(reader.concepts, labels(subject.vocabulary, ids, reader), rows)
 
 
 def _units(subject: Subject, characters: int, named: Sequence[Unit], rows: Iterable[Found]) -> list[Unit]:
@@ -122,7 +120,7 @@ def _units(subject: Subject, characters: int, named: Sequence[Unit], rows: Itera
             f"{subject.text.name}: {characters:,} characters are too many for a page with {units};"
             f" give a text of at most {longest:,}{', or fewer units' * (len(named) > 1)}"
         )
-    candidates = [*named, *((row.layer, row.unit) for row in rows), (0, 0)]
+    candidates = [*named, *((row.layer, row.unit) for row in rows)] or [(0, 0)]
     return sorted(list(dict.fromkeys(candidates))[:room])
 
 
@@ -173,6 +171,7 @@ def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Se
                 "signal": cell.signals.index(row.signal),
                 "concept": concepts[row.concept],
                 "scores": _scores(row),
+                "chance": not row.beyond_chance,
             }
             for row in search.rows
             if (row.layer, row.unit) in units
@@ -185,10 +184,12 @@ def _sigmoid_gates(cell: Cell) -> list[str]:
 
 
 def _concept_label(concept: Concept) -> str:
-    """The description of a concept; that of a regular expression names it."""
+    """The description of a concept, without the details after a comma or colon; or the regular expression."""
     from charrnn.inspection.concepts import CONCEPTS
 
-    return concept.description if concept in CONCEPTS else f"{concept.description} of {concept.name}"
+    if concept in CONCEPTS:
+        return re.split("[,:]", concept.description)[0]
+    return f"{concept.description} of {concept.name}"
 
 
 def _scores(row: Found) -> list[tuple[str, str]]:
@@ -260,30 +261,38 @@ def _points(curve: Curve) -> dict[str, Any]:
 
 def _gradients(path: Path) -> list[Curve]:
     """The curves of a file that ``gradient-flow --json`` wrote. Raises ConfigError for another file."""
-    curves: dict[tuple[tuple[str, Any], ...], dict[float, float]] = {}
+    curves: dict[tuple[Any, ...], dict[float, float]] = {}
     try:
         for line in path.read_text("utf-8").splitlines():
             fields = json.loads(line)
-            key = tuple((name, value) for name, value in fields.items() if name not in GRADIENT_KEYS)
+            key = tuple(fields.get(name) for name in CURVE_FIELDS)
             curves.setdefault(key, {})[float(fields["distance"])] = float(fields["norm"])
     except OSError as error:
         raise ConfigError(f"--gradients {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"--gradients {path}: must be the output of gradient-flow --json") from error
-    return [_gradient_curve(dict(key), norms) for key, norms in curves.items()]
+    return [_gradient_curve(*key, norms) for key, norms in curves.items()]
 
 
-def _gradient_curve(fields: dict[str, Any], norms: dict[float, float]) -> Curve:
-    name = fields.get("checkpoint") or fields.get("cell", "")
-    label = f"{name} layer {fields.get('layer')} {fields.get('state')}"
-    return Curve(label, [*norms], [*norms.values()], str(name), fields.get("state") != "hidden")
+def _gradient_curve(
+    checkpoint: str | None,
+    cell: str,
+    layer: int,
+    state: str,
+    singular_value: float | None,
+    norms: dict[float, float],
+) -> Curve:
+    """The curve of a state: a colour for each network, dashes for the cell state."""
+    network = checkpoint or cell
+    matrix = "" if singular_value is None else f", largest singular value {singular_value:.2f}"
+    label = f"{network} layer {layer} {state}{matrix}"
+    return Curve(label, [*norms], [*norms.values()], network + matrix, state != "hidden")
 
 
 def _write_page(
     path: Path,
     subject: Subject,
     characters: int,
-    partial: str,
     data: dict[str, Any],
     blobs: Iterable[tuple[str, str]],
 ) -> None:
@@ -292,6 +301,7 @@ def _write_page(
 
     config, results = subject.inference.config, subject.checkpoint.header.results
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
+    every = config.layers * config.hidden
     validation = results.get("validation_bpc")
     write_page(
         path,
@@ -302,7 +312,7 @@ def _write_page(
         ),
         characters=characters,
         network=f"{layers} of {config.hidden:,} {config.cell.upper()} units",
-        partial=partial,
+        units="" if len(data["units"]) == every else f"{len(data['units'])} of its {every:,} units",
         left=LEFT,
         right=RIGHT,
         version=__version__,

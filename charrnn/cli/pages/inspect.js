@@ -19,6 +19,7 @@ const positions = data.bytes ? await unpack("positions", Uint32Array) : null
 const positionOf = cell => positions ? positions[cell] : cell
 
 const view = { unit: -1, signal: 0, find: -1, marks: "", cursor: 0 }
+let wanted = view  // the unit, signal and find that are shown as soon as they are unpacked
 let series = null  // (S, N) bytes of the unit
 let marks = null  // (N,) bytes of the underlined concept
 const cache = new Map()
@@ -136,7 +137,7 @@ function predictionRows(position) {
   if (next >= 0 && !isAmong) predictions.push([next, surprise[position * (K + 1) + K] / data.natsSteps])
   const rows = predictions.map(([id, nats]) => {
     const label = element("span", "sign", data.symbols[id])
-    if (id === next) label.append(" ", element("small", "", "came"))
+    if (id === next) label.append(" ", element("small", "", "came next"))
     return row(label, bar(0, Math.exp(-nats), "var(--soft)"), percent(nats), id === next ? "came" : "")
   })
   // A row of space, so that the panel keeps its height.
@@ -148,7 +149,7 @@ function describe(cell) {
   const position = positionOf(cell), line = lines.findLastIndex(start => start <= cell)
   const before = position ? surprise[position * (K + 1) - 1] / data.natsSteps : null
   const head = element("div", "", `line ${line + 1}, column ${cell - lines[line] + 1}`,
-    element("div", "small", before === null ? "the first character" : `predicted with ${percent(before)}`))
+    element("div", "small", before === null ? "the first character" : `its probability was ${percent(before)}`))
   const figures = element("div", "", element("h3", "", `unit ${units[view.unit].unit}`),
     ...signals.map((signal, index) => signalRow(signal, index, position)))
   if (marks) {
@@ -204,11 +205,12 @@ function moveInLine(toEnd) {
 
 // ---- the choice of a unit, of one of its values, and of a concept to underline ----
 
-async function choose(unit, signal = view.signal, find = -1) {
-  const changed = view.unit < 0 || units[unit].layer !== units[view.unit].layer
-  Object.assign(view, { unit, signal, find })
+async function choose(unit, signal = wanted.signal, find = -1) {
+  const choice = wanted = { unit, signal, find }
   const values = await cached(`unit-${unit}`)
-  if (view.unit !== unit) return
+  if (wanted !== choice) return
+  const changed = view.unit < 0 || units[unit].layer !== units[view.unit].layer
+  Object.assign(view, choice)
   series = values
   const { layer, unit: number, scales } = units[unit], { low, label } = signals[signal]
   $("layer").value = layer
@@ -220,7 +222,10 @@ async function choose(unit, signal = view.signal, find = -1) {
   $("scale").style.background = `linear-gradient(to right${low ? ", rgb(var(--red))" : ""}, transparent, rgb(var(--blue)))`
   $("legend").setAttribute("aria-label", `${label}: ${low ? "red below 0, blue above 0" : "white at 0, blue at 1"}`)
   if (changed) drawGates()
-  for (const dot of document.querySelectorAll(".plots circle")) dot.classList.toggle("now", dot.dataset.unit == unit)
+  for (const dot of document.querySelectorAll(".plots circle")) {
+    dot.classList.toggle("now", Number(dot.dataset.unit) === unit)
+    if (Number(dot.dataset.unit) === unit) dot.parentNode.append(dot)  // above the others
+  }
   $("finds").querySelectorAll("button").forEach((button, index) => button.setAttribute("aria-current", index === find))
   repaint()
 }
@@ -242,8 +247,8 @@ function repaint() {
 async function chooseFind(index) {
   const { unit, signal, concept } = finds[index]
   await Promise.all([choose(unit, signal, index), underline(String(concept))])
-  const side = document.querySelector("aside"), { top, bottom } = $("finds").querySelectorAll("button")[index].getBoundingClientRect()
-  side.scrollTop += Math.max(0, bottom - side.getBoundingClientRect().bottom) + Math.min(0, top - side.getBoundingClientRect().top)
+  const list = $("finds").querySelector("ol"), item = list.children[index]
+  list.scrollTop = Math.min(Math.max(list.scrollTop, item.offsetTop + item.offsetHeight - list.clientHeight), item.offsetTop)
 }
 
 function chooseNumber() {
@@ -255,7 +260,7 @@ function chooseNumber() {
   $("message").value = `There is no unit ${number} of layer ${layer} on this page. It has the units ${listed}.`
 }
 
-const step = count => choose((view.unit + count + units.length) % units.length)
+const step = count => choose((wanted.unit + count + units.length) % units.length)
 
 // ---- plots ----
 
@@ -362,8 +367,8 @@ const keys = {
   ArrowLeft: () => moveBy(-1), ArrowRight: () => moveBy(1), ArrowUp: () => moveLines(-1), ArrowDown: () => moveLines(1),
   Home: () => moveInLine(false), End: () => moveInLine(true),
   n: () => step(1), "]": () => step(1), p: () => step(-1), "[": () => step(-1),
-  s: () => choose(view.unit, (view.signal + 1) % S),
-  f: () => { if (finds.length) chooseFind((view.find + 1) % finds.length) },
+  s: () => choose(wanted.unit, (wanted.signal + 1) % S),
+  f: () => { if (finds.length) chooseFind((wanted.find + 1) % finds.length) },
   m: toggleMarks,
   "/": () => { $("unit").focus(); $("unit").select() },
 }
@@ -376,7 +381,7 @@ function pressed(event) {
     }
     return
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return
+  if (!cells.length || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return
   event.preventDefault()
   keys[event.key]()
 }
@@ -393,8 +398,8 @@ function addControls() {
     const { layer, unit } = units[find.unit]
     const where = `${data.layers > 1 ? `layer ${layer}, ` : ""}unit ${unit}, ${signals[find.signal].label}`
     const scores = find.scores.map(([name, score]) => `${name} ${minus(score)}`)
-    const button = element("button", "", element("span", "", concepts[find.concept].label), element("span", "", scores.shift() ?? ""),
-      element("small", "", [where, ...scores].join(" · ")))
+    const button = element("button", find.chance ? "chance" : "", element("span", "", concepts[find.concept].label), element("span", "", scores.shift() ?? ""),
+      element("small", "", where), element("small", "", scores.join(" · ")))
     button.type = "button"
     button.addEventListener("click", () => chooseFind(index))
     return element("li", "", button)
