@@ -95,16 +95,16 @@ def refusal(*arguments: str, stdin: bytes = TEXT.encode()) -> str:
     return done.err
 
 
-def test_a_page_that_cannot_be_written_is_refused_before_the_text_is_read(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inspect_html, "read_text", None, raising=False)
+def test_a_page_that_cannot_be_written_is_refused_before_the_text_is_read(run: Path) -> None:
     Path("page.html").write_text("mine")
-    assert "--html page.html: this file exists: delete it, or name another" in refusal("--html", "page.html")
-    assert Path("page.html").read_text() == "mine"
-    assert "--html .: this is a folder" in refusal("--html", ".")
-    assert "--html no/page.html: there is no folder no" in refusal("--html", "no/page.html")
+    for path, message in (
+        ("page.html", "this file exists: delete it, or name another"),
+        (".", "this is a folder: name a file"),
+        ("no/page.html", "there is no folder no"),
+    ):
+        assert f"--html {path}: {message}" in refusal("tiny", "no such text", "--html", path)
     assert "would be standard output" in refusal("--html", "-")
+    assert Path("page.html").read_text() == "mine"
 
 
 def test_score_refuses_a_page_that_exists(run: Path) -> None:

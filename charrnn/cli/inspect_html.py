@@ -65,10 +65,11 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     check_units(inference, layer, chosen)
     signal = signal_name(inference.cell, options["of"])
     ids = subject.ids(out)
-    search = _search(out, subject, ids, options)
-    named = [(layer, unit) for unit in chosen]
     is_given = bool(layer) or options["unit"] is not None or options["of"] is not None
-    units = _units(subject, len(ids), named if is_given else [], search.rows)
+    named = [(layer, unit) for unit in chosen] if is_given else []
+    room = _room(subject, len(ids), len(named))
+    search = _search(out, subject, ids, options)
+    units = _units(subject, room, named, search.rows)
     with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
         reading = read_text(inference, ids, units, threads(), bar.update)
     every = inference.config.layers * inference.config.hidden
@@ -78,10 +79,9 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
             f"the page has the values of {len(units)} of the {every:,} units: those that --unit names or that"
             f" follow a concept; it has room for all units with a text of at most {longest:,} characters"
         )
-    start = units.index(named[0]) if named[0] in units else 0
     data = _data(subject, units, reading, search) | {"plots": _plots(subject, gradients)}
     data["start"] = {
-        "unit": start,
+        "unit": units.index(named[0]) if named else 0,
         "signal": inference.cell.signals.index(signal),
         "find": 0 if data["finds"] and not is_given else -1,
     }
@@ -99,27 +99,37 @@ def _search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) 
     except CorpusError as error:
         out.note(f"the page has no ranking of units: {error}")
     reader = concept_reader(subject, options)
-    rows = sorted(rows, key=lambda row: (not row.beyond_chance, -abs(row.given_character or 0)))
+    rows = sorted(rows, key=_rank)
     return _Search(reader.concepts, labels(subject.vocabulary, ids, reader), rows)
 
 
-def _units(subject: Subject, characters: int, named: Sequence[Unit], rows: Iterable[Found]) -> list[Unit]:
-    """The units of the page: all of them, or those named and the best that were found, if not all fit.
+def _rank(row: Found) -> tuple[bool, float]:
+    """The place of a unit in the page's list: a high one follows more than the current character."""
+    return not row.beyond_chance, -min(abs(row.r or 0), abs(row.given_character or 0))
 
-    Raises CorpusError where not even the named ones fit.
+
+def _room(subject: Subject, characters: int, named: int) -> int:
+    """The number of units for which a page of so many characters has room.
+
+    Raises CorpusError where it has no room for the ``named`` units, or for one.
     """
-    config = subject.inference.config
-    signals = len(subject.inference.cell.signals)
-    room = (BUDGET // max(1, characters) - PREDICTION_BYTES) // signals
-    if room >= config.layers * config.hidden:
-        return [(layer, unit) for layer in range(config.layers) for unit in range(config.hidden)]
-    if room < max(1, len(named)):
-        longest = BUDGET // (PREDICTION_BYTES + signals * max(1, len(named)))
-        units = f"{len(named)} units" if len(named) > 1 else "a unit"
+    signals, fewest = len(subject.inference.cell.signals), max(1, named)
+    room = (BUDGET // characters - PREDICTION_BYTES) // signals
+    if room < fewest:
+        longest = BUDGET // (PREDICTION_BYTES + signals * fewest)
+        units, fewer = (f"{named} units", ", or fewer units") if named > 1 else ("a unit", "")
         raise CorpusError(
             f"{subject.text.name}: {characters:,} characters are too many for a page with {units};"
-            f" give a text of at most {longest:,}{', or fewer units' * (len(named) > 1)}"
+            f" give a text of at most {longest:,}{fewer}"
         )
+    return room
+
+
+def _units(subject: Subject, room: int, named: Sequence[Unit], rows: Iterable[Found]) -> list[Unit]:
+    """The units of the page: all of them, or those named and the best that were found, if not all fit."""
+    config = subject.inference.config
+    if room >= config.layers * config.hidden:
+        return [(layer, unit) for layer in range(config.layers) for unit in range(config.hidden)]
     candidates = [*named, *((row.layer, row.unit) for row in rows)] or [(0, 0)]
     return sorted(list(dict.fromkeys(candidates))[:room])
 
@@ -221,8 +231,8 @@ def _blobs(vocabulary: Vocabulary, ids: Ids, reading: Reading, search: _Search) 
     from charrnn.inspection.page_data import as_bytes
 
     def packed(array: NDArray[Any]) -> str:
-        little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        return b64encode(zlib.compress(little_endian)).decode()
+        little_endian = array.astype(array.dtype.newbyteorder("<"))
+        return b64encode(zlib.compress(little_endian.tobytes())).decode()
 
     yield "ids", packed(ids)
     yield "likeliest", packed(reading.likeliest)
@@ -241,52 +251,48 @@ def _blobs(vocabulary: Vocabulary, ids: Ids, reading: Reading, search: _Search) 
 def _plots(subject: Subject, gradients: Sequence[Curve]) -> dict[str, Any]:
     """The curves of the page, where there are any."""
     losses = curves_of([(subject.name, subject.checkpoint.path)])
-    plots = {
-        "loss": {"curves": losses, "x": "epochs", "y": "nats per character", "log": False},
-        "gradients": {
-            "curves": gradients,
-            "x": "characters back",
-            "y": "mean norm of d loss / d state",
-            "log": True,
-        },
+    axes = {"x": "characters back", "y": "mean norm of d loss / d state"}
+    return {
+        "loss": {"curves": _points(losses), "x": "epochs", "y": "nats per character", "log": False},
+        "gradients": {"curves": _points(gradients), **axes, "log": True},
     }
-    return {name: plot | {"curves": [*map(_points, plot["curves"])]} for name, plot in plots.items()}
 
 
-def _points(curve: Curve) -> dict[str, Any]:
-    """A curve as the page's program reads it: JSON has no infinity and no NaN."""
-    points = [point for point in zip(curve.x, curve.y, strict=True) if math.isfinite(point[1])]
-    return {"label": curve.label, "points": points, "group": curve.group, "dashed": curve.dashed}
+def _points(curves: Iterable[Curve]) -> list[dict[str, Any]]:
+    """Curves as the page's program reads them. Points at infinity are left out: JSON has no infinity."""
+    return [
+        {
+            "label": curve.label,
+            "group": curve.group,
+            "dashed": curve.dashed,
+            "points": [point for point in zip(curve.x, curve.y, strict=True) if math.isfinite(point[1])],
+        }
+        for curve in curves
+    ]
 
 
 def _gradients(path: Path) -> list[Curve]:
     """The curves of a file that ``gradient-flow --json`` wrote. Raises ConfigError for another file."""
-    curves: dict[tuple[Any, ...], dict[float, float]] = {}
+    norms: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     try:
         for line in path.read_text("utf-8").splitlines():
             fields = json.loads(line)
             key = tuple(fields.get(name) for name in CURVE_FIELDS)
-            curves.setdefault(key, {})[float(fields["distance"])] = float(fields["norm"])
+            norms.setdefault(key, []).append((float(fields["distance"]), float(fields["norm"])))
+        return [_gradient_curve(key, points) for key, points in norms.items()]
     except OSError as error:
         raise ConfigError(f"--gradients {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"--gradients {path}: must be the output of gradient-flow --json") from error
-    return [_gradient_curve(*key, norms) for key, norms in curves.items()]
 
 
-def _gradient_curve(
-    checkpoint: str | None,
-    cell: str,
-    layer: int,
-    state: str,
-    singular_value: float | None,
-    norms: dict[float, float],
-) -> Curve:
+def _gradient_curve(key: tuple[Any, ...], points: Sequence[tuple[float, float]]) -> Curve:
     """The curve of a state: a colour for each network, dashes for the cell state."""
-    network = checkpoint or cell
+    checkpoint, cell, layer, state, singular_value = key
     matrix = "" if singular_value is None else f", largest singular value {singular_value:.2f}"
+    network, (distances, norms) = checkpoint or cell, zip(*points, strict=True)
     label = f"{network} layer {layer} {state}{matrix}"
-    return Curve(label, [*norms], [*norms.values()], network + matrix, state != "hidden")
+    return Curve(label, distances, norms, f"{network}{matrix}", state != "hidden")
 
 
 def _write_page(

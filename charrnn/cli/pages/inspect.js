@@ -16,7 +16,7 @@ const likeliest = await unpack("likeliest", globalThis[data.idArray])
 const surprise = await unpack("surprise", Uint16Array)
 const N = ids.length, S = signals.length, K = data.likeliest, MIDDLE = data.middle
 const positions = data.bytes ? await unpack("positions", Uint32Array) : null
-const positionOf = cell => positions ? positions[cell] : cell
+const textPosition = cell => positions ? positions[cell] : cell
 
 const view = { unit: -1, signal: 0, find: -1, marks: "", cursor: 0 }
 let wanted = view  // the unit, signal and find that are shown as soon as they are unpacked
@@ -87,7 +87,7 @@ function paint(block) {
   if (!series) return
   const offset = view.signal * N
   for (const cell of block.children) {
-    const position = positionOf(cell.cell), byte = series[offset + position]
+    const position = textPosition(cell.cell), byte = series[offset + position]
     const on = marks ? marks[position] / 255 : 0
     cell.style.cssText = looks[byte] + (on ? `box-shadow:inset 0 -.16em rgb(var(--mark) / ${on.toFixed(2)})` : "")
     cell.classList.toggle("strong", Math.abs(byte - MIDDLE) > 0.6 * MIDDLE)
@@ -146,7 +146,7 @@ function predictionRows(position) {
 
 function describe(cell) {
   if (!series || !cells.length) return
-  const position = positionOf(cell), line = lines.findLastIndex(start => start <= cell)
+  const position = textPosition(cell), line = lines.findLastIndex(start => start <= cell)
   const before = position ? surprise[position * (K + 1) - 1] / data.natsSteps : null
   const head = element("div", "", `line ${line + 1}, column ${cell - lines[line] + 1}`,
     element("div", "small", before === null ? "the first character" : `its probability was ${percent(before)}`))
