@@ -13,6 +13,7 @@ from charrnn.errors import CorpusError
 from charrnn.files import json_line
 
 if TYPE_CHECKING:
+    from charrnn.inference.network import Ids
     from charrnn.inspection.concepts import ConceptReader
     from charrnn.inspection.find_units import Findings, Found
 
@@ -28,7 +29,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     """Write the best units of each concept. Raises CorpusError for a text without concepts."""
     from charrnn.inspection.find_units import FEWEST
 
-    findings = search(out, subject, options)
+    findings = search(out, subject, subject.ids(out), options)
     if findings.left_out:
         names = ", ".join(findings.left_out)
         out.note(f"left out, because one part has fewer than {FEWEST} characters on or off: {names}")
@@ -58,12 +59,11 @@ def concept_reader(subject: Subject, options: dict[str, Any]) -> ConceptReader:
     return ConceptReader(names, expressions, subject.vocabulary.byte_level)
 
 
-def search(out: Terminal, subject: Subject, options: dict[str, Any]) -> Findings:
-    """Search the text for units, with a progress bar. Raises ConfigError, CorpusError."""
+def search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) -> Findings:
+    """Search the text (N,) for units, with a progress bar. Raises ConfigError, CorpusError."""
     from charrnn.inspection.find_units import find, ranking_size
 
     reader = concept_reader(subject, options)
-    ids = subject.ids(out)
     total = len(ids) + ranking_size(len(ids))
     with out.bar(desc="finding", unit="char", unit_scale=True, total=total, delay=1) as bar:
         return find(subject.inference, subject.vocabulary, ids, reader, options["top"], threads(), bar.update)
