@@ -29,7 +29,8 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     """Write the best units of each concept. Raises CorpusError for a text without concepts."""
     from charrnn.inspection.find_units import FEWEST
 
-    findings = search(out, subject, subject.ids(out), options)
+    reader = concept_reader(subject, options)
+    findings = search(out, subject, subject.ids(out), reader, options)
     if findings.left_out:
         names = ", ".join(findings.left_out)
         out.note(f"left out, because one part has fewer than {FEWEST} characters on or off: {names}")
@@ -59,11 +60,12 @@ def concept_reader(subject: Subject, options: dict[str, Any]) -> ConceptReader:
     return ConceptReader(names, expressions, subject.vocabulary.byte_level)
 
 
-def search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) -> Findings:
+def search(
+    out: Terminal, subject: Subject, ids: Ids, reader: ConceptReader, options: dict[str, Any]
+) -> Findings:
     """Search the text (N,) for units, with a progress bar. Raises ConfigError, CorpusError."""
     from charrnn.inspection.find_units import find, ranking_size
 
-    reader = concept_reader(subject, options)
     total = len(ids) + ranking_size(len(ids))
     with out.bar(desc="finding", unit="char", unit_scale=True, total=total, delay=1) as bar:
         return find(subject.inference, subject.vocabulary, ids, reader, options["top"], threads(), bar.update)

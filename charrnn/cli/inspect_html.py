@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from charrnn.cells import Cell
     from charrnn.inference.network import Ids
-    from charrnn.inspection.concepts import Concept
+    from charrnn.inspection.concepts import Concept, ConceptReader
     from charrnn.inspection.find_units import Found
     from charrnn.inspection.page_data import Reading, Unit
     from charrnn.text.vocabulary import Vocabulary
@@ -64,11 +64,12 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     chosen = chosen_units(options["unit"], inference.config.hidden)
     check_units(inference, layer, chosen)
     signal = signal_name(inference.cell, options["of"])
+    reader = concept_reader(subject, options)
     ids = subject.ids(out)
     is_given = bool(layer) or options["unit"] is not None or options["of"] is not None
     named = [(layer, unit) for unit in chosen] if is_given else []
     room = _room(subject, len(ids), len(named))
-    search = _search(out, subject, ids, options)
+    search = _search(out, subject, ids, reader, options)
     units = _units(subject, room, named, search.rows)
     with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
         reading = read_text(inference, ids, units, threads(), bar.update)
@@ -89,18 +90,19 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     out.note(f"wrote {path}")
 
 
-def _search(out: Terminal, subject: Subject, ids: Ids, options: dict[str, Any]) -> _Search:
+def _search(
+    out: Terminal, subject: Subject, ids: Ids, reader: ConceptReader, options: dict[str, Any]
+) -> _Search:
     """The units that follow concepts in the text; none in a text that is too short for a search."""
     from charrnn.inspection.concepts import labels
 
     rows: Sequence[Found] = ()
     try:
-        rows = search(out, subject, ids, options).rows
+        rows = search(out, subject, ids, reader, options).rows
     except CorpusError as error:
         out.note(f"the page has no ranking of units: {error}")
-    reader = concept_reader(subject, options)
-    rows = sorted(rows, key=_rank)
-    return _Search(reader.concepts, labels(subject.vocabulary, ids, reader), rows)
+    concept_labels = labels(subject.vocabulary, ids, concept_reader(subject, options))
+    return _Search(reader.concepts, concept_labels, sorted(rows, key=_rank))
 
 
 def _rank(row: Found) -> tuple[bool, float]:
