@@ -55,6 +55,7 @@ ANY_TEXT = {
         "ban",
         "allow",
         "match",
+        "find_regex",
         "candidates",
     ),
     *(
