@@ -1,4 +1,4 @@
-"""Writes docs/inspect-cell.svg, docs/score.svg and docs/training.svg from the output of real commands.
+"""Writes the pictures inspect-cell.svg, score.svg, training.svg and page.png of docs/ from real commands.
 
 python docs/pictures.py downloads a text, tinyshakespeare, and trains on it for three minutes. Arguments, if
 any, are those of another training: python docs/pictures.py notes.txt --minutes 1
@@ -13,6 +13,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,25 @@ def svg(command: str, lines: str, columns: int, name: str) -> str:
     return console.export_svg(title=title, code_format=template, unique_id=name)
 
 
+def page_picture(folder: str) -> None:
+    """Write docs/page.png: the page of a sample of ``shakespeare``, with the cursor in its sixth line."""
+    from playwright.sync_api import sync_playwright
+
+    command = ["inspect-cell", "shakespeare", "--sample", "2000", "--seed", "1", "--html", "page.html"]
+    recorded(command, 80, folder)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with (
+        sync_playwright() as browsers,
+        browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(Path(folder, "page.html").as_uri())
+        page.locator("#text").focus()
+        for key in ["ArrowDown"] * 5 + ["ArrowRight"] * 34:
+            page.keyboard.press(key)
+        page.screenshot(path=str(DOCS / "page.png"))
+
+
 def main() -> None:
     pictures = {
         "inspect-cell": (72, ["inspect-cell", MODEL, "code.py", "--unit", units_of_concepts()]),
@@ -122,6 +142,7 @@ def main() -> None:
                 output = output[: bar.end()]
             picture = svg(shlex.join(["charrnn", *arguments]), screen(output), columns, name)
             (DOCS / f"{name}.svg").write_text(picture, encoding="utf-8")
+        page_picture(folder)
 
 
 if __name__ == "__main__":

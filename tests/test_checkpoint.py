@@ -313,7 +313,7 @@ HOSTILE: dict[str, list[Any]] = {
     "training": [..., None, 5, [], "x"],
     "training.streams": [0, "32", None, [], {}, 1.5],
     "training.dropout": [1, -1, "0.1", None, float("nan"), [0]],
-    "training.lr": [0, -1, float("nan"), float("inf"), "x", None, 10**400],
+    "training.lr": [0, -1, float("nan"), float("inf"), "x", 10**400],
     "training.split": [None, 5, [], "abc", [1, 2], [0, 1, 1], [1, "2", 3], {}, [10**400, 1, 1]],
     "training.turbo": [True],
     "training.two\\nlines": [1],
