@@ -208,9 +208,9 @@ def test_a_picture_of_the_values_is_saved_beside_the_output(
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
     svg = Path("a.svg").read_text()
     title = {"2": "unit 2", "1,3": "units 1,3", "all": "6 units"}[unit]
-    assert f"<!-- tiny layer 0 {title} memory -->" in svg
-    assert "<!-- the first 150 characters -->" in svg
-    assert svg.count("<!-- ⏎ -->") == 150 // 12
+    assert f">tiny layer 0 {title} memory</text>" in svg
+    assert ">the first 150 characters</text>" in svg
+    assert svg.count(">⏎</text>") == 150 // 12
 
 
 # --- options that go together ---

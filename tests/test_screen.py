@@ -232,7 +232,7 @@ def test_a_picture_has_a_title_and_its_curves_fill_its_width(count: int) -> None
 
     out = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
     curves.save_pictures(out, None, Path("a.svg"), "losses of notes", plot)
-    assert "<!-- losses of notes -->" in Path("a.svg").read_text()
+    assert ">losses of notes</text>" in Path("a.svg").read_text()
     box = figures[0].axes[0].get_position()
     assert box.width > 0.9
     assert box.height * figures[0].get_figheight() > 0.7 * curves.HEIGHT, "the legend takes no height"

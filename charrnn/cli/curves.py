@@ -81,10 +81,11 @@ def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], ob
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     figure.suptitle(title, wrap=True)
     plot(figure)
-    # Without a date and with a fixed salt for the names inside, equal figures give equal files.
+    # SVG: text stays text, small and searchable; without a date and with a fixed salt for the names inside,
+    # equal figures give equal files.
     with (
         atomic_write(path) as file,
-        matplotlib.rc_context({"svg.hashsalt": "charrnn"}),
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "charrnn"}),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the character
