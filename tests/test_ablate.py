@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn import cells, load
+from charrnn.cli import inspect_ablate
+from charrnn.cli.table import write_figures
+from charrnn.cli.terminal import Terminal
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.choice import log_softmax
@@ -280,6 +285,23 @@ def test_without_a_concept_every_concept_that_occurs_is_measured(run: Path) -> N
     assert {"whole text", "quotes", "line-position", "next-newline"} <= names
     assert "digit" not in names
     assert {where for name, where in rows if name == "quotes"} == {"inside", "outside", "difference"}
+
+
+@given(st.lists(st.floats(-9.9, 9.9), min_size=5, max_size=5), st.integers(1, 9_999_999))
+def test_a_table_row_fits_100_columns(nats: list[float], characters: int) -> None:
+    loss, change, low, high, random = (math.log(2) * bits for bits in nats)
+    rows = [
+        inspect_ablate._row(
+            name, ablate.Change(0, where, characters, size, change, (low, high), np.array([random]))
+        )
+        for name, where, size in (("next-punctuation", "inside", abs(loss)), (r"\d" * 50, "difference", loss))
+    ]
+    out = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO())
+    write_figures(out, rows)
+    assert isinstance(out.stdout, io.BytesIO)
+    lines = out.stdout.getvalue().decode().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[-1].startswith(r"\d\d\d\d\d\d\d\…")
 
 
 def test_a_concept_that_never_occurs_is_said(run: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.curves import save_pictures
+from charrnn.cli.inspect_find import concept_reader, short_name
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.inspect_options import chosen_units
 from charrnn.cli.options import threads
@@ -33,16 +34,13 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
 
     from charrnn.inference.clamp import checked_value
     from charrnn.inspection import ablate
-    from charrnn.inspection.concepts import ConceptReader, labels
+    from charrnn.inspection.concepts import labels
     from charrnn.inspection.inspect_cell import check_units
 
     inference, layer, value = subject.inference, options["layer"], options["clamp"]
     units = chosen_units(options["unit"], inference.config.hidden)
     check_units(inference, layer, units)
-    names, expressions = options["concept"] or None, options["find_regex"] or ()
-    reader = ConceptReader(
-        () if expressions and names is None else names, expressions, subject.vocabulary.byte_level
-    )
+    reader = concept_reader(subject, options)
     generator = np.random.default_rng(SEED)
     sets = ablate.random_sets(units, inference.config.hidden, options["random_sets"], generator)
     if value is not None:
@@ -124,18 +122,22 @@ def _json_row(name: str, change: Change) -> dict[str, Any]:
 
 
 def _row(name: str, change: Change) -> dict[str, Any]:
-    """A row of the table: the figures of the JSON line, fewer and shorter."""
+    """A row of the table: the figures of the JSON line, fewer and shorter, so that it fits 100 columns."""
     row = _json_row(name, change)
+    is_difference = change.where == "difference"
 
-    def span(low: str, high: str) -> str:
-        return "" if math.isnan(row[low]) else f"{rounded(row[low]):.4f} to {rounded(row[high]):.4f}"
+    def interval(low: str, high: str) -> str:
+        return "" if math.isnan(row[low]) else f"{rounded(row[low]):.4f}, {rounded(row[high]):.4f}"
 
     return {
-        **{key: row[key] for key in ("concept", "where", "characters", "bpc")},
+        "concept": short_name(name),
+        "where": change.where,
+        "characters": None if is_difference else change.characters,
+        "bpc": math.nan if is_difference else row["bpc"],
         "change": rounded(row["change"]),
-        "95 %": span("low", "high"),
-        "random units": span("random_low", "random_high"),
-        "p": row["p"],
+        "95 %": interval("low", "high"),
+        "random units": interval("random_low", "random_high"),
+        "p": "" if math.isnan(row["p"]) else f"{row['p']:.3f}",
     }
 
 

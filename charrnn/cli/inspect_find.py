@@ -21,8 +21,8 @@ COLUMNS = (
     *("CONCEPT", "UNIT", "SIGNAL", "R", "CHANCE", "GIVEN CHAR", "CHAR"),
     *("AUC", "F1", "BITS", "RUN", "P", ""),
 )
-CONCEPT_WIDTH = 24
-"""Columns of the longest expression that is shown whole."""
+LONGEST_NAME = 16
+"""Characters of the longest expression that a table shows whole: as many as those of the longest concept."""
 
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
@@ -60,6 +60,11 @@ def concept_reader(subject: Subject, options: dict[str, Any]) -> ConceptReader:
     return ConceptReader(names, expressions, subject.vocabulary.byte_level)
 
 
+def short_name(concept: str) -> str:
+    """The name of a concept, or the beginning of its expression, as tables show it."""
+    return concept if len(concept) <= LONGEST_NAME else f"{concept[: LONGEST_NAME - 1]}…"
+
+
 def search(
     out: Terminal, subject: Subject, ids: Ids, reader: ConceptReader, options: dict[str, Any]
 ) -> Findings:
@@ -78,12 +83,9 @@ def _rounded(value: object) -> object:
 
 def _cells(row: Found) -> list[str]:
     """A row of the table."""
-    concept = row.concept
-    if len(concept) > CONCEPT_WIDTH:
-        concept = f"{concept[: CONCEPT_WIDTH - 1]}…"
     scores = (row.r, row.chance, row.given_character, row.character, row.auc, row.f1, row.bits)
     return [
-        concept,
+        short_name(row.concept),
         f"{row.layer}:{row.unit}",
         row.signal,
         *("-" if score is None else f"{score:.2f}" for score in scores),
