@@ -16,6 +16,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.inference.network import Inference
 from charrnn.inspection.activations import every_signal, signal_name, watch_stream, watch_text
+from charrnn.inspection.concept_table import CONCEPTS
 from charrnn.inspection.inspect_cell import unit_values
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, charrnn, random_weights
@@ -230,6 +231,11 @@ def words(option: str) -> list[str]:
 
 def effective(mode: inspect_options.Mode) -> set[str]:
     return {*inspect_options.ALWAYS, *mode.flags, *mode.options}
+
+
+def test_the_help_names_every_concept() -> None:
+    listed = PARAMETERS["--concept"].help.split(": ")[1].partition(".")[0]
+    assert re.split(", | or ", listed) == [concept.name for concept in CONCEPTS]
 
 
 def test_every_option_has_an_effect_in_some_mode() -> None:

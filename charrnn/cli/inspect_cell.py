@@ -1,4 +1,4 @@
-"""``charrnn inspect-cell``: what the units of a network do, and what they are for."""
+"""``charrnn inspect-cell``: the units of a network: their values, what they follow, and their use."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def inspect_cell(
     unit: option.Unit = None,
     of: option.Of = None,
     find: option.Find = False,
-    find_regex: option.FindRegex = None,
     concept: option.Concept = None,
+    find_regex: option.FindRegex = None,
     top: option.Top = None,
     ablate: option.Ablate = False,
     clamp: option.Clamp = None,
@@ -55,11 +55,11 @@ def inspect_cell(
     ngram: option.Ngram = None,
     training_text: option.TrainingText = None,
     html: option.Html = None,
-    gradients: option.Gradients = None,
     as_json: option.AsJson = False,
     colour: option.Colours = Colour.auto,
     png: option.Png = None,
     svg: option.Svg = None,
+    gradients: option.Gradients = None,
     sample: option.Sample = None,
     seed: option.Seed = None,
     unknown: option.UnknownCharacters = Unknown.error,
@@ -67,22 +67,41 @@ def inspect_cell(
     corpora: CorporaOption = CORPORA,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """Show what the units of a network do, and what they are for.
+    """Look inside a network: the values of its units, what they follow, and what it loses without them.
 
-    With colours, the background is red below 0 and blue above; of many units, a heat map has two on each
-    line. Without colours, a line of marks for each unit follows each line of the text: ▁▂▃▄ from -1 up to 0,
-    none near 0, ▅▆▇█ from 0 up to 1.
-
-    Values lie between -1 and 1, those of sigmoid gates between 0 and 1; the cell state c is shown as
-    tanh(c). The candidate and hidden state of mingru and minlstm are linear and have no bounds.
+    Without --find, --ablate, --clamp, --gates, --errors or --html, prints the text with the values of units
+    after each character. In colour, the background is red below 0 and blue above; more than 12 units are a
+    heat map, two on each line. Without colour, a line of marks for each unit follows each line of the text:
+    ▁▂▃▄ from -1 up to 0, none near 0, ▅▆▇█ from 0 up to 1. Values lie between -1 and 1, those of sigmoid
+    gates between 0 and 1; the cell state c is shown as tanh(c). The candidate and hidden state of mingru and
+    minlstm are linear and have no bounds.
 
     Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample.
+
+    --find chooses units on the first part of the text and measures them on the other part. R is the
+    correlation of a unit with the concept; CHANCE, that of the best unit with shifted labels; GIVEN CHAR, R
+    beyond what the current character says; CHAR, how well the current character alone predicts the concept;
+    BITS, the mutual information; RUN, the most characters in a row for which the unit is on; P, the
+    probability that some unit follows some concept so well by chance.
+
+    --ablate: CHANGE is how much the loss rises with the units held, in bits per character, in the whole text
+    and inside and outside each concept; 95 %, its confidence interval; RANDOM UNITS, the lowest and the
+    highest change with as many other units held; P, the share of all these sets whose change is at least as
+    large as that of the units.
+
+    --gates: LEFT is the share of the characters at which a gate is below 0.1, nearly closed; RIGHT, above
+    0.9, nearly open. Both are means of the layer's units. MOSTLY LEFT and MOSTLY RIGHT count the units with a
+    share above 0.9.
+
+    --errors: an error is a character with a probability below 0.5. An oracle knows one reason for errors, and
+    removes those that the oracles before it have left (Karpathy, Johnson & Fei-Fei 2015). REMAINING counts
+    the errors after it; BPC is the loss of those that it removes.
 
     Examples:
       charrnn inspect-cell shakespeare notes.txt --find
       charrnn inspect-cell shakespeare notes.txt --unit 7,8,12-15
       charrnn inspect-cell --unit all --colour always < notes.txt | less -R
-      charrnn inspect-cell python code.py --unit 288 --ablate --concept quotes
+      charrnn inspect-cell python code.py --unit 414 --ablate --concept quotes
       charrnn inspect-cell python code.py --gates --svg gates.svg
       charrnn inspect-cell python code.py --errors
       charrnn inspect-cell shakespeare notes.txt --html page.html

@@ -23,10 +23,10 @@ from charrnn.cli.reading_options import Unknown, unknown_option
 from charrnn.cli.terminal import Colour
 from charrnn.errors import ConfigError
 
-_find, _causes, _network, _output = (
-    panel("Finding units"),
-    panel("What a unit is for"),
-    panel("The whole network"),
+_concepts, _held, _errors, _output = (
+    panel("Concepts (--find, --ablate, --clamp, --html)"),
+    panel("Held units (--ablate, --clamp)"),
+    panel("Errors (--errors)"),
     panel("Output and reading"),
 )
 
@@ -70,60 +70,74 @@ Unit = Annotated[
 Of = Annotated[
     str | None,
     option(
-        "Show hidden (hidden state), cell (cell state) or a gate (input, ...).",
+        "The signal to show: hidden (hidden state), cell (cell state) or a gate, such as forget.",
         default="cell, or hidden where there is no cell state",
         metavar="SIGNAL",
         complete=completion.signals,
     ),
 ]
 Find = Annotated[bool, option("Rank all units by how well they follow concepts, such as quotes.", "--find")]
-FindRegex = Annotated[
-    list[str] | None,
-    _find(
-        "Find units that are on inside a match of this expression, or inside its first named group. ^ and $"
-        " match at every line. Can be repeated.",
-        metavar="REGEX",
-        parser=utf8,
+Ablate = Annotated[
+    bool,
+    option(
+        "Measure what the model loses without the units. Their hidden states are held at their means; as many"
+        " random units, held too, are the comparison.",
+        "--ablate",
     ),
 ]
+Gates = Annotated[bool, option("Show how often each gate is nearly closed or open.", "--gates")]
+Errors = Annotated[bool, option("Show the reasons of the model's errors, such as rare words.", "--errors")]
+Html = Annotated[
+    Path | None,
+    option(
+        "Save a page to look at and to send. It has the text in the colours of any unit, the ranked units,"
+        " the gates and the loss curve.",
+        metavar="FILE",
+        callback=refuse_stdout,
+    ),
+]
+AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
+Sample = Annotated[int | None, option("Read a sample of N characters instead of a text.", min=1, metavar="N")]
 Concept = Annotated[
     list[str] | None,
-    _find(
-        "Only this concept; can be repeated.",
+    _concepts(
+        "Only this concept: quotes, comments, brackets, indentation, line-position, since-newline, word,"
+        " capital, digit, line-start, next-space, next-newline, next-letter, next-capital, next-digit or"
+        " next-punctuation. Can be repeated.",
         default="all; none with --find-regex",
         metavar="NAME",
         complete=completion.concepts,
     ),
 ]
-Top = Annotated[
-    int | None, _find("Units to show for each concept.", default="as many as make about 20 lines", min=1)
+FindRegex = Annotated[
+    list[str] | None,
+    _concepts(
+        "A concept of your own: inside a match of this expression, or inside its first named group. ^ and $"
+        " match at every line. Can be repeated.",
+        metavar="REGEX",
+        parser=utf8,
+    ),
 ]
-Ablate = Annotated[
-    bool,
-    option(
-        "Measure the loss with the units held at their means. It is compared, inside and outside each"
-        " concept, with the loss of the network as it is and with random units held.",
-        "--ablate",
+Top = Annotated[
+    int | None,
+    _concepts(
+        "Units that --find and --html show for each concept.", default="as many as make about 20 lines", min=1
     ),
 ]
 Clamp = Annotated[
     float | None,
-    _causes("As --ablate, but hold the units' hidden states at this value.", metavar="VALUE"),
+    _held("As --ablate, but hold the units' hidden states at this value.", metavar="VALUE"),
 ]
 RandomSets = Annotated[
     int,
-    _causes(
-        "Number of random sets of other units of the layer that the units are compared with.",
-        min=1,
-        max=1000,
+    _held(
+        "Random sets of other units to compare with; more take longer and allow a smaller P.", min=1, max=1000
     ),
 ]
-Gates = Annotated[bool, option("Show how often each gate is nearly closed or open.", "--gates")]
-Errors = Annotated[bool, option("Show which of the model's errors have known reasons.", "--errors")]
 Ngram = Annotated[
     str | None,
-    _network(
-        "The n-gram model of --errors.",
+    _errors(
+        "The n-gram model of the first oracle: it removes the errors at which this model is right.",
         default="the one beside the run, made by train --with-ngram or charrnn ngram",
         metavar="CHECKPOINT",
         complete=completion.checkpoints,
@@ -131,22 +145,13 @@ Ngram = Annotated[
 ]
 TrainingText = Annotated[
     str | None,
-    _network(
-        "The text that the model learned; --errors counts its words.",
+    _errors(
+        "The text that the model learned, to count how often each word occurs in it.",
         default="the run's own text, where it is now",
         metavar="TEXT",
         complete=completion.texts,
     ),
 ]
-Html = Annotated[
-    Path | None,
-    option("Save a page with the text and the units.", metavar="FILE", callback=refuse_stdout),
-]
-Gradients = Annotated[
-    Path | None,
-    _output("Add the gradient curves of this file, the output of gradient-flow --json.", metavar="FILE"),
-]
-AsJson = Annotated[bool, option("Print JSON lines.", "--json")]
 Colours = Annotated[Colour, _output("When to colour the output; auto: in a terminal.", "--colour", "--color")]
 Png = Annotated[
     Path | None, picture_option(_output, "a plot of the values, --ablate, --gates or --errors", "PNG")
@@ -154,7 +159,12 @@ Png = Annotated[
 Svg = Annotated[
     Path | None, picture_option(_output, "a plot of the values, --ablate, --gates or --errors", "SVG")
 ]
-Sample = Annotated[int | None, option("Read a sample of N characters instead of a text.", min=1, metavar="N")]
+Gradients = Annotated[
+    Path | None,
+    _output(
+        "Add to the page of --html the curves of this file, made by gradient-flow --json.", metavar="FILE"
+    ),
+]
 Seed = Annotated[
     int | None, _output("Seed of the sample.", "--seed", "-s", default="random; printed on stderr", min=0)
 ]
