@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli.terminal import Terminal
@@ -48,6 +47,8 @@ class Subject(NamedTuple):
 
     def ids(self, out: Terminal) -> Ids:
         """(N,) the whole text, in a temporary file that is mapped into memory. Raises CharrnnError."""
+        from tempfile import TemporaryFile, gettempdir
+
         import numpy as np
 
         file = TemporaryFile(prefix="charrnn-")  # noqa: SIM115  closed with the command
