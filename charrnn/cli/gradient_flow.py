@@ -75,8 +75,8 @@ def gradient_flow(
     singular: Annotated[
         Sequence[float] | None,
         option(
-            "With --cells, compare networks whose recurrent matrices are scaled to these largest singular"
-            " values, each gate's alone.",
+            "With --cells, scale the recurrent matrix of each gate to each of these largest singular values,"
+            " and compare.",
             default="1: orthogonal matrices",
             metavar="A,B,...",
             parser=parse_singular,
@@ -88,7 +88,8 @@ def gradient_flow(
     clip: Annotated[
         float,
         option(
-            "Also show the norms after clipping the global gradient norm to this value.", default="0 (off)"
+            "Also show the norms after clipping the gradient of all parameters to this norm.",
+            default="0 (off)",
         ),
     ] = 0.0,
     seed: Annotated[
@@ -153,7 +154,7 @@ def gradient_flow(
 
 
 def _check_effect(context: typer.Context) -> None:
-    """Raises ConfigError for options that would have no effect."""
+    """Raise ConfigError for options that would have no effect."""
     if context.params["cells"] is not None:
         if context.params["checkpoint"] is not None or context.params["beside"] is not None:
             raise ConfigError("--cells compares untrained networks: leave out the checkpoints and the text")

@@ -23,7 +23,7 @@ from charrnn.training.network import CharRNN, TorchOps
 TEXTS = 4
 """Number of texts that the norms are averaged over."""
 LARGEST = 1e140
-"""The limit of a norm: the sum of the squares of so large numbers is beyond a float64."""
+"""The limit of a norm: a float64 cannot hold the sum of the squares of larger numbers."""
 LONGEST = 5000
 """The largest T that the command accepts."""
 MOST_PARAMETERS, MOST_UNITS = 20_000_000, 10_000_000
@@ -39,8 +39,8 @@ class Flow:
     largest_singular_value  that of the layer's recurrent matrix, with the rows of all gates together; None
                             without such a matrix
     gate_singular_value     the largest one of the matrices of single gates
-    global_norm             the norm of the gradient of all parameters together; None where it is not needed
-    clip_factor             what an update with clipping multiplies all gradients by
+    global_norm             the norm of the gradient of all parameters together; None without clipping
+    clip_factor             the factor by which clipping multiplies all gradients; 1 without clipping
     """
 
     cell: str
@@ -107,7 +107,7 @@ def flow(
     """The gradients of the last character's loss, for each layer and state array.
 
     ids: (B, T + 1). With ``clip``, the norm of all parameters' gradients is measured, and clipped there.
-    ``tick`` is called 2 T times: for each character that is read, and for each that the gradient passes.
+    ``tick`` is called 2 T times: after each character that is read, and after each that the gradient passes.
 
     Raises ConfigError when the graph would be too large or a norm reaches LARGEST.
     """
@@ -133,9 +133,7 @@ def flow(
             f" try --length {max(1, reach * 9 // 10)}"
         )
     factor = min(1.0, clip / global_norm) if clip and global_norm else 1.0
-    singular_values = [
-        (largest_singular_value(model, k), gate_singular_value(model, k)) for k in range(config.layers)
-    ]
+    values = [singular_values(model, layer) for layer in range(config.layers)]
     arrays = [(index, name) for index, layer in enumerate(model.stack) for name in layer.cell.state_names]
     return [
         Flow(
@@ -143,7 +141,7 @@ def flow(
             index,
             name,
             by_distance[:, column].copy(),
-            *singular_values[index],
+            *values[index],
             global_norm if clip else None,
             factor,
         )
@@ -157,6 +155,10 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     The loss is summed over the texts. The arrays are in order of time, then layer, then state name.
     ``tick`` is called after each step, and again when the gradient has passed it.
     """
+
+    def passed(gradient: Tensor) -> None:
+        tick()
+
     received: list[Tensor] = []
     state = [tuple(part.requires_grad_() for part in layer_state) for layer_state in model.start(len(ids))]
     weights = [layer.weights() for layer in model.stack]
@@ -166,7 +168,7 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
         # originals have more: an lstm's cell state makes h of its own step, which the layer above reads.
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]
         received += [part for layer_state in state for part in layer_state]
-        state[0][0].register_hook(lambda gradient: (tick(), gradient)[1])
+        state[0][0].register_hook(passed)
         for index, (layer, w) in enumerate(zip(model.stack, weights, strict=True)):
             state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
             x = state[index][0]
@@ -174,16 +176,14 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     return functional.cross_entropy(model.readout(x), ids[:, -1], reduction="sum"), received
 
 
-def largest_singular_value(model: CharRNN, layer: int) -> float | None:
-    """Of a layer's recurrent matrix, with the rows of all gates together; None without such a matrix."""
-    matrix = getattr(model.stack[layer], "weight_hh", None)
-    return None if matrix is None else float(torch.linalg.matrix_norm(matrix.detach(), 2))
+def singular_values(model: CharRNN, layer: int) -> tuple[float, float] | tuple[None, None]:
+    """The largest singular values of a layer's recurrent matrix and of the largest of its gates' matrices.
 
-
-def gate_singular_value(model: CharRNN, layer: int) -> float | None:
-    """The largest singular value of the recurrent matrices of single gates; None without such a matrix."""
+    The former has the rows of all gates together. None twice for a layer without such a matrix.
+    """
     matrix = getattr(model.stack[layer], "weight_hh", None)
     if matrix is None:
-        return None
+        return None, None
     gates = matrix.detach().view(-1, model.config.hidden, model.config.hidden)
-    return float(torch.linalg.matrix_norm(gates, 2).max())
+    norms = [torch.linalg.matrix_norm(part, 2).max() for part in (matrix.detach(), gates)]
+    return float(norms[0]), float(norms[1])
