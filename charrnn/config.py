@@ -170,7 +170,7 @@ class TrainConfig(_Config):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """As for every config; ``muon`` 0, which earlier versions wrote for AdamW alone, is its optimizer."""
+        """As for every config. Earlier versions wrote ``muon`` 0 for what is now the optimizer adamw."""
         if values.get("muon") == 0 and "optimizer" not in values:
             values = {name: value for name, value in values.items() if name != "muon"} | {
                 "optimizer": "adamw"

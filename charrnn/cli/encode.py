@@ -92,10 +92,10 @@ def encode(
 ) -> None:
     """Turn each text or line into a vector: the state of the network after it.
 
-    Texts that a network reads alike have similar vectors: for search, clustering and classifiers. Each text
-    or line is read from the state of zeros, a line without its newline; an empty line keeps the zeros. The
-    cell state c is written as tanh(c). Of several layers and states, the vector has the lowest layer first,
-    and of each layer the hidden state before the cell state.
+    Search, clustering and classifiers can compare such vectors. Each text or line is read from a state of
+    zeros, a line without its newline; the vector of an empty line is 0. The cell state c is written as
+    tanh(c). With --layer all, the lowest layer comes first; with --of all, the hidden state of a layer comes
+    before its cell state.
 
     Examples:
       charrnn encode shakespeare notes.txt --lines

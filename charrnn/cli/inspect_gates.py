@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOSTLY = 0.9
 """The share of the characters from which on a unit counts as saturated nearly all the time."""
-LEFT, RIGHT = "share of time left-saturated (< 0.1)", "share of time right-saturated (> 0.9)"
+X_LABEL, Y_LABEL = "share of time right-saturated (> 0.9)", "share of time left-saturated (< 0.1)"
 PLOT_WIDTH, PLOT_HEIGHT = 30, 12
 """Columns and lines of one plot in a terminal, without its axes."""
 AXIS_WIDTH = 8
@@ -88,8 +88,8 @@ def _plot(figure: Figure, saturations: Saturations) -> None:
             axes.scatter(layer.x, layer.y, s=12, alpha=0.5, linewidths=0, label=layer.label)
         axes.plot([0, 1], [1, 0], color="grey", linewidth=0.5)
         axes.set(title=f"{gate} gate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    figure.supxlabel(RIGHT)
-    figure.axes[0].set_ylabel(LEFT)
+    figure.supxlabel(X_LABEL)
+    figure.axes[0].set_ylabel(Y_LABEL)
     if len(layers) > 1:
         curves.add_legend(figure)
 
@@ -100,7 +100,7 @@ def _plots(saturations: Saturations, colour: bool) -> str:
 
     width = PLOT_WIDTH + AXIS_WIDTH
     fitting = max(1, shutil.get_terminal_size().columns // width)
-    lines = [f"x: {RIGHT}, y: {LEFT}; a point for each unit"]
+    lines = [f"x: {X_LABEL}, y: {Y_LABEL}; a point for each unit"]
     plots = [_draw(gate, layers, colour).splitlines() for gate, layers in _panels(saturations).items()]
     for first in range(0, len(plots), fitting):
         for parts in zip(*plots[first : first + fitting], strict=True):

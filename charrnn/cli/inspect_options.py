@@ -48,7 +48,7 @@ def parse_units(value: str) -> Sequence[range] | None:
 def chosen_units(value: Sequence[range] | None, hidden: int) -> Sequence[int]:
     """The units that a value of --unit names, in a layer of ``hidden`` units; by default unit 0.
 
-    Of a range that leaves the layer, the first number outside is the last.
+    A range that leaves the layer ends with the first number outside, which ``check_units`` then refuses.
     """
     if value is None:
         return [0]
@@ -172,7 +172,7 @@ UnknownCharacters = Annotated[Unknown, unknown_option(_output, "Characters of th
 
 
 class Mode(NamedTuple):
-    """What the command does.
+    """One of the things that the command can do.
 
     flags    options that ask for it
     options  the other options that have an effect
@@ -202,7 +202,8 @@ MODES = {
     "errors": Mode(("--errors",), ("--ngram", "--training-text", "--corpora", "--json", *_PICTURES)),
     "find": Mode(("--find", *_CONCEPTS), ("--top", "--json", *_SAMPLE)),
 }
-"""The other modes. The first one counts of which a flag is given: --concept alone is --find --concept."""
+"""The modes with flags. Where flags of several modes are given, the mode that comes first here is meant: with
+--html, --find and --gates are parts of the page; --concept alone means --find."""
 
 NEEDS = {"--seed": ("--sample",)}
 """Options that have no effect unless one of the others is given."""
