@@ -131,6 +131,12 @@ class Cell(ABC):
         """The names of all that can be watched: the parts of the state, then the gates."""
         return self.state_names + self.gates
 
+    @property
+    def sigmoid_gates(self) -> tuple[str, ...]:
+        """The names of the gates with values from 0 (closed) to 1 (open)."""
+        kinds = zip(self.gates, self.activations, strict=True)
+        return tuple(gate for gate, activation in kinds if activation == "sigmoid")
+
     def projection_shape(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         """The shape of P (H, D) for a cell with ``raw_input``; empty where the input is already H wide."""
         return {} if inputs == hidden else {"projection": (hidden, inputs)}

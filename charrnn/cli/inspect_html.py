@@ -27,7 +27,6 @@ from charrnn.version import __version__
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from charrnn.cells import Cell
     from charrnn.inference.network import Ids
     from charrnn.inspection.concepts import Concept, ConceptReader
     from charrnn.inspection.find_units import Found
@@ -39,7 +38,7 @@ BUDGET = 20_000_000
 PREDICTION_BYTES = 18
 """About the bytes of a character's predictions."""
 LABELS = {"hidden": "hidden state", "memory": "cell state", "candidate": "candidate"}
-"""The names of signals that are no gates."""
+"""What the page calls signals other than gates."""
 CURVE_FIELDS = ("checkpoint", "cell", "layer", "state", "singular_value")
 """The fields of a line of ``gradient-flow --json`` that are the same along a curve."""
 
@@ -66,25 +65,25 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     signal = signal_name(inference.cell, options["of"])
     reader = concept_reader(subject, options)
     ids = subject.ids(out)
-    is_given = bool(layer) or options["unit"] is not None or options["of"] is not None
-    named = [(layer, unit) for unit in chosen] if is_given else []
+    is_named = bool(layer) or options["unit"] is not None or options["of"] is not None
+    named = [(layer, unit) for unit in chosen] if is_named else []
     room = _room(subject, len(ids), len(named))
     search = _search(out, subject, ids, reader, options)
     units = _units(subject, room, named, search.rows)
     with out.bar(desc="reading", unit="char", unit_scale=True, total=len(ids), delay=1) as bar:
         reading = read_text(inference, ids, units, threads(), bar.update)
-    every = inference.config.layers * inference.config.hidden
-    if len(units) < every:
-        longest = BUDGET // (PREDICTION_BYTES + every * len(inference.cell.signals))
+    count = inference.config.layers * inference.config.hidden
+    if len(units) < count:
+        longest = BUDGET // (PREDICTION_BYTES + count * len(inference.cell.signals))
         out.note(
-            f"the page has the values of {len(units)} of the {every:,} units: those that --unit names or that"
+            f"the page has the values of {len(units)} of the {count:,} units: those that --unit names or that"
             f" follow a concept; it has room for all units with a text of at most {longest:,} characters"
         )
     data = _data(subject, units, reading, search) | {"plots": _plots(subject, gradients)}
     data["start"] = {
         "unit": units.index(named[0]) if named else 0,
         "signal": inference.cell.signals.index(signal),
-        "find": 0 if data["finds"] and not is_given else -1,
+        "find": 0 if data["finds"] and not is_named else -1,
     }
     _write_page(path, subject, len(ids), data, _blobs(subject.vocabulary, ids, reading, search))
     out.note(f"wrote {path}")
@@ -106,7 +105,10 @@ def _search(
 
 
 def _rank(row: Found) -> tuple[bool, float]:
-    """The place of a unit in the page's list: a high one follows more than the current character."""
+    """The sort key of the page's list: units beyond chance first, then by r or r given the character.
+
+    The smaller of the two counts, so that a unit that only follows the character comes late.
+    """
     return not row.beyond_chance, -min(abs(row.r or 0), abs(row.given_character or 0))
 
 
@@ -141,7 +143,7 @@ def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Se
     from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, as_bytes, gate_saturation
 
     cell, symbols = subject.inference.cell, Symbols(subject.vocabulary)
-    gates = [cell.signals.index(gate) for gate in _sigmoid_gates(cell)]
+    gates = [cell.signals.index(gate) for gate in cell.sigmoid_gates]
     concepts = {concept.name: index for index, concept in enumerate(search.concepts)}
     return {
         "layers": subject.inference.config.layers,
@@ -189,10 +191,6 @@ def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Se
             if (row.layer, row.unit) in units
         ],
     }
-
-
-def _sigmoid_gates(cell: Cell) -> list[str]:
-    return [gate for gate, kind in zip(cell.gates, cell.activations, strict=True) if kind == "sigmoid"]
 
 
 def _concept_label(concept: Concept) -> str:
@@ -309,7 +307,7 @@ def _write_page(
 
     config, results = subject.inference.config, subject.checkpoint.header.results
     layers = "1 layer" if config.layers == 1 else f"{config.layers} layers"
-    every = config.layers * config.hidden
+    count = config.layers * config.hidden
     validation = results.get("validation_bpc")
     write_page(
         path,
@@ -320,7 +318,7 @@ def _write_page(
         ),
         characters=characters,
         network=f"{layers} of {config.hidden:,} {config.cell.upper()} units",
-        units="" if len(data["units"]) == every else f"{len(data['units'])} of its {every:,} units",
+        units="" if len(data["units"]) == count else f"{len(data['units'])} of its {count:,} units",
         left=LEFT,
         right=RIGHT,
         version=__version__,

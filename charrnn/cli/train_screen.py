@@ -28,7 +28,8 @@ COLUMNS = {
 }
 """The columns of the table of reports and their widths; the word "best" may follow.
 
-norm  mean gradient norm before clipping; clip: share of the steps whose gradient was clipped
+norm  mean gradient norm of the steps, before clipping
+clip  share of the steps whose gradient was clipped
 """
 MARGIN = "      │ "
 """What stands before each line of a sample."""

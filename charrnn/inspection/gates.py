@@ -35,8 +35,7 @@ class Saturation(NamedTuple):
 
 def sigmoid_gates(inference: Inference) -> Watched:
     """All units of the sigmoid gates of all layers. Raises ConfigError for a cell without such gates."""
-    cell = inference.cell
-    names = [gate for gate, kind in zip(cell.gates, cell.activations, strict=True) if kind == "sigmoid"]
+    names = inference.cell.sigmoid_gates
     if not names:
         raise ConfigError(f"--gates: a network of the cell {inference.config.cell} has no gates")
     return {signal: units for signal, units in every_signal(inference).items() if signal.name in names}
