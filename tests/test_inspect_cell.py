@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_a_picture_of_the_values_is_saved_beside_the_output(
 
 # --- options that go together ---
 
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     parameter.opts[0]: parameter
     for parameter in typer.main.get_group(app).commands["inspect-cell"].params
     if parameter.param_type_name == "option" and "--help" not in parameter.opts

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from charrnn.inspection.concept_table import Concept
 
 SEED = 0
-"""Of the random sets and of the bootstrap: the same command prints the same figures."""
+"""Seeds the random sets and the bootstrap: the same command prints the same figures."""
 
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
     from charrnn.text.vocabulary import Vocabulary
 
-Options = dict[str, Any]
-"""The command's parameters by name, with parsed values."""
-
 SHORT_SAMPLE, PAGE_SAMPLE, LONG_SAMPLE = 500, 2_000, 20_000
 """Characters of a sample to look at in a terminal or on a page, and of one to measure on."""
 
@@ -130,8 +127,11 @@ def inspect_cell(
     write(out, subject, context.params)
 
 
-def _subject(out: Terminal, mode: str, options: Options) -> Subject:
-    """The network, and the text that it is to read: a file, stdin, or a sample of its own."""
+def _subject(out: Terminal, mode: str, options: dict[str, Any]) -> Subject:
+    """The network, and the text that it is to read: a file, stdin, or a sample of its own.
+
+    ``options`` are the command's parameters by name.
+    """
     from charrnn.inference.network import Inference
     from charrnn.inference.sample import opening_ids
     from charrnn.runs.checkpoint import load

@@ -176,7 +176,7 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     return functional.cross_entropy(model.readout(x), ids[:, -1], reduction="sum"), received
 
 
-def singular_values(model: CharRNN, layer: int) -> tuple[float, float] | tuple[None, None]:
+def singular_values(model: CharRNN, layer: int) -> tuple[float | None, float | None]:
     """The largest singular values of a layer's recurrent matrix and of the largest of its gates' matrices.
 
     The former has the rows of all gates together. None twice for a layer without such a matrix.

@@ -48,6 +48,9 @@ const looks = Array.from({ length: 2 * MIDDLE + 1 }, (_, byte) => {
 })
 const blocks = []
 const lines = [0]  // the first cell of each line
+const blockOf = cell => blocks.findLast(block => block.start <= cell)
+const lineOf = cell => lines.findLastIndex(start => start <= cell)
+const lastOf = line => (lines[line + 1] ?? cells.length) - 1
 const observer = new IntersectionObserver(entries => {
   for (const { target, isIntersecting } of entries) (isIntersecting ? fill : empty)(target)
 }, { rootMargin: "800px" })
@@ -97,7 +100,7 @@ function paint(block) {
 }
 
 function elementOf(cell) {
-  const block = blocks.findLast(block => block.start <= cell)
+  const block = blockOf(cell)
   fill(block)
   return block.children[cell - block.start]
 }
@@ -147,7 +150,7 @@ function predictionRows(position) {
 
 function describe(cell) {
   if (!series || !cells.length) return
-  const position = textPosition(cell), line = lines.findLastIndex(start => start <= cell)
+  const position = textPosition(cell), line = lineOf(cell)
   const before = position ? surprise[position * (K + 1) - 1] / data.natsSteps : null
   const head = element("div", "", `line ${line + 1}, column ${cell - lines[line] + 1}`,
     element("div", "small", before === null ? "the first character" : `its probability was ${percent(before)}`))
@@ -164,14 +167,12 @@ function describe(cell) {
 }
 
 function move(cell) {
-  const target = Math.max(0, Math.min(cells.length - 1, cell))
-  const block = blocks.findLast(block => block.start <= view.cursor)
-  if (block?.filled) block.children[view.cursor - block.start].classList.remove("cursor")
-  view.cursor = target
-  const moved = elementOf(target)
+  document.querySelector("i.cursor")?.classList.remove("cursor")
+  view.cursor = Math.max(0, Math.min(cells.length - 1, cell))
+  const moved = elementOf(view.cursor)
   moved.classList.add("cursor")
   moved.scrollIntoView({ block: "nearest" })
-  describe(target)
+  describe(view.cursor)
 }
 
 // The cursor, or the first character on the screen where the reader has scrolled away from the cursor.
@@ -185,23 +186,15 @@ function visibleCursor() {
   return ([...block.children].find(below) ?? block.firstChild).cell
 }
 
-function moveBy(characters) {
+// Moves the cursor; where the reader has scrolled away from it, only brings it to the screen.
+function moveFrom(target) {
   const cursor = visibleCursor()
-  move(cursor === view.cursor ? cursor + characters : cursor)
+  move(cursor === view.cursor ? target(cursor) : cursor)
 }
 
-function moveLines(count) {
-  const cursor = visibleCursor()
-  if (cursor !== view.cursor) return move(cursor)
-  const line = lines.findLastIndex(start => start <= cursor)
-  const target = Math.max(0, Math.min(lines.length - 1, line + count))
-  const last = (lines[target + 1] ?? cells.length) - 1
-  move(Math.min(lines[target] + cursor - lines[line], last))
-}
-
-function moveInLine(toEnd) {
-  const line = lines.findLastIndex(start => start <= view.cursor)
-  move(toEnd ? (lines[line + 1] ?? cells.length) - 1 : lines[line])
+function linesAway(cursor, count) {
+  const line = lineOf(cursor), target = Math.max(0, Math.min(lines.length - 1, line + count))
+  return Math.min(lines[target] + cursor - lines[line], lastOf(target))
 }
 
 // ---- the choice of a unit, of one of its values, and of a concept to underline ----
@@ -295,8 +288,9 @@ function toggleMarks() {
 }
 
 const keys = {
-  ArrowLeft: () => moveBy(-1), ArrowRight: () => moveBy(1), ArrowUp: () => moveLines(-1), ArrowDown: () => moveLines(1),
-  Home: () => moveInLine(false), End: () => moveInLine(true),
+  ArrowLeft: () => moveFrom(cursor => cursor - 1), ArrowRight: () => moveFrom(cursor => cursor + 1),
+  ArrowUp: () => moveFrom(cursor => linesAway(cursor, -1)), ArrowDown: () => moveFrom(cursor => linesAway(cursor, 1)),
+  Home: () => move(lines[lineOf(view.cursor)]), End: () => move(lastOf(lineOf(view.cursor))),
   n: () => step(1), "]": () => step(1), p: () => step(-1), "[": () => step(-1),
   s: () => choose(wanted.unit, (wanted.signal + 1) % S),
   f: () => { if (finds.length) chooseFind((wanted.find + 1) % finds.length) },
