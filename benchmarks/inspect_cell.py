@@ -58,7 +58,7 @@ def main() -> None:
     reader = ConceptReader(None, (), byte_level=False)
 
     def forward() -> None:
-        for _ in watch_text(inference, ids, {}, [lambda chunk: None] * threads()):
+        for _ in watch_text(inference, ids, {}, lambda chunk: None, threads()):
             pass
 
     def search() -> None:

@@ -119,13 +119,13 @@ def reference(inference: Inference, ids: np.ndarray) -> np.ndarray:
     return -np.take_along_axis(scores, ids[1:, None], 1)[:, 0]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_sums_are_those_of_reading_the_text_once_for_each_set(workers: int) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_sums_are_those_of_reading_the_text_once_for_each_set(threads: int) -> None:
     inference, ids = network(), text(1400)
     inside = np.random.default_rng(1).random((len(ids), 2)) < 0.3
     sets, held = [[1, 2], [3, 0]], np.linspace(-0.5, 0.5, HIDDEN)
     counts: list[int] = []
-    found = ablate.measure(inference, ids, 1, sets, held, inside, workers, counts.append)
+    found = ablate.measure(inference, ids, 1, sets, held, inside, threads, counts.append)
     losses = [reference(inference, ids)]
     losses += [reference(with_clamps(inference, {(1, u): held[u] for u in units}), ids) for units in sets]
     parts = np.column_stack([np.ones(len(ids) - 1), inside[:-1]])

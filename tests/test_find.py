@@ -179,7 +179,7 @@ def test_rankings_are_the_correlations_of_numpy() -> None:
 
     from charrnn.inspection.activations import every_signal, watch_text
 
-    list(watch_text(inference, ids, every_signal(inference), [keep, keep]))
+    list(watch_text(inference, ids, every_signal(inference), keep, 2))
     for signal, array in values.items():
         expected = np.corrcoef(array.T, targets.T)[:6, 6:]
         np.testing.assert_allclose(ranking.correlations[signal], expected, atol=1e-4)

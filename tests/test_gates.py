@@ -64,7 +64,7 @@ def test_the_shares_are_those_of_a_count_step_by_step(cell: str, size: int) -> N
 
 def test_the_number_of_threads_changes_nothing() -> None:
     inference, ids = network("lstm"), np.random.default_rng(1).integers(0, V, 3000)
-    one, three = (saturation(inference, ids, workers) for workers in (1, 3))
+    one, three = (saturation(inference, ids, threads) for threads in (1, 3))
     for signal, shares in one.items():
         np.testing.assert_array_equal(np.array(shares), np.array(three[signal]))
 

@@ -41,13 +41,13 @@ def watched(
     return np.concatenate([values[:, 0] for _, values in read])
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("size", [1, 40, 3000])
 def test_pieces_at_once_have_the_values_of_one_stream(
-    workers: int, size: int, monkeypatch: pytest.MonkeyPatch
+    threads: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charrnn.inspection.activations.BLOCK", 1100)
-    monkeypatch.setattr("charrnn.inspection.activations.PIECES", 2)
+    monkeypatch.setattr("charrnn.inspection.activations.SHORTEST_PIECE", 550)
     inference, ids = network("lstm"), text(size)
     units = every_signal(inference)
     pieces = list(watch_stream(inference, [ids], units))
@@ -59,7 +59,7 @@ def test_pieces_at_once_have_the_values_of_one_stream(
             found[signal][chunk.positions] = values
 
     counts: list[int] = []
-    blocks = list(watch_text(inference, ids, units, [visit] * workers, counts.append))
+    blocks = list(watch_text(inference, ids, units, visit, threads, counts.append))
     assert [position for block in blocks for position in block] == list(range(size))
     assert sum(counts) == size
     for signal, values in expected.items():

@@ -222,18 +222,18 @@ def network(symbols: int) -> Inference:
     return Inference(config, random_weights(config, symbols))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_errors_are_those_of_the_models_scores(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_errors_are_those_of_the_models_scores(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("activations", "oracles"):
         monkeypatch.setattr(f"charrnn.inspection.{module}.BLOCK", 1100)
-    monkeypatch.setattr("charrnn.inspection.activations.PIECES", 2)
+    monkeypatch.setattr("charrnn.inspection.activations.SHORTEST_PIECE", 550)
     vocabulary = Vocabulary("".join(sorted(set(TEXT))))
     ids, model = vocabulary.encode(TEXT), network(len(vocabulary))
     ngram: NGram = fit(ids[:900], ids[:0], len(vocabulary), 4).model
     stream = np.concatenate([opening_ids(vocabulary), ids])
     counts: list[int] = []
     words = count_words(vocabulary, ids)
-    peeling = peel(model, ngram, vocabulary, stream, words, workers, counts.append)
+    peeling = peel(model, ngram, vocabulary, stream, words, threads, counts.append)
     scores, short = (log_probabilities(each, vocabulary, ids) for each in (model, ngram))
     assert (peeling.characters, sum(counts)) == (len(ids), 2 * len(ids))
     assert peeling.nats == pytest.approx(-scores.sum(), rel=1e-5)

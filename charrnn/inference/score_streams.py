@@ -38,19 +38,19 @@ def score_streams(
     ids: Ids,
     before: Ids,
     count: int,
-    workers: int = 1,
+    threads: int = 1,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> StreamsScore:
-    """Read a text (N,), N >= 1, as at most ``count`` pieces at once, in ``workers`` threads.
+    """Read a text (N,), N >= 1, as at most ``count`` pieces at once, in ``threads`` threads.
 
     before    (1,) the character before the text
     progress  called with the number of characters read since the last call
     """
     text = _Text(predictor, ids, before, count, progress)
-    results = text.pieces.in_threads([text.read_pieces] * workers)
+    results = text.pieces.in_threads([text.read_pieces] * threads)
     # A piece starts from the end of the one before, which has forgotten its own cut by then.
     ends = concatenate_states([end for _, _, end in results])
-    again = text.pieces.in_threads([lambda rows: text.read_beginnings(rows, ends)] * workers)
+    again = text.pieces.in_threads([lambda rows: text.read_beginnings(rows, ends)] * threads)
     shift = sum(beginnings for _, beginnings, _ in results) - sum(again)
     return StreamsScore(sum(nats for nats, _, _ in results), shift, text.pieces.count)
 

@@ -48,8 +48,8 @@ def inside(labels: NDArray[np.floating], concepts: Sequence[Concept]) -> NDArray
     return labels > np.array(limits)
 
 
-def hidden_means(inference: Inference, ids: Ids, layer: int, workers: int, progress: Progress) -> Floats:
-    """(H,) the means of a layer's hidden states over a text (N,), which is read in ``workers`` threads."""
+def hidden_means(inference: Inference, ids: Ids, layer: int, threads: int, progress: Progress) -> Floats:
+    """(H,) the means of a layer's hidden states over a text (N,), which is read in ``threads`` threads."""
     signal = Signal(layer, inference.cell.state_names[0])
     sums, lock = np.zeros(inference.config.hidden), Lock()
 
@@ -57,7 +57,7 @@ def hidden_means(inference: Inference, ids: Ids, layer: int, workers: int, progr
         with lock:
             np.add(sums, chunk.values[signal].sum(0, dtype=np.float64), sums)
 
-    for _ in watch_text(inference, ids, {signal: np.arange(len(sums))}, [add] * workers, progress):
+    for _ in watch_text(inference, ids, {signal: np.arange(len(sums))}, add, threads, progress):
         pass
     return sums / len(ids)
 
@@ -96,7 +96,7 @@ def measure(
     sets: Sequence[Units],
     held: Floats,
     inside: NDArray[np.bool_],
-    workers: int = 1,
+    threads: int = 1,
     progress: Progress = lambda characters: None,
 ) -> Losses:
     """Read a text (N,), N >= 2, once with each set of units held at ``held`` (H,), and once as it is.
@@ -128,7 +128,7 @@ def measure(
                 np.add.at(losses.counts, stretches, parts)
                 progress(int(known.sum()))
 
-    pieces.in_threads([read] * workers)
+    pieces.in_threads([read] * threads)
     return losses
 
 

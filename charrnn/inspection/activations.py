@@ -6,8 +6,7 @@ B: pieces that one thread reads   T: characters read at once   V: vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import NamedTuple
 
@@ -17,14 +16,16 @@ from numpy.typing import NDArray
 from charrnn.cells import Cell, LayerState, State
 from charrnn.errors import ConfigError, did_you_mean
 from charrnn.inference.network import Floats, Ids, Inference, Logits, read
-from charrnn.inference.pieces import Pieces, Rows
+from charrnn.inference.pieces import WARM_UP, Pieces, Rows
 
 SYNONYMS = {"cell": "memory"}
 """Other names of signals: the signal ``memory`` is the cell state."""
-BLOCK = 262_144
+BLOCK = 1_048_576
 """Characters of a long text that are read in pieces at once; the next block begins where they end."""
-PIECES = 32
-"""Pieces of a block: enough for large products, few enough for a short warm-up."""
+PIECES = 256
+"""The most pieces of a block. A thread that reads 64 pieces at once is twice as fast as one that reads 8."""
+SHORTEST_PIECE = 4 * WARM_UP
+"""Characters of a piece: the warm-up of shorter ones would take too large a part of the time."""
 
 
 class Signal(NamedTuple):
@@ -136,54 +137,40 @@ class WatchedChunk(NamedTuple):
     values: Values
 
 
-Visitor = Callable[[WatchedChunk], object]
-
-
 def watch_text(
     inference: Inference,
     ids: Ids,
     watched: Watched,
-    visitors: Sequence[Visitor],
+    visit: Callable[[WatchedChunk], object],
+    threads: int = 1,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> Iterator[range]:
     """Read a text (N,) of any length block by block; yields the positions of each block after it is read.
 
-    A block is read as PIECES pieces at once, in one thread for each visitor. A visitor gets the chunks that
-    its thread reads. Values differ from those of one stream as little as the warm-up leaves
-    (``charrnn.inference.pieces``).
+    A block is read as several pieces at once. Values differ from those of one stream as little as the
+    warm-up leaves (``charrnn.inference.pieces``).
 
+    visit     called with each chunk, by several threads at once
     progress  called with the number of characters read since the last call, by one thread at a time
     """
     state: State | None = None
     lock = Lock()
+
+    def read_pieces(rows: Rows) -> State:
+        """Read these pieces of the block; returns the states after them."""
+        state, recorder = pieces.initial(rows), _Recorder(inference, watched)
+        for chunk in pieces.read(rows, state, 0, pieces.length, recorder):
+            state, inside = chunk.state, chunk.positions < len(pieces.ids)
+            values = {signal: value[inside] for signal, value in recorder.take().items()}
+            visit(WatchedChunk(start + chunk.positions[inside], chunk.logits[inside], values))
+            with lock:
+                progress(int(inside.sum()))
+        return state
+
     for start in range(0, len(ids), BLOCK):
-        pieces = Pieces(inference, ids[start : start + BLOCK], PIECES, state)
-        workers = [
-            partial(_watch_pieces, inference, pieces, watched, start, visit, lock, progress)
-            for visit in visitors
-        ]
+        block = ids[start : start + BLOCK]
+        pieces = Pieces(inference, block, min(PIECES, -(-len(block) // SHORTEST_PIECE)), state)
         # A last piece that is shorter reads on behind the text, but then no block follows.
-        last = pieces.in_threads(workers)[-1]
+        last = pieces.in_threads([read_pieces] * threads)[-1]
         state = tuple(tuple(part[-1:] for part in layer) for layer in last)
-        yield range(start, start + len(pieces.ids))
-
-
-def _watch_pieces(
-    inference: Inference,
-    pieces: Pieces,
-    watched: Watched,
-    start: int,
-    visit: Visitor,
-    lock: Lock,
-    progress: Callable[[int], object],
-    rows: Rows,
-) -> State:
-    """Read some pieces of a block that begins at ``start``; the state after them."""
-    state, recorder = pieces.initial(rows), _Recorder(inference, watched)
-    for positions, logits, after in pieces.read(rows, state, 0, pieces.length, recorder):
-        state, inside = after, positions < len(pieces.ids)
-        values = {signal: value[inside] for signal, value in recorder.take().items()}
-        visit(WatchedChunk(start + positions[inside], logits[inside], values))
-        with lock:
-            progress(int(inside.sum()))
-    return state
+        yield range(start, start + len(block))

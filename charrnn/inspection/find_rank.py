@@ -43,7 +43,7 @@ class Ranking:
 
     def read(self, inference: Inference, ids: Ids, threads: int, progress: Callable[[int], object]) -> None:
         """Read the text (R,) of the labels."""
-        for _ in watch_text(inference, ids, every_signal(inference), [self._visit] * threads, progress):
+        for _ in watch_text(inference, ids, every_signal(inference), self._visit, threads, progress):
             pass
         shape = (-1, *self._lags.shape, self._scaled.shape[1])
         for signal, sums in self._sums.items():

@@ -234,8 +234,7 @@ class _Measured:
     ) -> None:
         """Read the part of the text; ``next_labels`` returns those of the next block, (BLOCK, C)."""
         self._ids, self._labels = ids, next_labels()
-        visitors = [self._visit] * threads
-        for block in watch_text(inference, ids, self._watched, visitors, progress):
+        for block in watch_text(inference, ids, self._watched, self._visit, threads, progress):
             self._runs.add(self._is_on[: len(block)])
             self._labels = next_labels()
 

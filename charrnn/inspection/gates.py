@@ -9,6 +9,7 @@ N: characters of a text   H: hidden units
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -44,30 +45,24 @@ def sigmoid_gates(inference: Inference) -> Watched:
 def saturation(
     inference: Inference,
     ids: Ids,
-    workers: int = 1,
+    threads: int = 1,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> dict[Signal, Saturation]:
     """How often each sigmoid gate is saturated in a text (N,), N >= 1.
 
-    The text is read in ``workers`` threads; ``progress`` is called with the number of characters read
-    since the last call. Raises ConfigError for a cell without sigmoid gates.
+    ``progress`` is called with the number of characters read since the last call.
+    Raises ConfigError for a cell without sigmoid gates.
     """
     watched = sigmoid_gates(inference)
-    counters = [_Counter(watched) for _ in range(workers)]
-    for _ in watch_text(inference, ids, watched, counters, progress):
-        pass
-    return {
-        signal: Saturation(*np.sum([counter.counts[signal] for counter in counters], 0) / len(ids))
-        for signal in watched
-    }
+    counts = {signal: np.zeros((2, len(units)), np.int64) for signal, units in watched.items()}
+    lock = Lock()
 
-
-class _Counter:
-    """Counts, for the chunks of one thread, how often each unit is saturated: (2, H), left and right."""
-
-    def __init__(self, watched: Watched) -> None:
-        self.counts = {signal: np.zeros((2, len(units)), np.int64) for signal, units in watched.items()}
-
-    def __call__(self, chunk: WatchedChunk) -> None:
+    def count(chunk: WatchedChunk) -> None:
         for signal, values in chunk.values.items():
-            self.counts[signal] += [(values < LEFT).sum(0), (values > RIGHT).sum(0)]
+            saturated = (values < LEFT).sum(0), (values > RIGHT).sum(0)
+            with lock:
+                counts[signal] += saturated
+
+    for _ in watch_text(inference, ids, watched, count, threads, progress):
+        pass
+    return {signal: Saturation(*(saturated / len(ids))) for signal, saturated in counts.items()}

@@ -183,7 +183,7 @@ def peel(
     vocabulary: Vocabulary,
     ids: Ids,
     training_words: Mapping[str, int] | None = None,
-    workers: int = 1,
+    threads: int = 1,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> Peeling:
     """Count the errors of a network in a text (N,), N >= 1, and which oracle removes each.
@@ -191,7 +191,7 @@ def peel(
     ids             (N + 1,) the character before the text, and the text
     ngram           the n-gram model, over the same vocabulary; None leaves its oracle out
     training_words  how often each word occurs in the training text; None leaves the rare words out
-    workers         the threads in which the network reads
+    threads         in which the network reads
     progress        called with the number of characters that a model has read since the last call
     """
     peeling = Peeling(vocabulary, vocabulary.symbols[ids[0]], ngram is not None, training_words)
@@ -201,7 +201,7 @@ def peel(
         network[chunk.positions % BLOCK] = _of_next(chunk.logits, ids[chunk.positions + 1])
 
     state = ngram.start(1) if ngram else ()
-    for block in watch_text(inference, ids[:-1], {}, [keep] * workers, progress):
+    for block in watch_text(inference, ids[:-1], {}, keep, threads, progress):
         targets = ids[block.start + 1 : block.stop + 1]
         short = np.full(len(block), -np.inf)
         if ngram:

@@ -76,7 +76,7 @@ def read_text(
         shown = np.take_along_axis(scores, np.column_stack([order, following]), 1)
         reading.surprise[chunk.positions] = np.rint(-shown * NATS_STEPS).clip(0, 65_535)
 
-    for _ in watch_text(inference, ids, watched, [visit] * threads, progress):
+    for _ in watch_text(inference, ids, watched, visit, threads, progress):
         pass
     reading.surprise[-1:, -1] = 0
     return reading
