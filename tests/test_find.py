@@ -16,6 +16,7 @@ from charrnn.config import ModelConfig
 from charrnn.errors import CorpusError
 from charrnn.inference.network import Inference
 from charrnn.inspection import find_scores as scores
+from charrnn.inspection.activations import every_signal, watch_text
 from charrnn.inspection.concepts import ConceptReader, labels
 from charrnn.inspection.find_rank import Ranking
 from charrnn.inspection.find_units import Findings, Found, find
@@ -88,6 +89,21 @@ def test_no_unit_knows_the_next_of_independent_characters(seed: int) -> None:
     assert len(rows) == 20
     assert min(row.p for row in rows) > 0.05
     assert not any(row.beyond_chance for row in rows)
+
+
+@pytest.mark.slow
+def test_p_is_about_uniform_for_labels_that_say_nothing_about_the_text_and_change_slowly() -> None:
+    generator, inference = np.random.default_rng(0), network(layers=1)
+    found = []
+    for _ in range(24):
+        ids = generator.integers(0, len(VOCABULARY), 2000)
+        targets = np.cumsum(generator.random((2000, 2)) < [0.02, 0.1], 0) % 2  # on for 50 or 10 characters
+        ranking = Ranking(targets.astype(np.float32))
+        ranking.read(inference, ids, 1, lambda characters: None)
+        every = np.concatenate(list(ranking.correlations.values()))
+        found.append(min(ranking.p_value(r, concept) for concept, r in enumerate(np.abs(every).max(0))))
+    assert np.sum(np.array(found) <= 0.1) <= 6  # 2.4 are expected
+    assert 6 <= np.sum(np.array(found) <= 0.5) <= 18  # 12 are expected
 
 
 def test_a_concept_of_the_current_character_has_no_correlation_beyond_the_character() -> None:
@@ -176,8 +192,6 @@ def test_rankings_are_the_correlations_of_numpy() -> None:
     def keep(chunk) -> None:
         for signal, array in chunk.values.items():
             values[signal][chunk.positions] = array
-
-    from charrnn.inspection.activations import every_signal, watch_text
 
     list(watch_text(inference, ids, every_signal(inference), keep, 2))
     for signal, array in values.items():

@@ -24,7 +24,9 @@ class Ranking:
     """The correlations of all signals of all units with all concepts.
 
     Chance is what some unit reaches with circularly shifted labels: a shift keeps how often and for how long
-    a concept is on, but not where.
+    a concept is on, but not where. This assumes a text that is alike from its beginning to its end, and many
+    times longer than a concept stays on. By chance, p was 0.05 or less in 3 % of texts of 20,000 characters
+    whose slowest concept stayed on for 200, but in 7 % of texts of 2,000.
     """
 
     def __init__(self, labels: Floats) -> None:
