@@ -34,7 +34,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
 
     from charrnn.inference.clamp import checked_value
     from charrnn.inspection import ablate
-    from charrnn.inspection.concepts import labels
+    from charrnn.inspection.concepts import labels, limits
     from charrnn.inspection.inspect_cell import check_units
 
     inference, layer, value = subject.inference, options["layer"], options["clamp"]
@@ -53,7 +53,8 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     if value is None:
         with bar(desc="means") as progress:
             held = ablate.hidden_means(inference, ids, layer, threads(), progress.update)
-    inside = ablate.inside(labels(subject.vocabulary, ids, reader), reader.concepts)
+    values = labels(subject.vocabulary, ids, reader)
+    inside = values > limits(values, reader.concepts)
     with bar(desc=f"loss with {1 + len(sets)} sets of units held") as progress:
         losses = ablate.measure(
             inference, ids, layer, [units, *sets], held, inside, threads(), progress.update

@@ -23,7 +23,6 @@ from charrnn.inference.clamp import clamped
 from charrnn.inference.network import Ids, Inference
 from charrnn.inference.pieces import Pieces, Rows
 from charrnn.inspection.activations import Signal, WatchedChunk, watch_text
-from charrnn.inspection.concept_table import Concept
 
 STRETCH = 500
 """Characters of a stretch. The losses of neighbouring characters are not independent, so whole stretches are
@@ -37,15 +36,6 @@ PIECES = 8
 Floats = NDArray[np.float64]
 Units = Collection[int]
 Progress = Callable[[int], object]
-
-
-def inside(labels: NDArray[np.floating], concepts: Sequence[Concept]) -> NDArray[np.bool_]:
-    """(N, C) labels -> (N, C) whether a concept is on; of one with numbers, above its mean over the text."""
-    limits = [
-        column.mean(dtype=np.float64) if concept.number else 0.5
-        for column, concept in zip(labels.T, concepts, strict=True)
-    ]
-    return labels > np.array(limits)
 
 
 def hidden_means(inference: Inference, ids: Ids, layer: int, threads: int, progress: Progress) -> Floats:

@@ -61,6 +61,11 @@ def signal_name(cell: Cell, name: str | None) -> str:
     return known
 
 
+def as_value(name: str, array: Floats) -> Floats:
+    """The values of a signal as ``Values`` gives them: of the cell state, its tanh."""
+    return np.tanh(array) if name == "memory" else array
+
+
 def every_signal(inference: Inference) -> Watched:
     """All units of all signals of all layers."""
     units = np.arange(inference.config.hidden)
@@ -95,8 +100,7 @@ class _Recorder:
         """(B, T, U) values since the last call."""
         result = {}
         for signal, values in self._values.items():
-            array = np.stack(values, 1)
-            result[signal] = np.tanh(array) if signal.name == "memory" else array
+            result[signal] = as_value(signal.name, np.stack(values, 1))
             values.clear()
         return result
 

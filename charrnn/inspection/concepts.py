@@ -21,9 +21,9 @@ from charrnn.errors import ConfigError, did_you_mean
 from charrnn.inference.network import Ids
 from charrnn.inspection.concept_table import CONCEPTS, Concept
 from charrnn.inspection.syntax import Syntax, SyntaxLabels
-from charrnn.text.vocabulary import Vocabulary, code_points
+from charrnn.text.vocabulary import Vocabulary, code_points, have_property
 
-__all__ = ["CONCEPTS", "Concept", "ConceptReader", "LabelStream", "labels"]
+__all__ = ["CONCEPTS", "Concept", "ConceptReader", "LabelStream", "labels", "limits"]
 
 Labels = NDArray[np.float32]
 
@@ -72,8 +72,7 @@ class _Block:
 
     def is_in(self, holds: Callable[[str], bool], ahead: int = 0) -> NDArray[np.bool_]:
         """Whether each character, or the one ``ahead`` of it, has a property; False behind the text."""
-        known, inverse = np.unique(self._codes, return_inverse=True)
-        flags: NDArray[np.bool_] = np.array([holds(chr(code)) for code in known], bool)[inverse]
+        flags = have_property(self._codes, holds)
         return np.append(flags, False)[ahead : ahead + len(self.text)]
 
 
@@ -263,3 +262,9 @@ class LabelStream:
 def labels(vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> Labels:
     """(N, C) the labels of a whole text (N,)."""
     return LabelStream(vocabulary, ids, reader).take(len(ids))
+
+
+def limits(labels: Labels, concepts: Sequence[Concept]) -> NDArray[np.float64]:
+    """(N, C) labels -> (C,) a concept is on where its label is larger: a number's mean, otherwise 0.5."""
+    numbers = [concept.number for concept in concepts]
+    return np.where(numbers, labels.mean(0, dtype=np.float64), 0.5)

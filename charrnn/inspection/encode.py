@@ -14,7 +14,7 @@ from charrnn.cells import State
 from charrnn.errors import ConfigError, did_you_mean
 from charrnn.inference.network import Floats, Ids, Inference, read
 from charrnn.inference.states import Cursor, read_prompts
-from charrnn.inspection.activations import SYNONYMS, Signal
+from charrnn.inspection.activations import SYNONYMS, Signal, as_value
 from charrnn.inspection.inspect_cell import check_units
 
 BATCH = 64
@@ -75,8 +75,6 @@ def encode_stream(
 
 def _features(inference: Inference, state: State, parts: Sequence[Signal]) -> Floats:
     """(B, F) the parts of a state of batch size B side by side."""
-    arrays = []
-    for layer, name in parts:
-        array = state[layer][inference.cell.state_names.index(name)]
-        arrays.append(np.tanh(array) if name == "memory" else array)
+    names = inference.cell.state_names
+    arrays = [as_value(name, state[layer][names.index(name)]) for layer, name in parts]
     return np.concatenate(arrays, 1)

@@ -21,7 +21,7 @@ from charrnn.errors import CorpusError
 from charrnn.inference.network import Floats, Ids, Inference
 from charrnn.inspection import find_scores as scores
 from charrnn.inspection.activations import BLOCK, Signal, Values, WatchedChunk, watch_text
-from charrnn.inspection.concepts import Concept, ConceptReader, LabelStream
+from charrnn.inspection.concepts import Concept, ConceptReader, LabelStream, limits
 from charrnn.inspection.find_rank import Ranking
 from charrnn.text.vocabulary import Vocabulary
 
@@ -130,7 +130,7 @@ def find(
     size, concepts = ranking_size(len(ids)), reader.concepts
     stream = LabelStream(vocabulary, ids, reader)
     labels = stream.take(size)
-    cuts = np.where([concept.number for concept in concepts], labels.mean(0), 0.5)
+    cuts = limits(labels, concepts)
     kept = [index for index, count in enumerate((labels > cuts).sum(0)) if _is_enough(count, size)]
     ranking = Ranking(labels[:, kept])
     if kept:

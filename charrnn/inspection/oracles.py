@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from charrnn.inference.choice import log_softmax
 from charrnn.inference.network import Ids, Inference, Logits, Predictor, read
 from charrnn.inspection.activations import BLOCK, WatchedChunk, watch_text
-from charrnn.text.vocabulary import Vocabulary, code_points
+from charrnn.text.vocabulary import Vocabulary, code_points, have_property
 
 LEAST = 0.5
 """A character with a smaller probability is an error."""
@@ -171,9 +171,10 @@ class Peeling:
             self._last[word] = start
             if self._words is not None:
                 trained[first:end] = self._words.get(word, 0)
-        after_space = _is(self._before + text[:-1], _is_space_or_quote)
+        after_space = have_property(code_points(self._before + text[:-1]), _is_space_or_quote)
         self._before = text[-1]
-        labels = (distance, trained, after_space, _is(text, _is_punctuation))
+        punctuation = have_property(code_points(text), _is_punctuation)
+        labels = (distance, trained, after_space, punctuation)
         return _Evidence(*scores, *(np.repeat(label, lengths) for label in labels))
 
 
@@ -255,13 +256,6 @@ def _decoded(vocabulary: Vocabulary, ids: Ids) -> tuple[str, NDArray[np.int64]]:
         return units, np.ones(len(units), np.int64)
     text = units.encode("latin-1").decode("utf-8", "surrogateescape")
     return text, np.array([len(character.encode("utf-8", "surrogateescape")) for character in text])
-
-
-def _is(text: str, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """(n,) whether each character has a property."""
-    codes, inverse = np.unique(code_points(text), return_inverse=True)
-    flags: NDArray[np.bool_] = np.array([holds(chr(code)) for code in codes], bool)[inverse]
-    return flags
 
 
 def _is_space_or_quote(character: str) -> bool:

@@ -6,6 +6,7 @@ V: vocabulary size   N: number of characters
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -109,3 +110,10 @@ class Vocabulary:
 def code_points(text: str) -> NDArray[np.uint32]:
     """Text -> (N,) code points."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def have_property(codes: NDArray[np.uint32], holds: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """(N,) code points -> (N,) whether each has a property. Asks ``holds`` once for each different one."""
+    known, inverse = np.unique(codes, return_inverse=True)
+    flags: NDArray[np.bool_] = np.array([holds(chr(code)) for code in known], bool)[inverse]
+    return flags
