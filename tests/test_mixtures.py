@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,6 +190,14 @@ def test_the_n_gram_model_of_the_same_text_is_found_beside_a_run(models: tuple[P
     other = network("other", split=(50.0, 40.0, 10.0))
     assert ngram_beside(other, read_header(other)) is None
     (moved / BEST).write_bytes(b"damaged")
+    assert ngram_beside(first, read_header(first)) is None
+
+
+def test_an_n_gram_model_of_bytes_does_not_belong_to_a_run_of_characters(models: tuple[Path, Path]) -> None:
+    first, second = models
+    shutil.rmtree(second.parent)
+    done = charrnn("ngram", "text.txt", "--bytes", "--name", "net-ngram", "--split", "60,30,10")
+    assert done.status == 0, done.err
     assert ngram_beside(first, read_header(first)) is None
 
 

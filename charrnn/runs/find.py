@@ -83,7 +83,7 @@ def advice(given: str, folder: Path, kind: str = BEST) -> str:
 
 
 def ngram_beside(path: Path, header: Header) -> Path | None:
-    """The checkpoint of an n-gram model of the same text and split, beside the run of a checkpoint.
+    """The checkpoint of an n-gram model of the same text, split and symbols, beside the run of a checkpoint.
 
     The run NAME-ngram is preferred. None without such a run, and for a checkpoint outside a run.
     """
@@ -99,7 +99,8 @@ def ngram_beside(path: Path, header: Header) -> Path | None:
             other = read_header(candidate)
             is_ngram = isinstance(other.model, NgramConfig)
             same_text = other.corpus.get("sha256") == header.corpus["sha256"]
-            if is_ngram and same_text and other.training.split == header.training.split:
+            same_split = other.training.split == header.training.split
+            if is_ngram and same_text and same_split and other.vocabulary == header.vocabulary:
                 return candidate
     return None
 
