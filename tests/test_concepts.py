@@ -117,6 +117,8 @@ def test_an_unknown_concept_gets_a_suggestion() -> None:
 
 
 def test_a_wrong_expression_is_shown_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="--find-regex: must not be empty"):
+        ConceptReader([], [""], False)
     with pytest.raises(ConfigError, match=r"--find-regex \(a: must be a regular expression: missing \)"):
         read("a", expressions=("(a",))
 
@@ -183,3 +185,8 @@ def test_labels_of_ids_are_those_of_the_text_also_in_parts() -> None:
         parts = [stream.take(100) for _ in range(4)]
     assert [len(part) for part in parts] == [100, 100, 100, 0]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_an_expression_does_not_have_the_name_of_a_concept() -> None:
+    reader = ConceptReader(["quotes"], ["quotes"], False)
+    assert [concept.name for concept in reader.concepts] == ["quotes", "'quotes'"]

@@ -146,7 +146,10 @@ class _Expression:
 
     def __init__(self, expression: str) -> None:
         """Raises ConfigError for an invalid expression."""
-        self.shown = expression if expression.isprintable() else repr(expression)
+        is_plain = expression.isprintable() and expression not in _LABELS  # no concept has its name
+        self.shown = expression if is_plain else repr(expression)
+        if not expression:
+            raise ConfigError("--find-regex: must not be empty: an empty match marks no characters")
         try:
             self._compiled = regex.compile(expression, regex.MULTILINE)
         except regex.error as error:
