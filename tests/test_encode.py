@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +137,7 @@ def test_the_array_has_the_rows_of_the_json_lines(run: Path, options: list[str])
         (["new.txt", "--unknown", "skip"], 1, "new.txt: the model knows none of its characters"),
         (["a.txt", "-o", "a.npy"], 1, "--output a.npy: this file exists: delete it, or name another"),
         (["a.txt", "-o", "a.json"], 2, "--output a.json: the name must end with .npy"),
-        (["a.txt", "-o", "no/a.npy"], 1, "no/a.npy: No such file or directory"),
+        (["a.txt", "-o", "no/a.npy"], 1, "--output no/a.npy: there is no folder no"),
         (["tiny", "a.txt"], 2, "tiny: give one checkpoint"),
         (["a.txt", "--layer", "1.5"], 2, "--layer 1.5: must be all, or the number of a layer"),
         ([], 2, "no text to encode: name a file, or pipe one in: charrnn encode CHECKPOINT < notes.txt"),
@@ -152,6 +155,23 @@ def test_a_mistake_is_one_line_and_leaves_no_file(
     assert done.out == b""
     assert not list(Path().glob("*b.npy*"))
     assert Path("a.npy").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_that_ends_the_process_leaves_no_temporary_file(
+    run: Path, number: signal.Signals, status: int
+) -> None:
+    command = [sys.executable, "-m", "charrnn", "encode", "tiny", "-", "--lines", "-o", "a.npy"]
+    before = set(Path().iterdir())
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not list(Path().glob(".a.npy.*")):  # stdin stays open: the command waits for lines
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait() == status
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert set(Path().iterdir()) == before
 
 
 def test_python_gives_the_array_of_the_command(run: Path) -> None:

@@ -277,7 +277,10 @@ def test_pictures_are_drawn() -> None:
         ),
         (["--cells", "rnn", "--layers", "100", "--length", "1000"], "must be at most 781"),
         (["--cells", ""], "no cell is called ''; cells: gru"),
-        (["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"], "nowhere/f.svg: No such file"),
+        (
+            ["--cells", "rnn", "--length", "3", "--svg", "nowhere/f.svg"],
+            "--svg nowhere/f.svg: there is no folder nowhere",
+        ),
         (["--cells", "rnn", "--clip", "-1"], "--clip -1"),
         (["--cells", "rnn", "--clip", "inf"], "--clip inf"),
         (["--cells", "rnn", "--singular", "1,0"], "--singular 1,0: must be numbers above 0"),

@@ -196,6 +196,24 @@ def test_the_bytes_of_a_character_are_shown_as_the_character() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("text.txt", "this file exists: delete it, or name another"),
+        (".", "this is a folder: name a file"),
+        ("no/a.png", "there is no folder no"),
+    ],
+)
+def test_a_picture_replaces_no_other_file_and_is_refused_before_the_text_is_read(
+    run: Path, path: str, message: str
+) -> None:
+    Path("text.txt").write_text(TEXT)
+    done = charrnn("inspect-cell", "tiny", "text.txt", "--png", path)
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == f"charrnn: --png {path}: {message}\n"
+    assert Path("text.txt").read_text() == TEXT
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["2", "1,3", "all"])
 def test_a_picture_of_the_values_is_saved_beside_the_output(

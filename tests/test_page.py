@@ -122,10 +122,12 @@ def test_score_refuses_a_page_that_exists(run: Path) -> None:
         (["--of", "reset"], "--of reset: the model's cell has hidden"),
         (["--gradients", "no.json"], "--gradients no.json: No such file"),
         (["--gradients", "bad.json"], "--gradients bad.json: must be the output of gradient-flow --json"),
+        (["--gradients", "empty.json"], "--gradients empty.json: must be the output of gradient-flow --json"),
     ],
 )
 def test_wrong_values_are_refused_and_leave_no_page(run: Path, arguments: list, message: str) -> None:
     Path("bad.json").write_text('{"distance": 1}\n')
+    Path("empty.json").touch()
     assert message in refusal("--html", "page.html", *arguments)
     assert not Path("page.html").exists()
 
@@ -391,6 +393,10 @@ def test_the_page_fits_a_phone(run: Path, show: Show) -> None:
     make_page("tiny", text=TEXT + "t" * 300)
     page = show(viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    first, panel = (page.locator(name).bounding_box() for name in ("main i >> nth=0", "#details"))
+    assert first
+    assert panel
+    assert first["y"] + 3 * first["height"] < panel["y"], "the beginning of the text is visible at once"
     page.locator("main i").nth(100).click()
     for _ in range(30):
         page.keyboard.press("ArrowDown")

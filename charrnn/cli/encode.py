@@ -13,6 +13,7 @@ from charrnn.cli.options import (
     RUNS,
     CheckpointsOption,
     QuietOption,
+    check_new_file,
     find_checkpoint,
     one_thread,
     option,
@@ -23,7 +24,7 @@ from charrnn.cli.score_input import Model, split_arguments, texts_or_stdin
 from charrnn.cli.score_line_reader import LineReader, windows
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_reader import Reader, title
-from charrnn.errors import CharrnnError, ConfigError
+from charrnn.errors import ConfigError
 from charrnn.files import atomic_write, json_line
 
 if TYPE_CHECKING:
@@ -131,13 +132,12 @@ def encode(
 
 
 def _check_output(path: Path | None) -> None:
-    """Raise CharrnnError where --output names a file that exists, ConfigError where it names no array."""
+    """Raise CharrnnError where --output names no new file, ConfigError where it names no array."""
     if path is None:
         return
     if path.suffix != ".npy":
         raise ConfigError(f"--output {path}: the name must end with .npy; JSON lines: > {path}")
-    if path.exists():
-        raise CharrnnError(f"--output {path}: this file exists: delete it, or name another")
+    check_new_file("--output", path)
 
 
 def _texts(

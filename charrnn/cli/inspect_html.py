@@ -17,8 +17,8 @@ from charrnn.cli.info import curves_of
 from charrnn.cli.inspect_find import concept_reader, search
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.inspect_options import chosen_units
-from charrnn.cli.options import threads
-from charrnn.cli.page import check_page, write_page
+from charrnn.cli.options import check_new_file, threads
+from charrnn.cli.page import write_page
 from charrnn.cli.score_output import Characters, Symbols
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, CorpusError
@@ -58,7 +58,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     from charrnn.inspection.page_data import read_text
 
     path, inference, layer = options["html"], subject.inference, options["layer"]
-    check_page(path)
+    check_new_file("--html", path)
     gradients = _gradients(options["gradients"]) if options["gradients"] else []
     chosen = chosen_units(options["unit"], inference.config.hidden)
     check_units(inference, layer, chosen)
@@ -279,6 +279,8 @@ def _gradients(path: Path) -> list[Curve]:
             fields = json.loads(line)
             key = tuple(fields.get(name) for name in CURVE_FIELDS)
             norms.setdefault(key, []).append((float(fields["distance"]), float(fields["norm"])))
+        if not norms:
+            raise ValueError("no lines")
         return [_gradient_curve(key, points) for key, points in norms.items()]
     except OSError as error:
         raise ConfigError(f"--gradients {path}: {error.strerror or error}") from error

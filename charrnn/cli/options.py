@@ -14,7 +14,7 @@ from charrnn.cli import completion
 from charrnn.cli.help import COMMON, FOLDERS
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import input_file
-from charrnn.errors import ConfigError
+from charrnn.errors import CharrnnError, ConfigError
 from charrnn.files import is_pipe, user_folder
 
 
@@ -118,9 +118,32 @@ def refuse_stdout(value: Path | None) -> Path | None:
     return value
 
 
+def check_new_file(option_name: str, path: Path) -> None:
+    """Raise CharrnnError if the file of an option exists, is a folder, or has no folder.
+
+    A device such as /dev/null may be written.
+    """
+    if path.is_dir():
+        raise CharrnnError(f"{option_name} {path}: this is a folder: name a file")
+    if path.is_file():
+        raise CharrnnError(f"{option_name} {path}: this file exists: delete it, or name another")
+    if not path.parent.is_dir():
+        raise CharrnnError(f"{option_name} {path}: there is no folder {path.parent}")
+
+
 def picture_option(option: Callable[..., Any], content: str, kind: str) -> Any:
-    """--png or --svg, made by a function of ``panel``; ``content`` is what the picture shows."""
-    return option(f"Save {content} as {kind}; needs matplotlib.", metavar="FILE", callback=refuse_stdout)
+    """--png or --svg, made by a function of ``panel``; ``content`` is what the picture shows.
+
+    An older picture is replaced, but no file of another kind: the text that is read may be named by mistake.
+    """
+    ending = f".{kind.lower()}"
+
+    def check(value: Path | None) -> Path | None:
+        if refuse_stdout(value) and not (value.is_file() and value.suffix.lower() == ending):
+            check_new_file(f"--{kind.lower()}", value)
+        return value
+
+    return option(f"Save {content} as {kind}; needs matplotlib.", metavar="FILE", callback=check)
 
 
 PngOption = Annotated[Path | None, picture_option(option, "the curves", "PNG")]

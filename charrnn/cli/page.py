@@ -11,19 +11,6 @@ from charrnn.files import atomic_write, write_errors
 TEMPLATES = Path(__file__).with_name("pages")
 
 
-def check_page(path: Path) -> None:
-    """Raise CharrnnError if the file of ``--html`` exists, is a folder, or has no folder.
-
-    A device such as /dev/null may be written.
-    """
-    if path.is_dir():
-        raise CharrnnError(f"--html {path}: this is a folder: name a file")
-    if path.is_file():
-        raise CharrnnError(f"--html {path}: this file exists: delete it, or name another")
-    if not path.parent.is_dir():
-        raise CharrnnError(f"--html {path}: there is no folder {path.parent}")
-
-
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Write a page in chunks, so that its parts may be generators. Raises CharrnnError."""
     import jinja2

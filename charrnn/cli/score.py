@@ -18,11 +18,11 @@ from charrnn.cli.options import (
     CheckpointsOption,
     CorporaOption,
     QuietOption,
+    check_new_file,
     find_checkpoint,
     one_thread,
     threads,
 )
-from charrnn.cli.page import check_page
 from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_html import write_shaded_page
 from charrnn.cli.score_input import Model
@@ -213,7 +213,7 @@ def _writer(
     """
     vocabulary, as_json = model.vocabulary, options["as_json"]
     if options["html"]:
-        check_page(options["html"])
+        check_new_file("--html", options["html"])
         return lambda pieces, total: write_shaded_page(options["html"], total, pieces, vocabulary)
     if options["chars"]:
         return lambda pieces, _: write_characters(out, pieces, vocabulary, as_json)
