@@ -139,7 +139,8 @@ def picture_option(option: Callable[..., Any], content: str, kind: str) -> Any:
     ending = f".{kind.lower()}"
 
     def check(value: Path | None) -> Path | None:
-        if refuse_stdout(value) and not (value.is_file() and value.suffix.lower() == ending):
+        refuse_stdout(value)
+        if value is not None and not (value.is_file() and value.suffix.lower() == ending):
             check_new_file(f"--{kind.lower()}", value)
         return value
 
