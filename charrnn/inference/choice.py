@@ -225,6 +225,13 @@ def log_softmax(logits: Logits) -> Scores:
     return scores
 
 
+def target_scores(logits: Logits, targets: NDArray[np.integer]) -> Scores:
+    """(..., V) logits and (...) ids -> (...) the log-probability of each of these ids."""
+    places = targets[..., None].astype(np.int64)
+    result: Scores = np.take_along_axis(log_softmax(logits), places, -1)[..., 0]
+    return result
+
+
 def _only(scores: Scores, kept: Mask) -> Scores:
     """The log-probabilities when all other characters are excluded."""
     return log_softmax(np.where(kept, scores, -np.inf))

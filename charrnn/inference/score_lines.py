@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.choice import log_softmax
+from charrnn.inference.choice import target_scores
 from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.states import Cursor, select_rows
 
@@ -49,8 +49,7 @@ def _score_batch(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> N
         ids = np.stack([line[column:stop] for line in lines[:count]])
         state = tuple(tuple(array[:count] for array in layer) for layer in state)
         logits, state = predictor(np.concatenate([before[:count], ids[:, :-1]], 1), state)
-        scores = np.take_along_axis(log_softmax(logits), ids[..., None].astype(np.int64), -1)
-        result[:count] += scores.sum((1, 2))
+        result[:count] += target_scores(logits, ids).sum(1)
         before, column = ids[:, -1:], stop
     return result
 
@@ -68,7 +67,7 @@ def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> 
     for first in range(0, len(ids), CHUNK):
         chunk = ids[first : first + CHUNK]
         logits, state = predictor(np.concatenate([before, chunk[:-1]])[None], state)
-        scores = log_softmax(logits[0])[np.arange(len(chunk)), chunk]
+        scores = target_scores(logits[0], chunk)
         rows = np.searchsorted(ends, np.arange(first, first + len(chunk)), "right")
         np.add.at(result, rows, scores)
         before = chunk[-1:].copy()  # a view would keep the ids of all lines

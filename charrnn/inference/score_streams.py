@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import State
-from charrnn.inference.choice import log_softmax
+from charrnn.inference.choice import target_scores
 from charrnn.inference.network import Ids, Predictor
 from charrnn.inference.pieces import WARM_UP, Pieces, Rows
 from charrnn.inference.states import concatenate_states, select_rows
@@ -87,10 +87,9 @@ class _Text:
         nats = np.zeros(len(rows))
         for positions, logits, after in self.pieces.read(rows, state, start, stop):
             state = after
-            targets = self.ids[np.minimum(positions, len(self.ids) - 1)].astype(np.int64)
-            scores = np.take_along_axis(log_softmax(logits), targets[:, :, None], 2)[:, :, 0]
+            targets = self.ids[np.minimum(positions, len(self.ids) - 1)]
             inside = positions < len(self.ids)
-            nats -= np.where(inside, scores, 0).sum(1)
+            nats -= np.where(inside, target_scores(logits, targets), 0).sum(1)
             with self.lock:
                 progress(int(inside.sum()))
         return nats, state

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.choice import log_softmax
+from charrnn.inference.choice import target_scores
 from charrnn.inference.clamp import clamped
 from charrnn.inference.network import Ids, Inference
 from charrnn.inference.pieces import Pieces, Rows
@@ -107,8 +107,7 @@ def measure(
         for chunk in pieces.read(rows, pieces.initial(rows), 0, pieces.length):
             positions = chunk.positions[:: len(clamps)]
             known = positions < len(pieces.ids)
-            targets = ids[np.minimum(chunk.positions + 1, len(pieces.ids))].astype(np.int64)
-            nats = -np.take_along_axis(log_softmax(chunk.logits), targets[:, :, None], 2)
+            nats = -target_scores(chunk.logits, ids[np.minimum(chunk.positions + 1, len(pieces.ids))])
             nats = nats.reshape(len(positions), len(clamps), -1).swapaxes(0, 1)[:, known]
             parts = np.insert(inside[positions[known]].astype(np.float64), 0, 1, 1)
             stretches = positions[known] // STRETCH

@@ -27,8 +27,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.choice import log_softmax
-from charrnn.inference.network import Ids, Inference, Logits, Predictor, read
+from charrnn.inference.choice import target_scores
+from charrnn.inference.network import Ids, Inference, Predictor, read
 from charrnn.inspection.activations import BLOCK, WatchedChunk, watch_text
 from charrnn.text.vocabulary import Vocabulary, code_points, have_property
 
@@ -199,7 +199,7 @@ def peel(
     network = np.zeros(min(BLOCK, len(ids) - 1))
 
     def keep(chunk: WatchedChunk) -> None:
-        network[chunk.positions % BLOCK] = _of_next(chunk.logits, ids[chunk.positions + 1])
+        network[chunk.positions % BLOCK] = target_scores(chunk.logits, ids[chunk.positions + 1])
 
     state = ngram.start(1) if ngram else ()
     for block in watch_text(inference, ids[:-1], {}, keep, threads, progress):
@@ -209,7 +209,7 @@ def peel(
             position = 0
             for piece, logits, after in read(ngram, ids[block.start : block.stop], state):
                 places = slice(position, position := position + len(piece))
-                short[places], state = _of_next(logits, targets[places]), after
+                short[places], state = target_scores(logits, targets[places]), after
                 progress(len(piece))
         peeling.read(targets, network[: len(block)], short, block.stop == len(ids) - 1)
     return peeling
@@ -221,12 +221,6 @@ def count_words(vocabulary: Vocabulary, ids: Ids) -> Counter[str]:
     for block in _blocks(vocabulary, ids):
         counts.update(WORD.findall(_decoded(vocabulary, block)[0]))
     return counts
-
-
-def _of_next(logits: Logits, targets: Ids) -> LogProbabilities:
-    """(n, V) logits, (n,) the next characters -> (n,) their log-probabilities."""
-    result: LogProbabilities = log_softmax(logits)[np.arange(len(targets)), targets]
-    return result
 
 
 def _blocks(vocabulary: Vocabulary, ids: Ids) -> Iterator[Ids]:
