@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands, in order, from an empty folder."""
+"""Every command of the README and of docs/inspection.md runs, in order, from an empty folder."""
 
 from __future__ import annotations
 
@@ -177,6 +177,21 @@ def test_every_command_of_the_readme_runs_as_it_stands_and_prints_what_the_readm
     environment: dict[str, str],
 ) -> None:
     assert not (failed := failures(README, environment)), "\n\n".join(failed)
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_code_of_the_inspection_page_run_on_shorter_texts(
+    environment: dict[str, str],
+) -> None:
+    page = (ROOT / "docs" / "inspection.md").read_text(encoding="utf-8")
+    page = page.replace("tail -c 111540", "tail -c 6000").replace("head -c 50000", "head -c 1500")
+    page = page.replace('glob("*.py")', 'glob("[a-c]*.py")')
+    assert not (failed := failures(page, environment)), "\n\n".join(failed)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    folder = Path(environment["HOME"], "folder")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(-?[01]\.\d\d  .*\n){5}", done.stdout), done.stdout
 
 
 @pytest.mark.slow
