@@ -280,7 +280,7 @@ def reference_of(name: str, text: str) -> np.ndarray:
 
 def test_without_a_concept_every_concept_that_occurs_is_measured(run: Path) -> None:
     Path("text.txt").write_text(TEXT)
-    rows = figures("tiny", "text.txt", "--ablate", "--layer", "1")
+    rows = figures("tiny", "text.txt", "--unit", "0", "--ablate", "--layer", "1")
     names = {name for name, _ in rows}
     assert {"whole text", "quotes", "line-position", "next-newline"} <= names
     assert "digit" not in names
@@ -306,7 +306,7 @@ def test_a_table_row_fits_100_columns(nats: list[float], characters: int) -> Non
 
 def test_a_concept_that_never_occurs_is_said(run: Path) -> None:
     Path("text.txt").write_text(TEXT)
-    done = charrnn("inspect-cell", "tiny", "text.txt", "--ablate", "--concept", "digit")
+    done = charrnn("inspect-cell", "tiny", "text.txt", "--unit", "0", "--ablate", "--concept", "digit")
     assert done.status == 0
     assert "left out, because this text shows them nowhere or everywhere: digit\n" in done.err
     assert "digit" not in done.text
@@ -317,7 +317,7 @@ def test_a_concept_that_never_occurs_is_said(run: Path) -> None:
 def test_a_value_that_no_unit_can_have_is_refused(run: Path, value: str) -> None:
     Path("text.txt").write_text(TEXT)
     for done in (
-        charrnn("inspect-cell", "tiny", "text.txt", "--clamp", value),
+        charrnn("inspect-cell", "tiny", "text.txt", "--unit", "0", "--clamp", value),
         charrnn("sample", "tiny", "--clamp", f"0:0={value}"),
     ):
         assert done.status == 2
@@ -329,14 +329,22 @@ def test_a_value_that_no_unit_can_have_is_refused(run: Path, value: str) -> None
 def test_options_that_would_be_ignored_are_refused(
     run: Path, mode: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
-    done = charrnn("inspect-cell", "tiny", "--sample", "9", *mode, "--concept", "quotes", *other)
+    words = ("--sample", "9", "--unit", "1", *mode, "--concept", "quotes", *other)
+    done = charrnn("inspect-cell", "tiny", *words)
     assert done.status == 2
     assert {mode[0], other[0]} <= set(done.err.split(":")[1].split())
 
 
+@pytest.mark.parametrize("mode", [("--ablate",), ("--clamp", "0.5")])
+def test_no_unit_is_held_that_nobody_named(run: Path, mode: tuple[str, ...]) -> None:
+    done = charrnn("inspect-cell", "tiny", "--sample", "9", *mode)
+    assert done.status == 2
+    assert done.err == f"charrnn: {mode[0]} has no effect without --unit\n"
+
+
 def test_a_text_of_one_character_has_no_loss_to_measure(run: Path) -> None:
     Path("text.txt").write_text("t")
-    done = charrnn("inspect-cell", "tiny", "text.txt", "--ablate")
+    done = charrnn("inspect-cell", "tiny", "text.txt", "--unit", "0", "--ablate")
     assert done.status == 1
     assert done.err == "charrnn: text.txt: one character: the loss is that of the characters after it\n"
 
@@ -345,13 +353,13 @@ def test_a_text_of_one_character_has_no_loss_to_measure(run: Path) -> None:
 @pytest.mark.parametrize("size", [2, 3, 480])
 def test_a_short_text_has_changes_and_no_interval(run: Path, size: int) -> None:
     Path("text.txt").write_text(TEXT[:size])
-    rows = figures("tiny", "text.txt", "--ablate")
+    rows = figures("tiny", "text.txt", "--unit", "0", "--ablate")
     for row in rows.values():
         assert isinstance(row["change"], float)
         assert row["low"] is row["high"] is None
     assert (
         "an interval needs 8 stretches of 500 characters"
-        in charrnn("inspect-cell", "tiny", "text.txt", "--ablate").err
+        in charrnn("inspect-cell", "tiny", "text.txt", "--unit", "0", "--ablate").err
     )
 
 
@@ -360,7 +368,7 @@ def test_a_whole_layer_has_no_random_sets_to_compare_with(run: Path) -> None:
     Path("text.txt").write_text(TEXT)
     done = charrnn("inspect-cell", "tiny", "text.txt", "--unit", "all", "--ablate", "--concept", "quotes")
     assert done.status == 0
-    assert "0 random sets" in done.err
+    assert "too few other units for random sets" in done.err
     assert "nan" not in done.text
     rows = figures("tiny", "text.txt", "--unit", "all", "--ablate")
     assert rows["whole text", "everywhere"]["p"] is rows["whole text", "everywhere"]["random_low"] is None

@@ -290,7 +290,7 @@ def test_an_option_without_effect_is_refused_in_one_line(run: Path, name: str) -
         ("--gates --of forget", "--of has no effect with --gates"),
         ("--html a.html --svg a.svg", "--svg has no effect with --html"),
         ("--gates --errors", "--gates and --errors: give only one of them"),
-        ("--ablate --clamp 1", "--ablate and --clamp: give only one of them"),
+        ("--unit 1 --ablate --clamp 1", "--ablate and --clamp: give only one of them"),
         ("--find --concept quotes --colour always", "--colour has no effect with --find"),
         ("--json --colour always", "--json and --colour: JSON has no colours"),
         ("--seed 1", "--seed has no effect without --sample"),

@@ -61,7 +61,8 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
         )
     changes = list(ablate.changes(losses, generator))
     setting = f"{subject.name}, layer {layer}, {_held(units, held, value is None)}"
-    out.note(f"{setting}; {len(sets)} random sets of as many units; loss and changes in bits per character")
+    beside = f"{len(sets)} random sets of as many units" if sets else "too few other units for random sets"
+    out.note(f"{setting}; {beside}; loss and changes in bits per character")
     _note_what_is_missing(out, changes, reader.concepts)
     _write_changes(out, setting, changes, reader.concepts, options)
 

@@ -91,9 +91,9 @@ def _sentence(peeling: Peeling) -> str:
 
 
 def _ngram(out: Terminal, subject: Subject, options: dict[str, Any]) -> Checkpoint | None:
-    """The n-gram model that --ngram names, or that beside the run; None with a note where there is none.
+    """The n-gram model that --ngram names, or the one beside the run.
 
-    Raises CharrnnError for a model that does not fit.
+    Without either, returns None and prints a note. Raises CharrnnError for a model that does not fit.
     """
     from charrnn.config import NgramConfig
     from charrnn.inference.mixture import check_vocabularies

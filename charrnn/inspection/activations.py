@@ -55,9 +55,8 @@ def signal_name(cell: Cell, name: str | None) -> str:
         return "memory" if "memory" in cell.state_names else cell.state_names[0]
     known = SYNONYMS.get(name, name)
     if known not in cell.signals:
-        raise ConfigError(
-            f"--of {name}: the model's cell has {', '.join(cell.signals)}{did_you_mean(name, cell.signals)}"
-        )
+        names = [*cell.signals, *(other for other, known in SYNONYMS.items() if known in cell.signals)]
+        raise ConfigError(f"--of {name}: the model's cell has {', '.join(names)}{did_you_mean(name, names)}")
     return known
 
 

@@ -235,7 +235,7 @@ def _blocks(vocabulary: Vocabulary, ids: Ids) -> Iterator[Ids]:
 
 
 def _last_space(vocabulary: Vocabulary, ids: Ids) -> int:
-    """The position behind the last space or newline; behind the last character where there is none."""
+    """The position after the last space or newline; in a text without them, after the last character."""
     spaces = np.flatnonzero(np.isin(ids, [vocabulary.symbols.find(character) for character in " \n"]))
     return int(spaces[-1]) + 1 if len(spaces) else len(ids)
 
