@@ -293,9 +293,13 @@ def test_an_option_without_effect_is_refused_in_one_line(run: Path, name: str) -
         ("--unit 1 --ablate --clamp 1", "--ablate and --clamp: give only one of them"),
         ("--find --concept quotes --colour always", "--colour has no effect with --find"),
         ("--json --colour always", "--json and --colour: JSON has no colours"),
-        ("--seed 1", "--seed has no effect without --sample"),
     ],
 )
 def test_a_combination_that_makes_no_sense_is_refused(run: Path, options: str, message: str) -> None:
     done = charrnn("inspect-cell", "tiny", *options.split())
     assert (done.status, done.err) == (2, f"charrnn: {message}\n")
+
+
+def test_the_same_seed_gives_the_same_sample(run: Path) -> None:
+    first, again, other = (charrnn("inspect-cell", "tiny", "--seed", seed).text for seed in "112")
+    assert first == again != other

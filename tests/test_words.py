@@ -303,7 +303,7 @@ def test_the_page_of_other_programs_is_that_of_their_flags() -> None:
         ("gradient-flow tiny --hidden 5", "--hidden has no effect without --cells"),
         ("gradient-flow tiny --layers 2", "--layers has no effect without --cells"),
         ("gradient-flow tiny notes.txt --seed 2", "--seed has no effect with TEXT"),
-        ("inspect-cell tiny notes.txt --seed 2", "--seed has no effect without --sample"),
+        ("inspect-cell tiny notes.txt --seed 2", "--seed has no effect with a text"),
         ("inspect-cell tiny --sample 3 --json --colour always", "JSON has no colours"),
         ("train notes.txt --patience 2 --split 9,0,1", "--patience needs a validation part"),
         ("train notes.txt --glob *.txt", "--glob has no effect without a folder"),

@@ -146,6 +146,8 @@ def _subject(out: Terminal, mode: str, options: dict[str, Any]) -> Subject:
         pieces = _fresh_sample(out, inference, vocabulary, length, options["seed"])
         text = Text("a sample", pieces, opening_ids(vocabulary), length)
     else:
+        if options["seed"] is not None:
+            raise ConfigError("--seed has no effect with a text: only a sample is random")
         (text,) = reader.texts([options["text"] or "-"])
     return Subject(model_name(loaded.path), loaded, inference, text, reader)
 

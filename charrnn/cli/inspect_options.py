@@ -205,7 +205,7 @@ MODES = {
 """The modes with flags. Where flags of several modes are given, the mode that comes first here is meant: with
 --html, --find and --gates are parts of the page; --concept alone means --find."""
 
-NEEDS = {"--seed": ("--sample",), "--ablate": ("--unit",), "--clamp": ("--unit",)}
+NEEDS = {"--ablate": ("--unit",), "--clamp": ("--unit",)}
 """Options that have no effect unless one of the others is given."""
 
 CONFLICTS = (
