@@ -25,7 +25,7 @@ types: .venv/installed-dev
 	$(BIN)/mypy
 
 unit: .venv/installed-dev
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n auto --dist worksteal
 
 bench: .venv/installed
 	for name in startup step sample train cells ngram; do $(BIN)/python benchmarks/$$name.py || exit 1; done
