@@ -6,7 +6,6 @@ any, are those of another training: python docs/pictures.py notes.txt --minutes 
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -21,6 +20,7 @@ import termios
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import tqdm
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
@@ -51,12 +51,15 @@ BAR = re.compile(rb"\r *[6-9]\d% [^\r]*")
 def units_of_concepts() -> str:
     """The units of MODEL's lowest layer whose cell state follows CONCEPTS most closely, as --unit takes them.
 
-    They are found on a file of the standard library.
+    They are found on the source of tqdm, as in docs/inspection.md: MODEL has not learned it.
     """
     options = [word for concept in CONCEPTS for word in ("--concept", concept)]
-    command = ["inspect-cell", MODEL, argparse.__file__, "--unknown", "nearest", "--find", *options, "--json"]
+    files = sorted(Path(tqdm.__file__).parent.glob("*.py"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    command = ["inspect-cell", MODEL, "-", "--unknown", "nearest", "--find", *options, "--json"]
     environment = os.environ | {"PYTHONPATH": str(DOCS.parent)}
-    found = subprocess.check_output([sys.executable, "-m", "charrnn", *command], env=environment)
+    arguments = [sys.executable, "-m", "charrnn", *command]
+    found = subprocess.check_output(arguments, env=environment, input=code.encode())
     units: dict[str, int] = {}
     for row in map(json.loads, found.splitlines()):
         if (row["layer"], row["signal"]) == (0, "memory"):
