@@ -19,7 +19,7 @@ from charrnn.config import ModelConfig
 from charrnn.inference.choice import log_softmax
 from charrnn.inference.network import Inference
 from charrnn.inspection.activations import every_signal, watch_stream
-from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, as_bytes, read_text
+from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, as_bytes, read_text, scales
 from charrnn.runs.checkpoint import BEST, Header, load, save_checkpoint
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, charrnn, random_weights
@@ -69,9 +69,10 @@ def test_the_values_and_predictions_are_those_of_the_network(units: list) -> Non
     )
 )
 def test_a_byte_is_a_value_to_half_a_step_of_its_scale(values: np.ndarray) -> None:
-    encoded, scales = as_bytes(values)
+    encoded = as_bytes(values)
     assert encoded.max() <= 2 * MIDDLE
-    for row, byte_row, scale in zip(values.astype(float), encoded.astype(float), scales, strict=True):
+    every = zip(values.astype(float), encoded.astype(float), scales(values), strict=True)
+    for row, byte_row, scale in every:
         assert scale == max(1, np.abs(row).max())
         np.testing.assert_allclose((byte_row - MIDDLE) / MIDDLE * scale, row, atol=0.51 * scale / MIDDLE)
 

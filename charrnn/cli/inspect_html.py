@@ -140,7 +140,7 @@ def _units(subject: Subject, room: int, named: Sequence[Unit], rows: Iterable[Fo
 
 def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Search) -> dict[str, Any]:
     """What the page's program needs besides the arrays."""
-    from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, as_bytes, gate_saturation
+    from charrnn.inspection.page_data import MIDDLE, NATS_STEPS, gate_saturation, scales
 
     cell, symbols = subject.inference.cell, Symbols(subject.vocabulary)
     gates = [cell.signals.index(gate) for gate in cell.sigmoid_gates]
@@ -166,7 +166,7 @@ def _data(subject: Subject, units: Sequence[Unit], reading: Reading, search: _Se
             {
                 "layer": layer,
                 "unit": unit,
-                "scales": as_bytes(values)[1],
+                "scales": scales(values).tolist(),
                 "saturated": gate_saturation(values[gates]),
             }
             for (layer, unit), values in zip(units, reading.values, strict=True)
@@ -245,7 +245,7 @@ def _blobs(vocabulary: Vocabulary, ids: Ids, reading: Reading, search: _Search) 
         highest = labels.max(initial=0) or 1
         yield f"concept-{index}", packed(np.rint(labels / highest * 255).astype(np.uint8))
     for index, values in enumerate(reading.values):
-        yield f"unit-{index}", packed(as_bytes(values)[0])
+        yield f"unit-{index}", packed(as_bytes(values))
 
 
 def _plots(subject: Subject, gradients: Sequence[Curve]) -> dict[str, Any]:

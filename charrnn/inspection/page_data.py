@@ -82,14 +82,20 @@ def read_text(
     return reading
 
 
-def as_bytes(values: NDArray[np.float16]) -> tuple[NDArray[np.uint8], list[float]]:
-    """(S, N) values of a unit as bytes, and each signal's scale: the value that the byte 254 stands for.
+def scales(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    """(S, N) values of a unit -> (S,) the value of each signal that the byte 254 stands for.
 
-    The scale is 1, or the largest absolute value where the signal has no bounds.
+    It is 1, or the largest absolute value where the signal has no bounds.
     """
-    scales = np.abs(values).max(1, initial=1).astype(np.float32)
-    scaled = values / scales[:, None]
-    return np.rint((scaled + 1) * MIDDLE).astype(np.uint8), scales.tolist()
+    largest: NDArray[np.float32] = np.abs(values).max(1, initial=1).astype(np.float32)
+    return largest
+
+
+def as_bytes(values: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """(S, N) values of a unit as bytes; ``scales`` says what they stand for."""
+    scaled = values / scales(values)[:, None]
+    encoded: NDArray[np.uint8] = np.rint((scaled + 1) * MIDDLE).astype(np.uint8)
+    return encoded
 
 
 def gate_saturation(gates: NDArray[np.float16]) -> list[tuple[float, float]]:
