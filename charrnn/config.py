@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from charrnn import conditions
+from charrnn.conditions import Condition
 from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 WIDEST = 1_000_000
@@ -19,6 +21,10 @@ OPTIMIZERS = ("muon", "adamw", "sgd")
 OPTIMIZER_SYNONYMS = {"adam": "adamw", "gradient-descent": "sgd"}
 LEARNING_RATES = {"muon": 6e-3, "adamw": 6e-3, "sgd": 4.0}
 """The default of ``lr`` for each optimiser (docs/training.md)."""
+CONDITION_STEPS = ("every", "first")
+"""The steps at which conditions enter the network: every step, or that of START alone."""
+LOSSES = ("all", "text")
+"""What the loss is taken on: all characters, or all but those of prompts."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION_SYNONYMS = {"fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "bf16": "bfloat16"}
 PRECISION_SYNONYMS |= dict.fromkeys(("fp32", "float", "single", "full"), "float32")
@@ -82,8 +88,18 @@ class ModelConfig(_Config):
     layers: int = 1
     hidden: int = 512  # units in each layer
     embedding: int = 64  # 0: one-hot input
+    documents: bool = False  # whether texts begin with START and end with END
+    conditions: tuple[Condition, ...] = ()  # the labels and vectors that texts are written for
+    condition: str = "every"  # the steps at which they enter
+    condition_width: int = 16  # numbers that each of them becomes
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "conditions", tuple(map(_condition, self.conditions)))
+        _require(isinstance(self.documents, bool), "documents", self.documents, "true or false")
+        self._check_name("condition", CONDITION_STEPS, {})
+        self._check_integers("condition_width", 1, WIDEST)
+        if self.conditions and not self.documents:
+            raise ConfigError("conditions: only a model of documents has them")
         _require(isinstance(self.cell, str), "cell", self.cell, "a name")
         self._check_integers("layers", 1, 100)
         self._check_integers("hidden", 1, WIDEST)
@@ -94,12 +110,25 @@ class ModelConfig(_Config):
         """The architecture as messages show it."""
         return f"{self.cell} {self.layers} x {self.hidden}"
 
+    @property
+    def condition_inputs(self) -> int:
+        """The numbers of all conditions that the first layer reads beside the character."""
+        return self.condition_width * len(self.conditions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; without documents and conditions where the model has none."""
+        values = vars(self) | {"conditions": [condition.to_dict() for condition in self.conditions]}
+        left_out = [] if self.conditions else ["conditions", "condition", "condition_width"]
+        left_out += [] if self.documents else ["documents"]
+        return {name: value for name, value in values.items() if name not in left_out}
+
 
 @dataclass(frozen=True)
 class NgramConfig(_Config):
     """An n-gram model: ``order`` is the length of its longest n-grams."""
 
     order: int
+    documents: bool = False  # whether texts begin with START and end with END
 
     def __post_init__(self) -> None:
         self._check_integers("order", 1, MAX_ORDER)
@@ -108,6 +137,10 @@ class NgramConfig(_Config):
     def title(self) -> str:
         """The model as messages show it."""
         return f"{self.order}-gram"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; without documents where the model has none."""
+        return {"order": self.order} | ({"documents": True} if self.documents else {})
 
 
 @dataclass(frozen=True)
@@ -136,6 +169,10 @@ class TrainConfig(_Config):
     # Fraction of the streams whose state is set to zeros before a window: a model that never starts from
     # zeros in training writes nonsense when it does.
     reset: float = 0.02
+    loss: str = "all"  # of documents: on all characters, or on all but those of prompts
+    # Fraction of the documents that are read without a label, and of those without any condition: so the
+    # model learns what it writes where nothing is asked for.
+    label_drop: float = 0.1
     clip: float = 1.0  # largest global gradient norm; 0: no clipping
     epochs: float | None = None
     steps: int | None = None
@@ -159,7 +196,8 @@ class TrainConfig(_Config):
         )
         self._check_numbers("clip", 0, 1e300, "0 (off) or more, and finite")
         self._check_numbers("weight_decay", 0, 1e300, "0 or more")
-        self._check_numbers("final_lr warmup reset", 0, 1, "between 0 and 1")
+        self._check_name("loss", LOSSES, {})
+        self._check_numbers("final_lr warmup reset label_drop", 0, 1, "between 0 and 1")
         self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")
         self._check_numbers("dropout weight_drop", 0, 0.99, "between 0 and 0.99")
         self._check_name("precision", PRECISIONS, PRECISION_SYNONYMS)
@@ -176,6 +214,14 @@ class TrainConfig(_Config):
                 "optimizer": "adamw"
             }
         return super().from_dict(values)
+
+
+def _condition(value: Any) -> Condition:
+    """A condition, or that of a JSON object. Raises ConfigError."""
+    try:
+        return value if isinstance(value, Condition) else conditions.from_dict(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"conditions: {error}") from error
 
 
 DEFAULT_MINUTES = 5.0

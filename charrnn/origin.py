@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from charrnn.errors import CheckpointError
 from charrnn.files import is_pipe
+
+FILE_LABEL = "file"
+"""The label that --label-by file makes: its value is the name of a document's file."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Origin:
 
     texts     files, folders, catalogue names, or "-" for stdin; none: the catalogue's default
     newlines  "lf" or "keep" (``Reading``); "": "lf", at byte level "keep"
+    documents, labels, vectors, label_by  of ``text.documents.Division``; "" for one long text
     """
 
     texts: list[str]
@@ -25,6 +29,10 @@ class Origin:
     encoding: str = "utf-8"
     byte_level: bool = False
     newlines: str = ""
+    documents: str = ""
+    labels: list[str] = field(default_factory=list)
+    vectors: list[str] = field(default_factory=list)
+    label_by: str = ""
 
     def __post_init__(self) -> None:
         if not self.newlines:
@@ -35,8 +43,12 @@ class Origin:
         """The origin that a checkpoint records. Raises CheckpointError."""
         try:
             origin = cls(**record)
-            if not isinstance(origin.texts, list) or not all(isinstance(text, str) for text in origin.texts):
-                raise TypeError("texts")
+            for name in ("texts", "labels", "vectors"):
+                values = getattr(origin, name)
+                if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+                    raise TypeError(name)
+            if not isinstance(origin.documents, str):
+                raise TypeError("documents")
         except TypeError as error:
             raise CheckpointError(f"the run does not say how its text was read: {error}") from error
         return origin
@@ -45,7 +57,9 @@ class Origin:
         """What a checkpoint records: absolute paths, so that a run can be resumed from any folder."""
         texts = ["-" if is_pipe(text) else text for text in self.texts]
         texts = [os.path.abspath(text) if os.path.exists(text) else text for text in texts]
-        return asdict(replace(self, texts=texts))
+        values = asdict(replace(self, texts=texts))
+        left_out = ("documents", "labels", "vectors", "label_by")
+        return {name: value for name, value in values.items() if value or name not in left_out}
 
     @property
     def run_name(self) -> str:

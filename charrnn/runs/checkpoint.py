@@ -29,7 +29,9 @@ from charrnn.runs.tensor_file import TensorFormat, map_tensors
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
-FORMAT = TensorFormat("checkpoint", "charrnn", version=1)
+FORMAT = TensorFormat("checkpoint", "charrnn", version=2)
+WITHOUT_DOCUMENTS = 1
+"""The version of a file that has nothing but what the first versions of charrnn read."""
 RESUME = "resume."
 LARGEST = 1e9
 """The size at which a weight is refused: arithmetic may overflow, and no training reaches it."""
@@ -103,7 +105,9 @@ def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError where the disk refuses."""
+    version = FORMAT.version if header.model.documents else WITHOUT_DOCUMENTS
     values = {
+        "format": version,
         "name": header.name,
         "parent": header.parent,
         "weights_sha256": weights_sha256(tensors),
@@ -182,7 +186,7 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         parent = {str(key): str(value) for key, value in parent.items()}
     return Header(
         model=model,
-        vocabulary=Vocabulary(symbols, byte_level),
+        vocabulary=Vocabulary(symbols, byte_level, model.documents),
         training=TrainConfig.from_dict(values["training"]),
         corpus=dict(values["corpus"]),
         results=dict(values["results"]),

@@ -1,9 +1,11 @@
 """The names and shapes of the network's parameters, for training, inference and checkpoints.
 
-V: vocabulary   E: embedding   D: inputs of a layer   H: hidden
+V: vocabulary   E: embedding   D: inputs of a layer   H: hidden   C: condition width
 
     embedding.weight            (V, E), absent with one-hot input
-    layers.0.weight_ih ...      the ``shapes`` of the cell; D is E or, with one-hot input, V
+    conditions.0.weight ...     (inputs, C) for each label or vector (``charrnn.conditions``)
+    layers.0.weight_ih ...      the ``shapes`` of the cell; D is E or, with one-hot input, V, and C more for
+                                each condition
     layers.1.weight_ih ...      the ``shapes`` of the cell; D is H, here and in all higher layers
     readout.weight, .bias       (V, H), (V,)
 """
@@ -21,7 +23,8 @@ from charrnn.errors import ConfigError
 
 def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
     """The number of inputs D of each layer, lowest first."""
-    return [config.embedding or symbols] + [config.hidden] * (config.layers - 1)
+    first = (config.embedding or symbols) + config.condition_inputs
+    return [first] + [config.hidden] * (config.layers - 1)
 
 
 def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
@@ -30,6 +33,8 @@ def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     result: dict[str, tuple[int, ...]] = {}
     if config.embedding:
         result["embedding.weight"] = (symbols, config.embedding)
+    for index, condition in enumerate(config.conditions):
+        result[f"conditions.{index}.weight"] = (condition.inputs, config.condition_width)
     for index, inputs in enumerate(layer_inputs(config, symbols)):
         for name, shape in cell.shapes(inputs, config.hidden).items():
             result[f"layers.{index}.{name}"] = shape

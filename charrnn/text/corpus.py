@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,18 @@ class Corpus:
     vocabulary: Vocabulary
     sha256: str
     name: str
+
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint records of the text."""
+        return {"name": self.name, "sha256": self.sha256, "characters": len(self.ids)}
+
+    def description(self, shares: tuple[float, float, float]) -> str:
+        """The size of the text and of its parts, for the user."""
+        names = ("train", "validate", "test")
+        parts = ", ".join(
+            f"{len(part):,} {name}" for part, name in zip(self.splits(shares), names, strict=True)
+        )
+        return f"{len(self.ids):,} characters, {len(self.vocabulary)} symbols; {parts}"
 
     def splits(self, shares: tuple[float, float, float]) -> tuple[range, range, range]:
         """The positions of the training, validation and test parts, which follow each other.
@@ -69,7 +82,7 @@ def open_corpus(
     """
     reading = reading or Reading()
     sha256, count, vocabulary = _scan(texts, name, reading, known, progress)
-    path = _ids_path(sha256, vocabulary, cache)
+    path = cache_path(sha256, vocabulary, cache)
     ids = load_ids(path, count, vocabulary.id_dtype)
     if ids is None:
         pieces = _encoded(texts, name, reading, vocabulary, sha256, progress)
@@ -81,12 +94,12 @@ def open_corpus(
 
 
 def cached_corpus(sha256: str, count: int, vocabulary: Vocabulary, name: str) -> Corpus | None:
-    """The corpus of ``count`` characters with this hash, if its ids are in the cache."""
-    ids = load_ids(_ids_path(sha256, vocabulary), count, vocabulary.id_dtype)
+    """The corpus of ``count`` ids with this hash, if its ids are in the cache."""
+    ids = load_ids(cache_path(sha256, vocabulary), count, vocabulary.id_dtype)
     return None if ids is None else Corpus(ids, vocabulary, sha256, name)
 
 
-def _ids_path(sha256: str, vocabulary: Vocabulary, cache: Path | None = None) -> Path:
+def cache_path(sha256: str, vocabulary: Vocabulary, cache: Path | None = None) -> Path:
     """The file of a text's ids in the cache."""
     key = hashlib.sha256(f"{sha256} {vocabulary.byte_level} {vocabulary.symbols!r}".encode()).hexdigest()
     return (cache or cache_folder()) / f"{key[:32]}.npy"

@@ -28,13 +28,15 @@ def describe(character: str) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The V symbols that a model knows, sorted by code point without repeats; an id is a symbol's index.
+    """The symbols that a model knows, sorted by code point without repeats; an id is a symbol's index.
 
-    With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8.
+    With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8. With
+    ``documents`` there is one more id, the ``boundary``, which no text can hold.
     """
 
     symbols: str
     byte_level: bool = False
+    documents: bool = False
 
     def __post_init__(self) -> None:
         if list(self.symbols) != sorted(set(self.symbols)):
@@ -43,14 +45,23 @@ class Vocabulary:
             raise ValueError("symbols: a byte cannot be above 255")
 
     def __len__(self) -> int:
-        return len(self.symbols)
+        """V, the number of ids."""
+        return len(self.symbols) + self.documents
+
+    @property
+    def boundary(self) -> int | None:
+        """The id that stands before and after each document; None for a model of one endless text.
+
+        As an input it is START; predicted, it is END.
+        """
+        return len(self.symbols) if self.documents else None
 
     @cached_property
     def _ids(self) -> NDArray[np.int64]:
         """(highest code point + 2,): the id of each code point; the last is UNKNOWN, for all higher ones."""
         codes = code_points(self.symbols)
         table = np.full(int(codes.max(initial=0)) + 2, UNKNOWN, np.int64)
-        table[codes] = np.arange(len(self))
+        table[codes] = np.arange(len(self.symbols))
         return table
 
     @property
@@ -92,7 +103,7 @@ class Vocabulary:
             position = int(unknown[0])
             unit = f"byte 0x{ord(units[position]):02X}" if self.byte_level else describe(units[position])
             raise UnknownCharacterError(
-                f"{unit} at position {before + position} is not among the model's {len(self)} symbols"
+                f"{unit} at position {before + position} is not among the model's {len(self.symbols)} symbols"
                 " (charrnn info lists them)"
             )
         return ids

@@ -1,0 +1,173 @@
+"""Conditions: what a text is written for, besides the characters before it (a language, the features of an image).
+
+A condition is a label, one of some values, or a vector, a list of numbers. Its input is a row of numbers:
+
+    label   row 0 is 1 for a missing or unknown value, row k for value k; shares for a mixture of values
+    vector  row 0 is 1 for a missing vector; else the other rows are the vector, scaled
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from charrnn.errors import ConfigError, did_you_mean
+
+MOST_VALUES = 10_000
+"""The most values of a label: more are names or numbers, not categories."""
+LONGEST_VECTOR = 100_000
+"""The most numbers of a vector."""
+MISSING = 0
+"""The row of a missing or unknown value."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A category, with the values that the training text has, sorted."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def inputs(self) -> int:
+        """The length of its input."""
+        return len(self.values) + 1
+
+    def row(self, value: str | None) -> int:
+        """The row of a value; MISSING for one that is missing or unknown."""
+        return self._rows.get(value, MISSING) if value is not None else MISSING
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {value: row for row, value in enumerate(self.values, 1)}
+
+    def input(self, value: Any) -> list[float]:
+        """The input of a value: None, a text, or a mapping from values to their shares.
+
+        Raises ConfigError for an unknown value, with a similar one, and for shares that are no shares.
+        """
+        shares = value if isinstance(value, Mapping) else {} if value is None else {value: 1.0}
+        result = [0.0] * self.inputs
+        if not shares:
+            result[MISSING] = 1.0
+            return result
+        if not all(0 <= share < math.inf for share in shares.values()) or not sum(shares.values()) > 0:
+            raise ConfigError(f"--label {self.name}: shares must be 0 or more, and one of them above 0")
+        for each, share in shares.items():
+            if each not in self._rows:
+                raise ConfigError(f"label {self.name} has no value {each!r}{self._advice(each)}")
+            result[self._rows[each]] += share / sum(shares.values())
+        return result
+
+    def parse(self, text: str) -> str | dict[str, float] | None:
+        """The value in a text: a value, "" for none, or VALUE:SHARE,VALUE:SHARE. Raises ConfigError."""
+        if not text:
+            return None
+        if text in self._rows or (":" not in text and "," not in text):
+            return text
+        shares: dict[str, float] = {}
+        for part in text.split(","):
+            value, colon, share = part.rpartition(":")
+            try:
+                shares[value if colon else part] = float(share) if colon else 1.0
+            except ValueError as error:
+                raise ConfigError(f"label {self.name} has no value {part!r}{self._advice(part)}") from error
+        return shares
+
+    def _advice(self, value: str) -> str:
+        shown = ", ".join(self.values[:10]) + (
+            f" and {len(self.values) - 10} more" if len(self.values) > 10 else ""
+        )
+        return did_you_mean(value, self.values) or f"; its values: {shown}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"label": self.name, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A list of numbers; ``mean`` and ``scale`` are those of each number in the training text."""
+
+    name: str
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def inputs(self) -> int:
+        """The length of its input."""
+        return len(self.mean) + 1
+
+    def input(self, value: Sequence[float] | None) -> list[float]:
+        """The input of a vector: (value - mean) / scale, or that of a missing one.
+
+        Raises ConfigError for a vector of another length, or with other values than finite numbers.
+        """
+        if value is None:
+            return [1.0] + [0.0] * len(self.mean)
+        check_vector(self.name, value, len(self.mean))
+        rows = zip(value, self.mean, self.scale, strict=True)
+        return [0.0, *((number - mean) / scale for number, mean, scale in rows)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"vector": self.name, "mean": list(self.mean), "scale": list(self.scale)}
+
+
+Condition = Label | Vector
+
+Values = dict[str, Any]
+"""The values of conditions by name: a text or shares for a label, numbers for a vector, None if missing."""
+
+
+def from_dict(values: Any) -> Condition:
+    """A condition from its JSON object. Raises TypeError, KeyError or ValueError for another object."""
+    if not isinstance(values, dict):
+        raise TypeError("a condition must be an object")
+    if "label" in values:
+        if set(values) != {"label", "values"} or not all(isinstance(v, str) for v in values["values"]):
+            raise ValueError("a label must have a name and values")
+        if list(values["values"]) != sorted(set(values["values"])):
+            raise ValueError("the values of a label must be sorted and without repeats")
+        return Label(str(values["label"]), tuple(values["values"]))
+    name, mean, scale = str(values["vector"]), tuple(values["mean"]), tuple(values["scale"])
+    if len(mean) != len(scale) or not mean or not all(is_number(number) for number in mean + scale):
+        raise ValueError("the mean and the scale of a vector must be numbers, equally many")
+    if min(scale) <= 0:
+        raise ValueError("the scale of a vector must be above 0")
+    return Vector(name, mean, scale)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number that float32 holds; booleans are not."""
+    return type(value) in (int, float) and abs(value) < 1e30
+
+
+def check_vector(name: str, value: Any, length: int | None) -> None:
+    """Raise ConfigError unless the value is a list of ``length`` finite numbers; None: of any length."""
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"vector {name}: must be a list of numbers such as [0.1, -2, 3]")
+    if not value or len(value) > LONGEST_VECTOR:
+        raise ConfigError(f"vector {name}: must have 1 to {LONGEST_VECTOR:,} numbers, not {len(value):,}")
+    if length is not None and len(value) != length:
+        raise ConfigError(f"vector {name}: has {len(value)} numbers, and must have {length}")
+    for index, number in enumerate(value, 1):
+        if not is_number(number):
+            raise ConfigError(f"vector {name}: number {index} is {number!r}, not a finite number")
+
+
+def find(conditions: Sequence[Condition], name: str) -> Condition:
+    """The condition of this name. Raises ConfigError, with a similar name or all names."""
+    for condition in conditions:
+        if condition.name == name:
+            return condition
+    if not conditions:
+        raise ConfigError(
+            f"{name}: this model has no labels and no vectors; charrnn train --label NAME trains with them"
+        )
+    names = [condition.name for condition in conditions]
+    hint = did_you_mean(name, names) or f"; it has: {', '.join(names)}"
+    raise ConfigError(f"the model has no label or vector called {name!r}{hint}")

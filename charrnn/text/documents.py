@@ -1,0 +1,257 @@
+"""Documents: texts with a beginning and an end, divided from the sources of a corpus."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from charrnn.conditions import check_vector
+from charrnn.errors import ConfigError, CorpusError, similar_name
+from charrnn.origin import FILE_LABEL
+from charrnn.text.sources import Reading, Source, characters
+
+KINDS = ("line", "blank", "file", "json")
+"""What one document is: a line, a paragraph between blank lines, a file, a line of JSON. Every other text is
+a separator, and the parts between separators are the documents."""
+SYNONYMS = {"paragraph": "blank", "paragraphs": "blank", "jsonl": "json", "ndjson": "json", "newline": "line"}
+TEXT, PROMPT = "text", "prompt"
+"""The fields of a JSON line that the model reads: the prompt, if there is one, and then the text."""
+LONGEST = 1 << 28
+"""Characters from which on a document is refused: they would fill the memory."""
+BLOCK = 4096
+"""Documents that are passed on at once."""
+
+_BLANK_LINES = re.compile(r"\n[ \t\r\f\v]*(?:\n[ \t\r\f\v]*)*\n")
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a text is divided into documents, and which labels and vectors they have.
+
+    kind           one of KINDS, or a separator
+    labels         the fields of a JSON line that are labels
+    vectors        the fields of a JSON line that are vectors
+    label_by_file  whether the name of its file is a label of each document
+    """
+
+    kind: str
+    labels: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    label_by_file: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            raise ConfigError("--documents: is empty; give line, blank, file, json or a separator")
+        if self.kind not in KINDS and re.fullmatch(r"[A-Za-z-]+", self.kind):
+            similar = similar_name(self.kind, KINDS, SYNONYMS)
+            if similar:
+                raise ConfigError(
+                    f"--documents {self.kind}: did you mean {similar}? (a separator that is a word may stand"
+                    " between newlines: '\\nWORD\\n')"
+                )
+        fields = [*self.labels, *self.vectors]
+        if fields and self.kind != "json":
+            raise ConfigError("--label and --vector name fields of JSON lines: add --documents json")
+        if taken := {TEXT, PROMPT} & set(fields):
+            raise ConfigError(f"--label {taken.pop()}: this field is what the model reads")
+        for name in fields:
+            if fields.count(name) > 1:
+                raise ConfigError(f"--label {name}: is given twice")
+        if self.label_by_file and FILE_LABEL in fields:
+            raise ConfigError("--label-by file makes a label called file: leave out --label file")
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The names of all labels, that of the file last."""
+        return self.labels + ((FILE_LABEL,) if self.label_by_file else ())
+
+    @property
+    def delimiter(self) -> str:
+        """What stands between two documents when they are written one after the other."""
+        if self.kind in ("line", "json"):
+            return "\n"
+        return "\n\n" if self.kind in ("blank", "file") else self.kind
+
+
+class Document(NamedTuple):
+    """One document: the units that the model reads, and what they are written for.
+
+    units    as ``sources.characters`` reads them
+    prompt   how many of them are the prompt
+    labels   the values of the labels; None where one is missing
+    vectors  the vectors, None where one is missing
+    """
+
+    units: str
+    prompt: int = 0
+    labels: tuple[str | None, ...] = ()
+    vectors: tuple[Sequence[float] | None, ...] = ()
+
+
+class Skipped:
+    """Documents that are left out: how many were empty."""
+
+    def __init__(self) -> None:
+        self.empty = 0
+
+
+def documents(
+    texts: Sequence[Source],
+    reading: Reading,
+    division: Division,
+    skipped: Skipped | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Iterator[list[Document]]:
+    """Yields all documents of all texts that are not empty, some at a time.
+
+    ``progress`` is called with the number of characters read since the last call. Raises CorpusError.
+    """
+    names = _file_labels([source.name for source in texts]) if division.label_by_file else None
+    for index, source in enumerate(texts):
+        label = () if names is None else (names[index],)
+        pieces = _counted(characters([source], reading), progress)
+        if division.kind == "json":
+            found = _of_json(_parts(pieces, "\n", source.name), source.name, reading, division, label)
+        else:
+            found = (Document(units, 0, label) for units in _divided(pieces, division.kind, source.name))
+        yield from _blocks(found, skipped or Skipped())
+
+
+def _counted(pieces: Iterator[str], progress: Callable[[int], object]) -> Iterator[str]:
+    for piece in pieces:
+        progress(len(piece))
+        yield piece
+
+
+def _blocks(found: Iterator[Document], skipped: Skipped) -> Iterator[list[Document]]:
+    block: list[Document] = []
+    size = 0
+    for document in found:
+        if not document.units:
+            skipped.empty += 1
+            continue
+        block.append(document)
+        size += len(document.units)
+        if len(block) == BLOCK or size > 1 << 20:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _file_labels(names: Sequence[str]) -> list[str]:
+    """The label of each file: its name without folder and suffix; the whole path where two would be equal."""
+    stems = [re.sub(r"\.(gz|bz2|xz)$", "", Path(name).name, flags=re.IGNORECASE) for name in names]
+    stems = [Path(stem).stem for stem in stems]
+    return [name if stems.count(stem) > 1 else stem for name, stem in zip(names, stems, strict=True)]
+
+
+def _divided(pieces: Iterator[str], kind: str, name: str) -> Iterator[str]:
+    """The documents of one text. A newline at the end of a file or of a paragraph does not belong to it."""
+    if kind == "line":
+        return (part.removesuffix("\r") for part in _parts(pieces, "\n", name))
+    if kind == "file":
+        return iter(["".join(pieces).rstrip("\r\n")])
+    if kind == "blank":
+        return _paragraphs(pieces, name)
+    return _parts(pieces, kind, name)
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > LONGEST:
+        raise CorpusError(f"{name}: a document has more than {LONGEST:,} characters: is --documents right?")
+
+
+def _parts(pieces: Iterator[str], separator: str, name: str) -> Iterator[str]:
+    """The parts between separators; after the last separator, a part that is empty is none."""
+    rest: list[str] = []  # of the part that no separator has ended
+    for piece in pieces:
+        piece_size = len(piece)
+        while rest and len(piece) < piece_size + len(separator) - 1:  # a separator may begin earlier
+            piece = rest.pop() + piece
+        first, *others = piece.split(separator)
+        rest.append(first)
+        _check_size(sum(map(len, rest)), name)
+        if others:
+            yield "".join(rest)
+            yield from others[:-1]
+            rest = [others[-1]]
+    last = "".join(rest)
+    if last:
+        yield last
+
+
+def _paragraphs(pieces: Iterator[str], name: str) -> Iterator[str]:
+    """The paragraphs between blank lines; a line of spaces is blank."""
+    lines: list[str] = []
+    size = 0
+    for line in _parts(pieces, "\n", name):
+        if line.strip():
+            lines.append(line)
+            size += len(line)
+            _check_size(size, name)
+        elif lines:
+            yield "\n".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield "\n".join(lines)
+
+
+def _of_json(
+    lines: Iterator[str], name: str, reading: Reading, division: Division, file_label: tuple[str, ...]
+) -> Iterator[Document]:
+    """The documents of JSON lines. Raises CorpusError, which names the line."""
+    lengths: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            document, fields = json_document(line, reading, division)
+            for vector, value in zip(division.vectors, document.vectors, strict=True):
+                if value is not None:
+                    check_vector(vector, value, lengths.setdefault(vector, len(value)))
+        except (ConfigError, CorpusError) as error:
+            raise CorpusError(f"{name}, line {number}: {error}") from error
+        yield document._replace(labels=document.labels + file_label)
+
+
+def json_document(line: str, reading: Reading, division: Division) -> tuple[Document, dict[str, Any]]:
+    """The document of a JSON line, and all fields of the line. Raises CorpusError, ConfigError."""
+    try:
+        row = json.loads(line.encode("latin-1") if reading.byte_level else line)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"not JSON ({error}); --documents line reads each line as it is") from error
+    if not isinstance(row, dict):
+        raise CorpusError('not a JSON object such as {"text": "..."}')
+    for field in (TEXT, PROMPT):
+        if not isinstance(row.get(field, "" if field == PROMPT else None), str):
+            has = f"its fields: {', '.join(map(str, row))}" if field not in row else "it must be a text"
+            raise CorpusError(f'no text in the field "{field}"; {has}')
+    prompt, text = (_units(row.get(field, ""), reading) for field in (PROMPT, TEXT))
+    labels = tuple(label_value(name, row.get(name)) for name in division.labels)
+    vectors = tuple(row.get(name) for name in division.vectors)
+    for name, vector in zip(division.vectors, vectors, strict=True):
+        if vector is not None:
+            check_vector(name, vector, None)
+    return Document(prompt + text, len(prompt), labels, vectors), row
+
+
+def label_value(name: str, value: Any) -> str | None:
+    """A field of a JSON line as the value of a label; None where it is missing. Raises CorpusError."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        kind = {list: "a list", dict: "an object", float: "a fraction", bool: "true or false"}[type(value)]
+        raise CorpusError(f"label {name} is {kind}; it must be a text or a whole number")
+    return str(value)
+
+
+def _units(text: str, reading: Reading) -> str:
+    """A text in JSON as units, its line ends as ``reading`` says."""
+    if reading.newlines == "lf":
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.encode("utf-8", "surrogatepass").decode("latin-1") if reading.byte_level else text
