@@ -87,6 +87,12 @@ def unescape(text: str) -> str:
     return re.sub(r"\\[nt0\\]", lambda match: ESCAPES[match[0]], text)
 
 
+def escape(text: str) -> str:
+    r"""The text that ``unescape`` turns into this one."""
+    names = {character: name for name, character in ESCAPES.items()}
+    return re.sub(r"[\n\t\0\\]", lambda match: names[match[0]], text)
+
+
 def parse_text(argument: str) -> str:
     """A text from the command line, unescaped."""
     return unescape(utf8(argument))

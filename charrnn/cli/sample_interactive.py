@@ -97,7 +97,8 @@ def hold_session(
     from charrnn.inference.session import Session
 
     opening = opening_ids(reader.vocabulary)
-    session = Session(reader.predictor, opening, reader.saved, seed, index)
+    documents = reader.vocabulary.documents
+    session = Session(reader.predictor, opening, reader.saved, seed, index, documents)
     dialogue = Dialogue(screen_of(out), reader, session, settings, Console(COMMANDS))
     try:
         dialogue.run(beginning.ids)

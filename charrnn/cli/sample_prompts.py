@@ -137,13 +137,13 @@ class PromptReader:
         import numpy as np
 
         from charrnn.inference.network import read
-        from charrnn.inference.sample import opening_ids
+        from charrnn.inference.sample import beginning
         from charrnn.inference.states import Cursor
 
         if self.saved is not None:
             cursor = Cursor(np.concatenate([self.saved.unread, ids]), self.saved.state)
         else:
-            cursor = Cursor(ids if len(ids) else opening_ids(self.vocabulary), self.predictor.start(1))
+            cursor = Cursor(beginning(self.vocabulary, ids), self.predictor.start(1))
         size = len(cursor.unread)
         if size < LONG_PROMPT:
             return cursor

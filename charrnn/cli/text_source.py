@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -16,9 +16,11 @@ from charrnn.files import is_pipe, write_errors
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
+    from charrnn.conditions import Condition
     from charrnn.inference.network import Ids
     from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
+    from charrnn.text.documents import Division
     from charrnn.text.sources import Reading, Source
     from charrnn.text.vocabulary import Vocabulary
 
@@ -52,8 +54,9 @@ def read_corpus(
     known: str = "",
     advice: str | None = None,
     option: str = "TEXT",
+    known_values: Sequence[Condition] = (),
 ) -> Corpus:
-    """The text as ids, over a vocabulary that holds the ``known`` symbols too.
+    """The text as ids, over a vocabulary that holds the ``known`` symbols too, and labels ``known_values``.
 
     folder  where the catalogue's texts are
     option  what gives the texts
@@ -63,6 +66,7 @@ def read_corpus(
     """
     from charrnn.text import catalog
     from charrnn.text.corpus import open_corpus
+    from charrnn.text.document_corpus import open_documents
     from charrnn.text.sources import Reading
 
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
@@ -81,11 +85,29 @@ def read_corpus(
             for text in texts
             for source in _open(out, text, origin.glob, reading, folder, option, copies)
         ]
-        corpus = open_corpus(
-            opened, title, reading, known=known, progress=lambda task, count: bar(task).update(count)
-        )
+        division = division_of(origin)
+
+        def progress(task: str, count: int) -> None:
+            bar(task).update(count)
+
+        if division is None:
+            corpus: Corpus = open_corpus(opened, title, reading, known=known, progress=progress)
+        else:
+            corpus = open_documents(
+                opened, title, division, reading, known, known_values=known_values, progress=progress
+            )
     out.end_bars()
     return corpus
+
+
+def division_of(origin: Origin) -> Division | None:
+    """How the text is divided into documents; None for one long text. Raises ConfigError."""
+    from charrnn.text.documents import Division
+
+    if not origin.documents:
+        return None
+    labels, vectors = tuple(origin.labels), tuple(origin.vectors)
+    return Division(origin.documents, labels, vectors, bool(origin.label_by))
 
 
 def _open(

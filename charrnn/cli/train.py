@@ -74,6 +74,12 @@ def train(
     encoding: option.Encoding = "utf-8",
     as_bytes: option.Bytes = False,
     newlines: option.Newlines = None,
+    documents: option.Documents = None,
+    label: option.Labels = None,
+    vector: option.Vectors = None,
+    label_by: option.LabelBy = None,
+    condition: option.ConditionSteps = ModelConfig.condition,
+    loss: option.Loss = TrainConfig.loss,
     corpora: CorporaOption = CORPORA,
 ) -> None:
     """Train a model on a text. On stdout, print only the path of its best checkpoint.
@@ -82,6 +88,8 @@ def train(
       charrnn train notes.txt --minutes 5
       charrnn sample "$(charrnn train tinyshakespeare --minutes 1)" | head -c 300
       zcat logs/*.gz | charrnn train --name logs --cell gru --hidden 512
+      charrnn train names.txt --documents line
+      charrnn train tunes.jsonl --documents json --label key --label meter
     """
     out: Terminal = context.obj if is_main_process() else Terminal.muted()
     out.stdin_advice = "give - as TEXT to learn it"
@@ -99,7 +107,8 @@ def _read(out: Terminal, plan: Plan) -> Corpus:
     """The plan's text as ids. Raises CorpusError, DownloadError."""
     known = plan.start.header.vocabulary.symbols if plan.start else ""
     try:
-        corpus = read_corpus(out, plan.origin, plan.options["corpora"], known)
+        values = plan.model.conditions
+        corpus = read_corpus(out, plan.origin, plan.options["corpora"], known, known_values=values)
     except CorpusError as error:
         if plan.last is None:
             raise

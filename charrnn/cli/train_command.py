@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.options import escape
 from charrnn.config import BY_HEART, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.files import user_folder
@@ -62,8 +63,18 @@ def train_command(
         words.append("--bytes")
     if origin.newlines != replace(origin, newlines="").newlines:
         settings["newlines"] = origin.newlines
+    if start is None:
+        settings |= _changed(model, ("condition",))
+    settings |= _changed(config, ("loss",))
+    if origin.documents:
+        settings["documents"] = escape(origin.documents)
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", _number(value)]
+    for name, fields in (("label", origin.labels), ("vector", origin.vectors)):
+        for field in fields:
+            words += [f"--{name}", escape(field)]
+    if origin.label_by:
+        words += ["--label-by", origin.label_by]
     return shlex.join([*words, *options])
 
 

@@ -12,14 +12,16 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli import completion
-from charrnn.cli.options import option, panel
+from charrnn.cli.options import option, panel, parse_text
 from charrnn.config import (
+    CONDITION_STEPS,
     DEFAULT_EPOCHS,
     DEFAULT_MINUTES,
     DEFAULT_STEPS,
     DEVICE_SYNONYMS,
     DEVICES,
     LEARNING_RATES,
+    LOSSES,
     OPTIMIZERS,
     PRECISIONS,
     TrainConfig,
@@ -28,6 +30,7 @@ from charrnn.errors import did_you_mean
 from charrnn.files import is_run_name
 
 _model, _training, _text = panel("Model"), panel("Training"), panel("Text")
+_documents = panel("Documents")
 
 CHOSEN = "chosen from the text and the budget"
 SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer parses this default too
@@ -74,6 +77,20 @@ def parse_split(value: str) -> Sequence[float]:
     except ValueError as error:
         raise ValueError("must be three shares, e.g. 90,5,5") from error
     return first, second, third
+
+
+def parse_label_by(value: str) -> str:
+    """--label-by: file."""
+    if value != "file":
+        raise ValueError("must be file")
+    return value
+
+
+def parse_documents(value: str) -> str:
+    """--documents: a kind of document, or a separator, unescaped."""
+    from charrnn.text.documents import Division
+
+    return Division(parse_text(value)).kind
 
 
 Texts = Annotated[
@@ -215,4 +232,54 @@ Newlines = Annotated[
         default="lf; with --bytes: keep",
         values=("lf", "keep"),
     ),
+]
+
+Documents = Annotated[
+    str | None,
+    _documents(
+        "Read the text as documents that begin and end: line: each line; blank: each paragraph between blank"
+        ' lines; file: each file; json: the "text" of each JSON line; any other text: what stands between'
+        r" two documents, e.g. '\n---\n'.",
+        default="one long text",
+        metavar="line|blank|file|json|SEPARATOR",
+        parser=parse_documents,
+        complete=lambda: ["line", "blank", "file", "json"],
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    _documents(
+        "Learn to write for the values of this field of the JSON lines, e.g. a language. Can be repeated.",
+        "--label",
+        metavar="FIELD",
+        parser=parse_text,
+    ),
+]
+Vectors = Annotated[
+    list[str] | None,
+    _documents(
+        "Learn to write for the numbers in this field of the JSON lines, e.g. an image's features. Can be"
+        " repeated.",
+        "--vector",
+        metavar="FIELD",
+        parser=parse_text,
+    ),
+]
+LabelBy = Annotated[
+    str | None,
+    _documents(
+        "Label each document with the name of its file; without --documents, paragraphs are the documents.",
+        values=("file",),
+        parser=parse_label_by,
+    ),
+]
+ConditionSteps = Annotated[
+    str,
+    _documents(
+        "Give labels and vectors to every step, or to the first alone.", "--condition", values=CONDITION_STEPS
+    ),
+]
+Loss = Annotated[
+    str,
+    _documents('Learn all characters, or all but those of a JSON line\'s "prompt".', values=LOSSES),
 ]

@@ -10,11 +10,12 @@ import typer
 
 from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import division_of
 from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
 from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.origin import Origin
+from charrnn.origin import FILE_LABEL, Origin
 
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
@@ -81,7 +82,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
 
         raise run_exists(runs / name)
     start = None if options["start"] is None else _start(out, options)
-    model = start.header.network if start else _config(ModelConfig, options)
+    model = start.header.network if start else _config(ModelConfig, {**options, "documents": None})
     cell = cells.get(model.cell)  # raises ConfigError if there is no such cell
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
@@ -97,8 +98,37 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         encoding=options["encoding"],
         byte_level=options["as_bytes"],
         newlines=options["newlines"] or "",
+        documents=options["documents"] or ("blank" if options["label_by"] else ""),
+        labels=options["label"] or [],
+        vectors=options["vector"] or [],
+        label_by=options["label_by"] or "",
     )
+    _check_documents(context, origin, start)
     return Plan(runs, name, model, config, origin, options, start, left_open=_left_open(context))
+
+
+def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint | None) -> None:
+    """Raises ConfigError for options of documents that lack or contradict each other."""
+    options, division = context.params, division_of(origin)
+    if division is None:
+        for name in ("label", "vector", "loss"):
+            if given := given_options(context, name):
+                raise ConfigError(f"{given[0]} has no effect without --documents: add --documents json")
+    elif division.kind != "json" and (given := given_options(context, "loss")):
+        raise ConfigError(f"{given[0]} has no effect without --documents json, whose lines have prompts")
+    if given_options(context, "condition"):
+        if not (origin.labels or origin.vectors or origin.label_by):
+            raise ConfigError("--condition has no effect without --label, --vector or --label-by")
+        if start and start.header.network.conditions:
+            raise ConfigError(f"--from {options['start']} keeps that model's --condition: leave it out")
+    if start is None:
+        return
+    network, names = start.header.network, set(division.all_labels + division.vectors if division else ())
+    if network.documents and division is None:
+        raise ConfigError(f"--from {options['start']}: that model writes documents: add --documents")
+    if lacking := [condition.name for condition in network.conditions if condition.name not in names]:
+        kind = "--label-by file" if lacking[0] == FILE_LABEL else f"--label or --vector {lacking[0]}"
+        raise ConfigError(f"--from {options['start']}: that model has {lacking[0]}: add {kind}")
 
 
 def _left_open(context: typer.Context) -> frozenset[str]:
@@ -192,11 +222,16 @@ def _resumed(out: Terminal, options: Options) -> Plan:
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
     """The plan with the settings that are left open chosen for the text; a note says which."""
     from charrnn.runs import parameters
+    from charrnn.text.document_corpus import DocumentCorpus
     from charrnn.training import budget
 
     if plan.last:
         return plan
     model, length = plan.model, len(corpus.ids)
+    if isinstance(corpus, DocumentCorpus):
+        model = replace(model, documents=True, conditions=corpus.conditions)
+        if not plan.model.conditions:  # a model of --from keeps its own
+            model = replace(model, condition=plan.options["condition"])
     if plan.options["params"] is not None:
         model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
     if BY_HEART <= length < SHORT:

@@ -26,13 +26,10 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     from charrnn.runs import parameters
 
     learner, corpus, config = training.learner, training.corpus, training.config
-    model, batches = learner.model.config, learner.batches
+    model = learner.model.config
     size = len(corpus.vocabulary)
-    parts = {"train": len(learner.train_part), "validate": len(learner.validation_part)}
-    parts["test"] = len(corpus.ids) - sum(parts.values())
     facts = {
-        "text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols;"
-        f" {', '.join(f'{length:,} {part}' for part, length in parts.items())}",
+        "text": f"{corpus.name}: {corpus.description(config.split)}",
         "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
         f" {parameters.count(model, size):,} parameters",
         "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),
@@ -40,11 +37,8 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         "run": str(training.folder),
     }
     screen(out).facts(facts)
-    if (batches.streams, batches.bptt) != (config.streams, config.bptt):
-        out.note(
-            f"short text: {batches.streams} streams and windows of {batches.bptt} characters,"
-            f" instead of {config.streams} and {config.bptt}"
-        )
+    if learner.reading.shortened:
+        out.note(learner.reading.shortened)
     if not learner.validation_part:
         out.note("no validation part: the best checkpoint is the one with the lowest training loss")
     if training.done:

@@ -105,7 +105,7 @@ class _Hypothesis:
     def finished(self, size: int, ended: str, score: float) -> Chunk:
         """The last chunk of the text: the first ``size`` of ``ids``."""
         end = Cursor(self.unread, select_rows(self.state, [self.row]))
-        return Chunk(0, self.ids[:size], self.scores[:size], ended, end, score)
+        return Chunk(0, self.ids[:size], self.scores[: size + (ended == "end")], ended, end, score)
 
 
 @dataclass

@@ -39,6 +39,7 @@ class Constraints:
     no_repeat   n: no sequence of n characters occurs twice; 0 is off
     window      number of characters in ``ConstrainedText.recent_mask``
     pattern     an expression that the whole text has to match
+    end         the id that ends a document; None for a model of one endless text
     """
 
     symbols: int
@@ -50,9 +51,10 @@ class Constraints:
     no_repeat: int = 0
     window: int = 0
     pattern: Pattern | None = None
+    end: int | None = None
 
     def __post_init__(self) -> None:
-        if self.allowed is not None and not self.allowed.any():
+        if self.allowed is not None and not self.allowed[: self.end].any():
             raise ConfigError("--allow and --ban exclude every character of the model")
         if not all(self.stops):
             raise ConfigError("--stop '': must have at least one character")
@@ -85,18 +87,25 @@ class Constraints:
                 match, vocabulary, allowed, settings.get("min_length", 0), settings.get("length", 0)
             )
         stop_ids = tuple(_stop_ids(vocabulary, string) for string in stops)
-        return cls(len(vocabulary), allowed=allowed, stops=stop_ids, pattern=pattern, **settings)
+        return cls(
+            len(vocabulary),
+            allowed=allowed,
+            stops=stop_ids,
+            pattern=pattern,
+            end=vocabulary.boundary,
+            **settings,
+        )
 
     @property
     def ends(self) -> bool:
         """Whether anything can end a text."""
-        return bool(self.length or self.stops or self.pattern)
+        return bool(self.length or self.stops or self.pattern) or self.end is not None
 
     @cached_property
     def unconstrained(self) -> bool:
         """Whether every character is allowed at every position."""
         return self.allowed is None and not (
-            self.no_repeat or self.pattern or (self.stops and self.min_length)
+            self.no_repeat or self.pattern or (self.min_length and (self.stops or self.end is not None))
         )
 
     def start(self, prompt: Sequence[int] | NDArray[np.integer] = ()) -> ConstrainedText:
@@ -110,7 +119,7 @@ class ConstrainedText:
     A character is settled when it is known to belong to the text. It is withheld as long as it may be the
     beginning of a stop string.
 
-    ended  None as long as the text grows, then "length", "stop" or "match"
+    ended  None as long as the text grows, then "length", "stop", "match" or "end"
     count  number of characters drawn
     """
 
@@ -129,15 +138,22 @@ class ConstrainedText:
 
     @property
     def ending_mask(self) -> Mask | None:
-        """(V,) the characters that end the match without belonging to it; None if the text does not match."""
-        return ~self._match.allowed if self._match and self._match.matches else None
+        """(V,) the characters that end the match without belonging to it; None where no character does.
+
+        A document that matches ends with END alone.
+        """
+        matches = self._match is not None and self._match.matches and self.constraints.end is None
+        return ~self._match.allowed if self._match and matches else None
 
     def allowed_mask(self) -> Mask:
         """(V,) the characters that may be drawn."""
         constraints, allowed = self.constraints, self.constraints.allowed
         mask = np.ones(constraints.symbols, bool) if allowed is None else allowed.copy()
-        if self._match is not None and not self._match.matches:
+        if self._match is not None and (constraints.end is not None or not self._match.matches):
             mask &= self._match.allowed
+        if constraints.end is not None:
+            matches = self._match is None or self._match.matches
+            mask[constraints.end] = matches and self.count >= constraints.min_length
         if constraints.no_repeat:
             mask[list(self._followers.get(self._last, ()))] = False
         for stop in constraints.stops:
@@ -157,6 +173,9 @@ class ConstrainedText:
 
         If the text has ended, the other unsettled characters do not belong to it.
         """
+        if symbol == self.constraints.end:
+            self.ended = "end"
+            return len(self._withheld)
         if self._match is not None:
             if not self._match.allowed[symbol]:  # it ends the match, and does not belong to the text
                 self.ended = "match"
@@ -226,6 +245,7 @@ def _allowed_characters(
 ) -> Mask | None:
     """(V,) the characters that --allow and --ban leave; None where they leave all. Raises ConfigError."""
     allowed = np.ones(len(vocabulary), bool)
+    characters_only = allowed[: vocabulary.boundary]
     for name, characters in (("--allow", allow), ("--ban", ban)):
         if characters is None:
             continue
@@ -234,7 +254,7 @@ def _allowed_characters(
         if unknown := "".join(dict.fromkeys(c for c in characters if c not in vocabulary.symbols)):
             note(f"{name}: {unknown!r} has no effect: not in the model's vocabulary")
         listed = np.array([symbol in characters for symbol in vocabulary.symbols])
-        allowed &= listed if name == "--allow" else ~listed
+        characters_only &= listed if name == "--allow" else ~listed
     return None if allowed.all() else allowed
 
 

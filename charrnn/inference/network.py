@@ -6,6 +6,7 @@ B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cache
 from types import EllipsisType, SimpleNamespace
 from typing import Protocol
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn import cells
 from charrnn.cells import LayerState, State
+from charrnn.conditions import Values, find
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
 
@@ -109,15 +111,15 @@ class NumpyOps:
 
 
 class _OneHotOps(NumpyOps):
-    """Ops for the identity as input, the V one-hot characters: a product is the transposed matrix."""
+    """Ops for one-hot rows as input, the V characters: a product has the first rows of the transposed matrix."""
 
     @staticmethod
     def product(x: Floats, matrix: Floats) -> Floats:
-        return matrix.T
+        return matrix.T[: len(x)]
 
     @staticmethod
     def affine(x: Floats, h: Floats, matrix: Floats) -> Floats:
-        return matrix.T + x
+        return matrix.T[: len(h)] + x
 
 
 def _aligned(array: Floats) -> Floats:
@@ -150,31 +152,94 @@ class Inference:
         ]
         self.steps = [self.cell.step] * len(self.layers)
         # The first layer has only V different inputs: a step looks its products up in this table.
-        if config.embedding:
-            table = self.cell.inputs(self.layers[0], weights["embedding.weight"], NumpyOps)
-        else:
-            one_hot = np.eye(len(self.readout), dtype=self.readout.dtype)
-            table = self.cell.inputs(self.layers[0], one_hot, _OneHotOps)
+        self._condition_weights = [weights[f"conditions.{k}.weight"] for k in range(len(config.conditions))]
+        symbols, dtype = len(self.readout), self.readout.dtype
+        characters = weights["embedding.weight"] if config.embedding else np.eye(symbols, dtype=dtype)
+        ops = NumpyOps if config.embedding else _OneHotOps
+        nothing = np.zeros((symbols, config.condition_inputs), dtype)
+        table = self.cell.inputs(self.layers[0], np.concatenate([characters, nothing], 1), ops)
         self.table = np.ascontiguousarray(table)
+        self.boundary = symbols - 1 if config.documents else None
+        self._given: Floats | None = None
+        if config.conditions:
+            self._given = self._condition_products([condition.input(None) for condition in config.conditions])
+
+    def given(self, values: Values) -> Inference:
+        """The same network, whose texts are written for these values of its conditions, by their names.
+
+        It shares its weights with this one. Conditions that are not named are missing. Raises ConfigError for
+        a condition that the model lacks, and for a value that it cannot have.
+        """
+        conditions = self.config.conditions
+        for name in values:
+            find(conditions, name)
+        result = copy(self)
+        if conditions:
+            inputs = [condition.input(values.get(condition.name)) for condition in conditions]
+            result._given = self._condition_products(inputs)
+        return result
+
+    def _condition_products(self, inputs: Sequence[Sequence[float]]) -> Floats:
+        """(1, G*H) what the inputs of the conditions add to those of the first layer's steps."""
+        embedded = [
+            np.asarray(row, weight.dtype) @ weight
+            for row, weight in zip(inputs, self._condition_weights, strict=True)
+        ]
+        width = self.config.embedding or len(self.readout)
+        rows = np.zeros((2, width + self.config.condition_inputs), self.table.dtype)
+        rows[0, width:] = np.concatenate(embedded)
+        with_them, without = self.cell.inputs(self.layers[0], rows, NumpyOps)
+        result: Floats = (with_them - without)[None]
+        return result
 
     def start(self, batch: int) -> State:
-        """Zeros, (B, H) for each part of each layer's state."""
+        """Zeros, (B, H) for each part of each layer's state.
+
+        In a network with conditions, a last layer (B, G*H) follows: what they add to each input. It never
+        changes.
+        """
         shape = (batch, self.config.hidden)
-        return tuple(
+        state: State = tuple(
             tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.state_names) for _ in self.layers
         )
+        return state if self._given is None else (*state, (self._given.repeat(batch, 0),))
+
+    def _first_inputs(self, ids: Ids, state: State) -> Floats:
+        """(B, T) ids -> (T*B, G*H) the inputs of the first layer's steps, time-major."""
+        x: Floats = self.table.take(ids.T.ravel(), 0)
+        if self._given is None:
+            return x
+        ((given,),) = state[len(self.layers) :]
+        given = np.broadcast_to(given, (ids.shape[1], *given.shape)).reshape(x.shape)
+        if self.config.condition == "first":
+            given = given * (ids.T.ravel() == self.boundary)[:, None]
+        return x + given
+
+    def _resets(self, ids: Ids) -> NDArray[np.bool_] | None:
+        """(T, B, 1) where a document begins, and the state before it is zeros; None where none does."""
+        if self.boundary is None:
+            return None
+        begins: NDArray[np.bool_] = self.boundary == ids.T
+        return begins[..., None] if begins.any() else None
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
-        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
+        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last.
+
+        Before a boundary is read, the state becomes zeros: a document begins.
+        """
         batch, times = ids.shape
         new_state: list[LayerState] = []
-        x = self.table.take(ids.T.ravel(), 0)  # (T*B, G*H), time-major
+        x = self._first_inputs(ids, state)
+        resets = self._resets(ids)
         outputs = x
-        for index, (step, w, layer_state) in enumerate(zip(self.steps, self.layers, state, strict=True)):
+        for index, (step, w) in enumerate(zip(self.steps, self.layers, strict=True)):
+            layer_state = state[index]
             if index:
                 x = self.cell.inputs(w, outputs, NumpyOps)
             hidden = []
-            for step_inputs in (x,) if times == 1 else x.reshape(times, batch, x.shape[1]):
+            for time, step_inputs in enumerate((x,) if times == 1 else x.reshape(times, batch, x.shape[1])):
+                if resets is not None:
+                    layer_state = tuple(np.where(resets[time], 0, part) for part in layer_state)
                 layer_state, gates = step(w, step_inputs, layer_state, NumpyOps)
                 hidden.append(layer_state[0])
                 if trace is not None:
@@ -182,6 +247,7 @@ class Inference:
             # (T*B, H); with T = 0 there is nothing to concatenate
             outputs = hidden[0] if times == 1 else np.concatenate(hidden or [layer_state[0][:0]])
             new_state.append(layer_state)
+        new_state += state[len(self.layers) :]
         logits = NumpyOps.affine(self.readout_bias, outputs, self.readout)
         return logits.reshape(times, batch, logits.shape[1]).swapaxes(0, 1), tuple(new_state)
 

@@ -30,10 +30,11 @@ class _Tokens:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.eos_token_id = len(vocabulary)
-        self.special_token_ids = [len(vocabulary)]
+        count = len(vocabulary.symbols)
+        self.eos_token_id = count
+        self.special_token_ids = [count]
         # llguidance marks its own tokens with the byte 0xFF, which never occurs in UTF-8.
-        symbols = [vocabulary.decode_bytes([symbol]) for symbol in range(len(vocabulary))]
+        symbols = [vocabulary.decode_bytes([symbol]) for symbol in range(count)]
         self.tokens = [b"" if symbol == b"\xff" else symbol for symbol in symbols] + [b"\xff<end>"]
 
     def __call__(self, text: bytes) -> list[int]:
@@ -66,7 +67,7 @@ class Pattern:
         Raises ConfigError for an invalid expression, and if no text can match.
         """
         self.expression = expression if expression.isprintable() else repr(expression)  # for messages
-        self.size = len(vocabulary)
+        self.size, self.tokens = len(vocabulary), len(vocabulary.symbols)
         characters = _characters(vocabulary, allowed)
         if not len(characters):
             raise ConfigError(f"--match {self.expression}: --allow and --ban leave no character")
@@ -122,7 +123,8 @@ class Match:
             return
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         if not self._matcher.is_error():
-            self.allowed = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
+            tokens = self._pattern.tokens
+            self.allowed[:tokens] = np.unpackbits(bits, count=tokens, bitorder="little").astype(bool)
             return
         # llguidance also reports an expression that nothing matches as an error, "NoExtension".
         # All other errors are its limits.
@@ -149,7 +151,7 @@ def _characters(vocabulary: Vocabulary, allowed: Mask | None) -> CodePoints:
     """The code points of the allowed characters, in order."""
     symbols = code_points(vocabulary.symbols)
     if allowed is not None:
-        symbols = symbols[allowed]
+        symbols = symbols[allowed[: len(symbols)]]
     return _characters_of_bytes(symbols) if vocabulary.byte_level else _without_surrogates(symbols)
 
 

@@ -18,14 +18,19 @@ from charrnn.inference.network import Ids, Predictor
 from charrnn.inference.states import Cursor, concatenate_states, read_prompts, select_rows
 from charrnn.text.vocabulary import Vocabulary
 
+MOST_DOCUMENTS = 20
+"""Of a sample of documents without a prompt."""
+
 
 class Chunk(NamedTuple):
     """A chunk of one sample, as it is generated.
 
     row      the index of the sample's cursor; of a beam search, its position in the result
     ids      the next characters that belong to the text
-    scores   their log-probabilities under the model itself, in nats; when sampling, only on request
-    ended    None, or why the text ends here: "length", "stop", "match", or "stuck": no character is allowed
+    scores   their log-probabilities under the model itself, in nats; when sampling, only on request. Where
+             the text has "end"ed, that of END is the last
+    ended    None, or why the text ends here: "length", "stop", "match", "end": END was drawn, or "stuck": no
+             character is allowed
     end      the cursor after the text, once it has ended
     score    the score by which a beam search compares texts
     """
@@ -49,9 +54,18 @@ def sample_generator(seed: int, index: int = 0) -> np.random.Generator:
 
 
 def opening_ids(vocabulary: Vocabulary) -> Ids:
-    """(1,) the prompt when none is given: a newline, else a space, else the first symbol."""
+    """(1,) what is read before a text without a prompt: START, else a newline, a space, or the first symbol."""
+    if vocabulary.boundary is not None:
+        return np.array([vocabulary.boundary])
     known = [vocabulary.symbols.find(character) for character in "\n "]
     return np.array([next((symbol for symbol in known if symbol >= 0), 0)])
+
+
+def beginning(vocabulary: Vocabulary, prompt: Ids) -> Ids:
+    """The ids to read before a text that begins with a prompt (N,): of a document, START comes first."""
+    if len(prompt) and vocabulary.boundary is None:
+        return prompt
+    return np.concatenate([opening_ids(vocabulary), prompt])
 
 
 def sample_ids(
@@ -61,11 +75,39 @@ def sample_ids(
     generator: np.random.Generator,
     temperature: float = 1.0,
 ) -> Ids:
-    """(length,) ids of a sample without a prompt."""
+    """(length,) ids of a sample without a prompt; a document does not end before."""
+    return _sample_ids(predictor, vocabulary, length, length, generator, temperature)
+
+
+def sample_text(
+    predictor: Predictor,
+    vocabulary: Vocabulary,
+    length: int,
+    generator: np.random.Generator,
+    temperature: float = 1.0,
+) -> str:
+    """A sample of ``length`` characters without a prompt; of documents, as many as have so many together."""
+    if vocabulary.boundary is None:
+        return vocabulary.decode(sample_ids(predictor, vocabulary, length, generator, temperature))
+    texts: list[str] = []
+    while len(texts) < MOST_DOCUMENTS and sum(map(len, texts)) < length:
+        ids = _sample_ids(predictor, vocabulary, length, 0, generator, temperature)
+        texts.append(vocabulary.decode(ids))
+    return "\n".join(texts)
+
+
+def _sample_ids(
+    predictor: Predictor,
+    vocabulary: Vocabulary,
+    length: int,
+    min_length: int,
+    generator: np.random.Generator,
+    temperature: float,
+) -> Ids:
     cursor = Cursor(opening_ids(vocabulary), predictor.start(1))
-    constraints = Constraints(len(vocabulary), length)
+    constraints = Constraints(len(vocabulary), length, min_length, end=vocabulary.boundary)
     chunks = sample(predictor, [cursor], Choice(temperature), constraints, [generator])
-    return np.array([symbol for chunk in chunks for symbol in chunk.ids])
+    return np.array([symbol for chunk in chunks for symbol in chunk.ids], np.int64)
 
 
 def sample(
@@ -100,8 +142,9 @@ def sample(
                 draft.scores.append(float(scores[index, symbol]))
             settled = draft.text.add(symbol)
             if draft.text.ended:
-                # A character that ends a match is not counted, and is left for the next text.
-                counted = draft.text.count > position
+                # A character that ends a match is not counted, and is left for the next text. After END, the
+                # next text begins with the same boundary, as its START.
+                counted = draft.text.count > position or draft.text.ended == "end"
                 end = batch.cursor_after(index) if counted else batch.cursor_before(index)
                 yield draft.chunk(settled, draft.text.ended, end)
                 ended.append(index)
@@ -128,7 +171,7 @@ class _Draft:
 
     def chunk(self, size: int, ended: str | None = None, end: Cursor | None = None) -> Chunk:
         """The first ``size`` characters, which are then no longer kept."""
-        chunk = Chunk(self.row, self.ids[:size], self.scores[:size], ended, end)
+        chunk = Chunk(self.row, self.ids[:size], self.scores[: size + (ended == "end")], ended, end)
         del self.ids[:size], self.scores[:size]
         return chunk
 

@@ -50,7 +50,7 @@ class Session:
     """A text that a user and a model write in turns.
 
     ``saved`` is a cursor that the texts continue; without it they begin with ``opening`` (1,), which is
-    read unless the user writes the beginning. The samples of the session have the numbers ``index``,
+    read unless the user writes the beginning; with ``documents`` it is read in any case. The samples of the session have the numbers ``index``,
     ``index`` + 1, and so on, of the seed.
 
     origin  where the newest continuations begin
@@ -58,9 +58,15 @@ class Session:
     """
 
     def __init__(
-        self, predictor: Predictor, opening: Ids, saved: Cursor | None, seed: int, index: int = 0
+        self,
+        predictor: Predictor,
+        opening: Ids,
+        saved: Cursor | None,
+        seed: int,
+        index: int = 0,
+        documents: bool = False,
     ) -> None:
-        self._predictor, self._saved = predictor, saved
+        self._predictor, self._reads_opening = predictor, documents or saved is not None
         self._seed, self._index = seed, index
         self._opening = Position((), saved or Cursor(opening, predictor.start(1)))
         self._now = Moment((), self._opening, None)
@@ -153,6 +159,6 @@ class Session:
         if not len(ids):
             return position
         unread = ids
-        if position.ids or self._saved is not None:
+        if position.ids or self._reads_opening:
             unread = np.concatenate([position.cursor.unread, ids])
         return Position((*position.ids, *ids.tolist()), Cursor(unread, position.cursor.state))

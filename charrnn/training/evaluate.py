@@ -29,8 +29,17 @@ LOGITS = 1 << 23
 
 
 @torch.no_grad()
-def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range) -> float:
+def evaluate(
+    model: CharRNN,
+    ids: NDArray[np.unsignedinteger],
+    part: range,
+    skip: int = 0,
+    conditions: Tensor | None = None,
+) -> float:
     """Mean nats per character of ``ids[part]``, read as one stream that starts from a zero state.
+
+    skip        the first targets, which are read but do not count
+    conditions  (1, C) of the whole part
 
     Every character of the part is a target once. The input for its first character is the character before
     the part; the first character of a whole text has none and is no target.
@@ -51,10 +60,10 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range) -> f
     device = model.readout.weight.device
     first = max(part.start, 1)
     targets = part.stop - first
-    if targets < 1:
+    if targets <= skip:
         raise ValueError("part: no character to predict")
     count = max(1, min(CHUNKS, targets // SHORTEST))
-    stream = _Chunks(ids[first - 1 : part.stop], count, device)
+    stream = _Chunks(ids[first - 1 : part.stop], count, device, skip, conditions)
 
     was_training = model.training
     model.eval()
@@ -67,7 +76,7 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range) -> f
             total, ends = _read(model, stream, starts)
             corrected = _starts_after(ends)
             if _largest_relative_difference(corrected, starts) <= TOLERANCE:
-                return total / targets
+                return total / (targets - skip)
             starts = corrected
     finally:
         model.train(was_training)
@@ -76,8 +85,16 @@ def evaluate(model: CharRNN, ids: NDArray[np.unsignedinteger], part: range) -> f
 class _Chunks:
     """N + 1 characters as K chunks of L targets. Targets beyond the end are -1."""
 
-    def __init__(self, ids: NDArray[np.unsignedinteger], count: int, device: torch.device) -> None:
-        self.ids, self.count, self.device = ids, count, device
+    def __init__(
+        self,
+        ids: NDArray[np.unsignedinteger],
+        count: int,
+        device: torch.device,
+        skip: int = 0,
+        conditions: Tensor | None = None,
+    ) -> None:
+        self.ids, self.count, self.device, self.skip = ids, count, device, skip
+        self.conditions = None if conditions is None else conditions.expand(count, -1)
         self.length = -(-(len(ids) - 1) // count)
 
     def window(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -90,7 +107,11 @@ class _Chunks:
             piece = self.ids[chunk * self.length + start : chunk * self.length + stop + 1]
             row[: len(piece)] = piece
         ids = torch.from_numpy(window).to(self.device)
-        return ids[:, :-1].clamp(min=0), ids[:, 1:]
+        inputs, targets = ids[:, :-1].clamp(min=0), ids[:, 1:]
+        skipped = self.skip - start - self.length * np.arange(self.count)
+        for chunk in np.flatnonzero(skipped > 0).tolist():
+            targets[chunk, : skipped[chunk]] = -1
+        return inputs, targets
 
 
 def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tuple[float, State]:
@@ -99,7 +120,7 @@ def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tupl
     total = 0.0
     for position in range(start, chunks.length, step):
         inputs, targets = chunks.window(position, min(position + step, chunks.length))
-        logits, state = model(inputs, state)
+        logits, state = model(inputs, state, chunks.conditions)
         loss = functional.cross_entropy(
             logits.reshape(-1, model.symbols), targets.reshape(-1), ignore_index=-1, reduction="sum"
         )

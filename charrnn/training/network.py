@@ -132,9 +132,28 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """(T, B, D), state before the first step -> (T, B, H), state after the last."""
+        (y,), state = self.read([x], state)
+        return y, state
+
+    def read(self, slices: Sequence[Tensor], state: LayerState) -> tuple[list[Tensor], LayerState]:
+        """Slices that follow each other, (T, B, D) each -> (T, B, H) each, and the state after the last.
+
+        The batches of the slices get smaller: a slice has the first rows of the one before it.
+        """
         w = self.weights()
+        run = self._run
         if self.fused and self.kernel is not None:
-            return self._run_kernel(self.kernel, w, x, state)
+            run, w = self._run_kernel, self._kernel_weights(w)
+        elif hasattr(w, "weight_hh"):
+            w.weight_hh = Recurrent(w.weight_hh)
+        outputs = []
+        for x in slices:
+            y, state = run(w, x, tuple(part[: x.shape[1]] for part in state))
+            outputs.append(y)
+        return outputs, state
+
+    def _run(self, w: SimpleNamespace, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """The whole slice by a parallel scan, or step by step."""
         rows = self.cell.inputs(w, x, TorchOps)
         coefficients = self.cell.scan_coefficients(rows, TorchOps) if self.fused else None
         if coefficients is not None:
@@ -143,26 +162,27 @@ class Layer(nn.Module):
             return y, (y[-1],)
         return self._run_steps(w, rows, state)
 
-    def _run_kernel(
-        self, kernel: Callable[..., tuple[Tensor, ...]], w: SimpleNamespace, x: Tensor, state: LayerState
-    ) -> tuple[Tensor, LayerState]:
-        """The whole layer by one of ``KERNELS``, in ``precision`` while training."""
-        dtype = self.precision if self.training and self.precision else x.dtype
+    def _kernel_weights(self, w: SimpleNamespace) -> SimpleNamespace:
+        """The weights as ``KERNELS`` need them, in ``precision`` while training."""
+        dtype = self.precision if self.training and self.precision else w.bias.dtype
         # The kernels add two biases: ours, and one to the recurrent product, which only the GRU uses.
         recurrent_bias = torch.zeros_like(w.bias)
         if hasattr(w, "bias_hh"):
             recurrent_bias = torch.cat([recurrent_bias[: -len(w.bias_hh)], w.bias_hh])
-        weights = [weight.to(dtype) for weight in (w.weight_ih, w.weight_hh, w.bias, recurrent_bias)]
-        initial = [part[None].to(dtype) for part in state]
+        tensors = (w.weight_ih, w.weight_hh, w.bias, recurrent_bias)
+        return SimpleNamespace(dtype=dtype, tensors=[tensor.to(dtype) for tensor in tensors])
+
+    def _run_kernel(self, w: SimpleNamespace, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """The whole slice by one of ``KERNELS``."""
+        assert self.kernel is not None
+        initial = [part[None].to(w.dtype) for part in state]
         # has_biases, num_layers, dropout, train, bidirectional, batch_first
         flags = (True, 1, 0.0, self.training, False, False)
-        y, *final = kernel(x.to(dtype), initial if len(initial) > 1 else initial[0], weights, *flags)
+        y, *final = self.kernel(x.to(w.dtype), initial if len(initial) > 1 else initial[0], w.tensors, *flags)
         return y.to(x.dtype), tuple(part[0].to(x.dtype) for part in final)
 
     def _run_steps(self, w: SimpleNamespace, rows: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """The cell's own ``step`` for each row of (T, B, G*H)."""
-        if hasattr(w, "weight_hh"):
-            w.weight_hh = Recurrent(w.weight_hh)
         outputs = []
         for row in rows:
             state, _ = self.cell.step(w, row, state, TorchOps)
@@ -184,6 +204,11 @@ class CharRNN(nn.Module):
         self.streams: tuple[int, slice] | None = None
         if config.embedding:
             self.embedding = nn.Embedding(symbols, config.embedding)
+        if config.conditions:
+            width = config.condition_width
+            self.conditions = nn.ModuleList(
+                nn.Embedding(condition.inputs, width) for condition in config.conditions
+            )
         self.stack = [
             Layer(config.cell, inputs, config.hidden) for inputs in parameters.layer_inputs(config, symbols)
         ]
@@ -200,7 +225,7 @@ class CharRNN(nn.Module):
         """
         hidden, generator = self.config.hidden, self.generator
         for name, parameter in self.named_parameters():
-            if name.startswith("embedding"):
+            if name.startswith(("embedding", "conditions")):
                 nn.init.normal_(parameter, generator=generator)
             elif name.endswith("weight_hh"):
                 for block in torch.split(parameter, hidden):
@@ -246,22 +271,63 @@ class CharRNN(nn.Module):
             return functional.embedding(ids, self.embedding.weight)
         return functional.one_hot(ids, self.symbols).to(self.readout.weight.dtype)
 
-    def _drop_units(self, x: Tensor) -> Tensor:
-        """(T, B, H) -> (T, B, H) with a share of each stream's units set to 0, the same ones at all T."""
-        if not (self.training and self.dropout):
-            return x
-        streams, rows = self.streams or (x.shape[1], slice(None))
-        return x * dropout_mask((streams, x.shape[2]), self.dropout, self.generator, x.device)[rows]
+    def embed_conditions(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(B, inputs) of each condition (``charrnn.conditions``) -> (B, C), what the first layer reads."""
+        layers = zip(inputs, self.conditions, strict=True)
+        return torch.cat([given @ layer.weight for given, layer in layers], -1)  # type: ignore[operator]
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
-        x = self.embed(ids.T)
+    def _with_conditions(self, x: Tensor, ids: Tensor, conditions: Tensor | None) -> Tensor:
+        """(T, B, D) embedded (T, B) ids, (B', C) conditions of more rows -> (T, B, D + C)."""
+        if conditions is None:
+            return x
+        given = conditions[: x.shape[1]].expand(len(x), -1, -1)
+        if self.config.condition == "first":
+            given = given * (ids == self.symbols - 1)[..., None]
+        return torch.cat([x, given], -1)
+
+    def _drop_units(self, slices: Sequence[Tensor]) -> list[Tensor]:
+        """(T, B, H) each -> the same with a share of each row's units set to 0, the same ones at all T."""
+        if not (self.training and self.dropout):
+            return list(slices)
+        batch, width = slices[0].shape[1:]
+        streams, rows = self.streams or (batch, slice(None))
+        mask = dropout_mask((streams, width), self.dropout, self.generator, slices[0].device)[rows]
+        return [x * mask[: x.shape[1]] for x in slices]
+
+    def _read_layers(self, slices: list[Tensor], state: State) -> tuple[list[Tensor], State]:
+        """The inputs of the first layer -> the outputs of the last, and the state after the last slice."""
         new_state = []
         for layer, layer_state in zip(self.stack, state, strict=True):
-            x, layer_state = layer(x, layer_state)
-            x = self._drop_units(x)
+            slices, layer_state = layer.read(slices, layer_state)
+            slices = self._drop_units(slices)
             new_state.append(layer_state)
-        return self.readout(x).transpose(0, 1), tuple(new_state)
+        return slices, tuple(new_state)
+
+    def forward(self, ids: Tensor, state: State, conditions: Tensor | None = None) -> tuple[Tensor, State]:
+        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last.
+
+        ``conditions`` (B, C) are of ``embed_conditions``.
+        """
+        x = self._with_conditions(self.embed(ids.T), ids.T, conditions)
+        (y,), state = self._read_layers([x], state)
+        return self.readout(y).transpose(0, 1), state
+
+    def read_slices(
+        self, ids: Tensor, bounds: Sequence[tuple[int, int, int]], state: State, conditions: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Read rows in slices: (M,) ids -> (M, H) outputs of the last layer, and the state after the last.
+
+        bounds      the (start, stop, rows) of each slice; its ids are those of its positions, one after the
+                    other, each with those of all its rows
+        state       of all rows
+        conditions  (R, C) of all rows
+        """
+        sizes = [(stop - start) * rows for start, stop, rows in bounds]
+        parts = zip(ids.split(sizes), bounds, strict=True)
+        shaped = [part.view(-1, rows) for part, (_, _, rows) in parts]
+        x = [self._with_conditions(self.embed(part), part, conditions) for part in shaped]
+        outputs, state = self._read_layers(x, state)
+        return torch.cat([output.flatten(0, 1) for output in outputs]), state
 
 
 def detach(state: State) -> State:

@@ -101,7 +101,7 @@ class Training:
             model=model,
             vocabulary=corpus.vocabulary,
             training=config,
-            corpus={"name": corpus.name, "sha256": corpus.sha256, "characters": len(corpus.ids)},
+            corpus=corpus.record(),
             versions=checkpoint.versions(torch=torch.__version__),
             name=folder.name,
             parent=None if resume is None else resume.header.parent,
@@ -111,7 +111,7 @@ class Training:
             header = replace(header, parent=pretrained.record())
         self.files = RunFolder(folder, header, self.group.is_main)
         if pretrained is not None:
-            self.learner.load_pretrained(pretrained.weights, pretrained.header.vocabulary)
+            self.learner.load_pretrained(pretrained)
         self.planned = False
         if resume is not None:
             self._restore(resume)
@@ -131,12 +131,12 @@ class Training:
     @property
     def epoch(self) -> float:
         """Times the training text has been read so far."""
-        return self.step / self.learner.batches.steps_per_epoch
+        return self.step / self.learner.reading.steps_per_epoch
 
     @property
     def characters_per_step(self) -> float:
         """Characters read in a step by all processes together, averaged over an epoch."""
-        return self.learner.batches.characters_per_step
+        return self.learner.reading.characters_per_step
 
     @property
     def done(self) -> bool:
@@ -265,8 +265,7 @@ class Training:
         vocabulary = self.corpus.vocabulary
         predictor = Inference(self.learner.model.config, self.learner.weights())
         generator = np.random.default_rng((self.config.seed, self.step))
-        ids = sample.sample_ids(predictor, vocabulary, SAMPLE_LENGTH, generator, SAMPLE_TEMPERATURE)
-        return vocabulary.decode(ids)
+        return sample.sample_text(predictor, vocabulary, SAMPLE_LENGTH, generator, SAMPLE_TEMPERATURE)
 
     def _roll_back(self, reason: str, tensors: Arrays, state: RunState) -> Notice:
         """Return to a state, with half the learning rate. Raises CharrnnError after ROLLBACKS."""
@@ -298,7 +297,9 @@ class Training:
         header = last.header
         if header.resume is None:
             raise CheckpointError(f"{last.path} holds no state to resume from: give {LAST} of the run")
-        if header.corpus.get("sha256") != self.corpus.sha256:
+        if any(
+            header.corpus.get(key) != value for key, value in self.corpus.record().items() if "sha" in key
+        ):
             raise CheckpointError(
                 f"{self.corpus.name} is not the text this run was learning"
                 f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]});"
