@@ -1,4 +1,4 @@
-"""Conditions: what a text is written for, besides the characters before it (a language, the features of an image).
+"""Conditions: what a text is written for, such as a language, or the features of an image.
 
 A condition is a label, one of some values, or a vector, a list of numbers. Its input is a row of numbers:
 
@@ -58,7 +58,7 @@ class Label:
             raise ConfigError(f"--label {self.name}: shares must be 0 or more, and one of them above 0")
         for each, share in shares.items():
             if each not in self._rows:
-                raise ConfigError(f"label {self.name} has no value {each!r}{self._advice(each)}")
+                raise ConfigError(f"label {self.name} has no value {each!r}{self._advice(str(each))}")
             result[self._rows[each]] += share / sum(shares.values())
         return result
 

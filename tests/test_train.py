@@ -30,6 +30,7 @@ from charrnn.text.sources import file_source
 from charrnn.training import train
 from charrnn.training.run_state import LATER, RunState
 from charrnn.training.schedule import begin_stage, lr_factor
+from charrnn.training.text_reading import TextReading
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
@@ -53,6 +54,12 @@ def trained(tmp_path: Path, name: str = "run", **changes: Any) -> tuple[Training
         corpus(tmp_path, text), model, replace(CONFIG, **changes), tmp_path / name, resume=resume
     )
     return training, list(training.run())
+
+
+def reading(training: Training) -> TextReading:
+    """How a training reads its one long text."""
+    assert isinstance(training.learner.reading, TextReading)
+    return training.learner.reading
 
 
 def lines_of(log: Path) -> list[dict]:
@@ -418,14 +425,14 @@ def test_the_last_state_is_saved_by_time_too(tmp_path: Path) -> None:
 
 def test_the_state_passes_from_window_to_window_without_its_gradient(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
-    ids = [training.learner.reading.batches.batch(step)[0] for step in (0, 1)]
+    ids = [reading(training).batches.batch(step)[0] for step in (0, 1)]
     training.learner.train_step(0, 0.0)
     training.learner.train_step(1, 0.0)
     with torch.no_grad():
         _, expected = training.learner.model(
             torch.from_numpy(np.concatenate(ids, 1)), training.learner.model.start(4)
         )
-    for layer, expected_layer in zip(training.learner.reading.carry.state, expected, strict=True):
+    for layer, expected_layer in zip(reading(training).carry.state, expected, strict=True):
         for part, expected_part in zip(layer, expected_layer, strict=True):
             assert not part.requires_grad
             torch.testing.assert_close(part, expected_part, rtol=1e-4, atol=1e-5)
@@ -433,23 +440,23 @@ def test_the_state_passes_from_window_to_window_without_its_gradient(tmp_path: P
 
 def test_at_a_new_epoch_a_stream_continues_the_state_of_the_stream_before_it(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0), tmp_path / "r")
-    training.learner.reading.carry.state = tuple(
+    reading(training).carry.state = tuple(
         tuple(torch.arange(4.0)[:, None].expand(4, 12) + 1 for _ in layer)
-        for layer in training.learner.reading.carry.state
+        for layer in reading(training).carry.state
     )
-    ((hidden, _),) = training.learner.reading.initial_state(training.learner.reading.batches.steps_per_epoch)
+    ((hidden, _),) = reading(training).initial_state(reading(training).batches.steps_per_epoch)
     assert hidden[:, 0].tolist() == [0, 1, 2, 3]
-    ((hidden, _),) = training.learner.reading.initial_state(1)
+    ((hidden, _),) = reading(training).initial_state(1)
     assert hidden[:, 0].tolist() == [1, 2, 3, 4]
 
 
 def test_streams_are_reset_as_often_as_configured(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0.25), tmp_path / "r")
-    training.learner.reading.carry.state = tuple(
-        tuple(torch.ones_like(part) for part in layer) for layer in training.learner.reading.carry.state
+    reading(training).carry.state = tuple(
+        tuple(torch.ones_like(part) for part in layer) for layer in reading(training).carry.state
     )
-    steps = [step for step in range(2000) if not training.learner.reading.batches.starts_epoch(step)]
-    kept = np.mean([float(training.learner.reading.initial_state(step)[0][0].mean()) for step in steps])
+    steps = [step for step in range(2000) if not reading(training).batches.starts_epoch(step)]
+    kept = np.mean([float(reading(training).initial_state(step)[0][0].mean()) for step in steps])
     assert kept == pytest.approx(0.75, abs=0.02)
 
 
@@ -551,7 +558,7 @@ def test_a_new_budget_trains_on_after_the_end_and_the_log_continues(tmp_path: Pa
 def test_a_new_budget_in_epochs_is_so_many_more(tmp_path: Path) -> None:
     trained(tmp_path)
     training = train_on(tmp_path, "run", "more", epochs=1)
-    assert training.steps == STEPS + training.learner.reading.batches.steps_per_epoch
+    assert training.steps == STEPS + training.learner.reading.steps_per_epoch
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_dropped_weights_take_effect_inside_the_fused_kernel(cell: str) -> None:
 
 def test_a_streams_dropped_units_are_the_same_at_each_of_its_characters() -> None:
     model = network(dropout=0.5)
-    dropped = model._drop_units(torch.ones(T, B, H))
+    (dropped,) = model._drop_units([torch.ones(T, B, H)])
     assert (dropped == dropped[0]).all()
     assert (dropped[0] != dropped[0, 0]).any()
 
@@ -123,5 +123,5 @@ def test_only_a_cell_without_a_kernel_or_a_scan_takes_its_steps(
 def test_a_process_drops_the_units_of_its_own_streams() -> None:
     together, alone = network(dropout=0.5), network(dropout=0.5)
     alone.streams = (B, slice(1, 3))
-    dropped = together._drop_units(torch.ones(T, B, H))
-    assert torch.equal(alone._drop_units(torch.ones(T, 2, H)), dropped[:, 1:3])
+    (dropped,) = together._drop_units([torch.ones(T, B, H)])
+    assert torch.equal(alone._drop_units([torch.ones(T, 2, H)])[0], dropped[:, 1:3])

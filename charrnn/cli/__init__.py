@@ -12,6 +12,7 @@ import typer
 
 from charrnn.cli import (
     cache,
+    classify,
     corpus,
     encode,
     gradient_flow,
@@ -51,6 +52,7 @@ app = App(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("score")(score.score)
+app.command("classify")(classify.classify)
 app.command("inspect-cell")(inspect_cell.inspect_cell)
 app.command("encode")(encode.encode)
 app.command("gradient-flow")(gradient_flow.gradient_flow)

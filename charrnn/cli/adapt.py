@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 def adaptive_reader(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None) -> AdaptiveReader:
     """A reader that learns, of models with one vocabulary. Imports torch where one of them is a network.
 
-    Raises CharrnnError where torch is missing.
+    Raises CharrnnError where torch is missing, and for a model of documents.
     """
     from charrnn.inference.adaptive import AdaptiveReader
+
+    if checkpoints[0].header.vocabulary.documents:
+        raise ConfigError("--adapt learns one long text, and this model reads documents: leave it out")
 
     models = [_learning_predictor(checkpoint) for checkpoint in checkpoints]
     return AdaptiveReader(models, checkpoints[0].header.vocabulary, weights)

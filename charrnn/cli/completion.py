@@ -113,6 +113,25 @@ def signals(context: typer.Context) -> list[str]:
     return sorted(result | ({"cell"} if "memory" in result else set()))
 
 
+def labels(context: typer.Context, incomplete: str) -> list[str]:
+    """NAME= for each label of the checkpoint, or NAME=VALUE for the values of the label that is typed."""
+    from charrnn.conditions import Label
+    from charrnn.runs.checkpoint import read_header
+    from charrnn.runs.find import find
+
+    try:
+        given = context.args[0] if context.args else None
+        header = read_header(find(given, context.params["checkpoints"]))
+        conditions = header.network.conditions
+    except (CharrnnError, OSError):
+        return []
+    found = [condition for condition in conditions if isinstance(condition, Label)]
+    typed, equals, _ = incomplete.partition("=")
+    if not equals:
+        return [f"{label.name}=" for label in found]
+    return [f"{label.name}={value}" for label in found if label.name == typed for value in label.values]
+
+
 def concepts() -> list[Word]:
     """The concepts that units are compared with, with descriptions."""
     from charrnn.inspection.concept_table import CONCEPTS

@@ -134,7 +134,7 @@ def _training_words(out: Terminal, subject: Subject, options: dict[str, Any]) ->
 
     given = [options["training_text"]] if options["training_text"] else []
     try:
-        text = part_of_text(
+        text, documents, part = part_of_text(
             out, [subject.checkpoint], "training", given, options["corpora"], "--training-text TEXT"
         )
     except CharrnnError as error:
@@ -142,6 +142,10 @@ def _training_words(out: Terminal, subject: Subject, options: dict[str, Any]) ->
             raise
         out.note(f"the oracle of rare words is left out: {error}")
         return None
+    if documents is not None:
+        numbers = documents.numbers(part)
+        counts = (count_words(subject.vocabulary, documents.document(number)[1:]) for number in numbers)
+        return sum(counts, Counter())
     (ids,) = text.pieces
     return count_words(subject.vocabulary, ids)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
+from charrnn.config import ModelConfig
 from charrnn.errors import CharrnnError
 from charrnn.origin import Origin
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from charrnn.inference.network import Predictor
     from charrnn.runs.checkpoint import Checkpoint, Header
     from charrnn.text.corpus import Corpus
+    from charrnn.text.vocabulary import Vocabulary
 
 GIVE_WEIGHTS = "to choose others: --weights A,B"
 
@@ -107,6 +109,8 @@ def describe(checkpoints: Sequence[Checkpoint], fitted: Fitted) -> str:
 def _check_part(headers: Sequence[Header]) -> None:
     """Raise NoWeights unless the models have the same validation part."""
     first = headers[0]
+    if any(isinstance(header.model, ModelConfig) and header.model.conditions for header in headers):
+        raise NoWeights("a model has labels or vectors, for which no weights are fitted")
     if not all(header.corpus.get("sha256") for header in headers):
         raise NoWeights("a checkpoint does not say which text it is from")
     if any(header.corpus["sha256"] != first.corpus["sha256"] for header in headers):
@@ -119,10 +123,8 @@ def _check_part(headers: Sequence[Header]) -> None:
 
 def _text(out: Terminal, headers: Sequence[Header], corpora: Path) -> Corpus:
     """The text of the models, from the cache of encoded texts or from its files. Raises CharrnnError."""
-    from charrnn.text.corpus import cached_corpus
-
     wanted, vocabulary = headers[0].corpus, headers[0].vocabulary
-    if corpus := cached_corpus(wanted["sha256"], int(wanted["characters"]), vocabulary, str(wanted["name"])):
+    if corpus := _cached(wanted, vocabulary):
         return corpus
     reason = f"the text {wanted['name']} is not known by its path"
     for header in headers:
@@ -134,6 +136,16 @@ def _text(out: Terminal, headers: Sequence[Header], corpora: Path) -> Corpus:
             return corpus
         reason = f"the text {wanted['name']} has changed"
     raise NoWeights(reason)
+
+
+def _cached(record: dict[str, Any], vocabulary: Vocabulary) -> Corpus | None:
+    """The text that a checkpoint records, if its ids are in the cache."""
+    from charrnn.text.corpus import cached_corpus
+    from charrnn.text.document_corpus import cached_documents
+
+    if vocabulary.documents:
+        return cached_documents(record, vocabulary)
+    return cached_corpus(record["sha256"], int(record["characters"]), vocabulary, str(record["name"]))
 
 
 def _is_here(text: str, corpora: Path) -> bool:

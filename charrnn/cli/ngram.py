@@ -56,6 +56,7 @@ def ngram(
     encoding: option.Encoding = "utf-8",
     as_bytes: option.Bytes = False,
     newlines: option.Newlines = None,
+    documents: option.Documents = None,
     corpora: CorporaOption = CORPORA,
 ) -> None:
     """Make an n-gram model of a text, without training. On stdout, print only its checkpoint's path.
@@ -67,6 +68,7 @@ def ngram(
       charrnn ngram notes.txt
       charrnn sample "$(charrnn ngram tinyshakespeare)" | head -c 300
       zcat logs/*.gz | charrnn ngram --name logs-ngram --order 8
+      charrnn ngram tunes.jsonl --documents json
     """
     from charrnn.inference import ngram_build
     from charrnn.runs.new_run import new_run_folder, run_exists
@@ -79,7 +81,7 @@ def ngram(
     if name is not None and (checkpoints / name).exists():
         raise run_exists(checkpoints / name)
     texts = text or (["-"] if out.stdin_unread else [])
-    origin = Origin(texts, glob, encoding, as_bytes, newlines or "")
+    origin = Origin(texts, glob, encoding, as_bytes, newlines or "", documents or "")
     try:
         corpus = read_corpus(out, origin, corpora)
         out.note_unread_stdin()
@@ -113,19 +115,21 @@ def _shares(context: typer.Context, corpus: Corpus) -> tuple[float, float, float
 def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], order: int | None) -> Fitted:
     """The model of the training part, with facts on stderr. Raises CorpusError."""
     from charrnn.inference import ngram_build
+    from charrnn.inference.ngram_counts import longest_ngram
 
-    parts = dict(zip(("train", "validate", "test"), corpus.splits(shares), strict=True))
-    size = len(corpus.vocabulary)
-    lengths = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    shown = screen(out)
-    shown.facts({"text": f"{corpus.name}: {len(corpus.ids):,} characters, {size} symbols; {lengths}"})
-    train, validation = (corpus.ids[part.start : part.stop] for part in list(parts.values())[:2])
+    shown, boundary = screen(out), corpus.vocabulary.boundary
+    shown.facts({"text": f"{corpus.name}: {corpus.description(shares)}"})
+    train, validation = (corpus.ids[part.start : part.stop] for part in corpus.splits(shares)[:2])
     if order is None and not len(validation):
         order = ngram_build.DEFAULT_ORDER
         out.note(f"no validation part to choose the order on: order {order} (--order gives another)")
-    if order is not None and order > len(train):
-        out.note(f"the training part has {len(train)} characters: order {len(train)} instead of {order}")
-        order = len(train)
+    if order is not None and order > (longest := longest_ngram(train, boundary)):
+        text, characters = "the training part", longest
+        if boundary is not None:
+            text, characters = "the longest document of the training part", longest - 2
+        unit = "character" if characters == 1 else "characters"
+        out.note(f"{text} has {characters} {unit}: order {longest} instead of {order}")
+        order = longest
     total = None if order is None else order * len(train)
     bar = out.bar(desc="counting", unit="char", unit_scale=True, total=total, delay=1)
 
@@ -133,7 +137,13 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
         shown.facts({"order": f"{trial.model.order:<2} {_loss(trial.nats)}"})
 
     fitted = ngram_build.fit(
-        train, validation, size, order, tried, progress=lambda characters: bar.update(characters)
+        train,
+        validation,
+        len(corpus.vocabulary),
+        order,
+        tried,
+        progress=lambda characters: bar.update(characters),
+        boundary=boundary,
     )
     out.end_bars()
     if order is not None and fitted.validation_nats is not None:

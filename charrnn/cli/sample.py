@@ -13,6 +13,7 @@ import typer
 from charrnn.cli import mixtures, sample_interactive
 from charrnn.cli import sample_options as option
 from charrnn.cli.adapt import adapt_to_prompt
+from charrnn.cli.condition_options import Guidance, LabelOption, VectorOption, given_values
 from charrnn.cli.options import (
     CORPORA,
     RUNS,
@@ -35,16 +36,21 @@ from charrnn.cli.sample_output import (
 )
 from charrnn.cli.sample_prompts import Prompt, PromptReader
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.cli.text_source import input_file
+from charrnn.cli.text_source import input_file, recorded_division
 
 if TYPE_CHECKING:
+    from charrnn.conditions import Values
     from charrnn.inference.beam import Search
     from charrnn.inference.choice import Choice
     from charrnn.inference.constraints import Constraints
     from charrnn.inference.network import Predictor
     from charrnn.inference.sample import Chunk
-    from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.runs.checkpoint import Checkpoint, Header
+    from charrnn.text.documents import Division
     from charrnn.text.vocabulary import Vocabulary
+
+ENDLESS = 2
+"""A document of so many times the longest document of the text is taken to have no end."""
 
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
@@ -55,6 +61,9 @@ def sample(
     checkpoint: option.Checkpoints = None,
     weights: option.Weights = None,
     clamp: option.Clamp = None,
+    label: LabelOption = None,
+    vector: VectorOption = None,
+    guidance: Guidance = 0.0,
     prompt: option.PromptText = None,
     prompt_file: option.PromptFile = None,
     prompts: option.PromptLines = None,
@@ -109,6 +118,7 @@ def sample(
       charrnn sample shakespeare --count 20 --stop-at-newline --match '[A-Z]+:'
       charrnn sample shakespeare -p KING --beam 16 --count 4 --json | jq -r .text
       jq -c '{id, prompt: .title}' books.jsonl | charrnn sample --prompts - --json
+      charrnn sample names --label language=french --count 10
     """
     option.check_combinations(context)
     out: Terminal = context.obj
@@ -128,9 +138,12 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
+    option.check_ends(context, vocabulary.documents)
     constraints_for = _constraints_for(vocabulary, options, out.note)
-    constraints = constraints_for(length=length)
-    predictor = _predictor(out, loaded, options)
+    constraints = constraints_for(
+        length=_length(options, loaded[0].header, bool(given_options(context, "length")))
+    )
+    predictor, values = _predictor(out, loaded, options)
     identity = states.identity(loaded) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
@@ -138,8 +151,9 @@ def sample(
         states.check_save_path(save_state)
         out.outlives_reader = True  # the state is that of the whole sample, however much of it is read
 
-    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora)
-    reader = PromptReader(out, vocabulary, unknown, predictor, saved)
+    division = recorded_division(loaded[0].header)
+    copies = None if novel is None else copy_search(out, vocabulary, novel, corpora, division)
+    reader = PromptReader(out, vocabulary, unknown, predictor, saved, values)
     entries = _read_prompts(out, reader, loaded, options)
     predictor = reader.predictor
     seed = choose_seed(seed)
@@ -152,7 +166,7 @@ def sample(
     if output is not None and output != Path("-"):
         out.write_to(output)
     scored = as_json or scores or out.colours(colour)
-    writer = _writer(out, vocabulary, copies, options)
+    writer = _writer(out, vocabulary, copies, division, options)
     repeated = (entry for entry in entries for _ in range(count))
 
     if stochastic or (search is None and (choice.temperature or choice.final_temperature)):
@@ -165,16 +179,32 @@ def sample(
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
             states.save_state(save_state.resolve(), rows[0].end, identity)
+    writer.finish()
 
 
-def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> Predictor:
-    """The model of the checkpoints, with --clamp a clamped network. Raises ConfigError."""
-    predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
-    if not options["clamp"]:
-        return predictor
+def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> tuple[Predictor, Values]:
+    """The model of the checkpoints, with --clamp a clamped network, and what its texts are written for.
+
+    Raises ConfigError.
+    """
     from charrnn.inference.clamp import with_clamps
+    from charrnn.inference.conditioned import Guided, conditioned, conditions_of
 
-    return with_clamps(predictor, {(held.layer, held.unit): held.value for held in options["clamp"]})
+    predictor = mixtures.combined(out, loaded, options["weights"], options["corpora"])
+    if options["clamp"]:
+        held = {(unit.layer, unit.unit): unit.value for unit in options["clamp"]}
+        predictor = with_clamps(predictor, held)
+    values = given_values(conditions_of(predictor), options["label"], options["vector"])
+    result = conditioned(predictor, values) if values else predictor
+    if options["guidance"]:
+        result = Guided(result, predictor, options["guidance"])
+    return result, values
+
+
+def _length(options: Options, header: Header, given: bool) -> int:
+    """The most characters of a sample: --length; without it, a document ends by itself, if it ever does."""
+    longest = header.corpus.get("longest")
+    return options["length"] if given or not longest else ENDLESS * int(longest)
 
 
 def _read_prompts(
@@ -231,12 +261,20 @@ def _search(options: Options) -> Search | None:
     return Search(*(options[name] for name in names))
 
 
-def _writer(out: Terminal, vocabulary: Vocabulary, copies: CopySearch | None, options: Options) -> Writer:
-    """What writes the samples: as JSON lines or as text, with a delimiter after each of several."""
+def _writer(
+    out: Terminal,
+    vocabulary: Vocabulary,
+    copies: CopySearch | None,
+    division: Division | None,
+    options: Options,
+) -> Writer:
+    """What writes the samples: as JSON lines, or as text, with a delimiter after each of several."""
     if options["as_json"] or options["scores"]:
         return JsonWriter(out, vocabulary, copies, options["scores"])
-    delimiter = "\n" if options["delimiter"] is None else options["delimiter"]
-    several = options["prompts"] is not None or options["count"] > 1
+    delimiter = options["delimiter"]
+    if delimiter is None:
+        delimiter = division.delimiter if division else "\n"
+    several = options["prompts"] is not None or options["count"] > 1 or division is not None
     shaded = out.colours(options["colour"])
     return TextWriter(out, vocabulary, copies, delimiter if several else None, not options["no_echo"], shaded)
 

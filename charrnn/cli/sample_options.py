@@ -256,6 +256,8 @@ CONFLICTS = (
     (("--save-state", "--prompts"), "a state file holds one sample"),
     (("--save-state", "--count"), "a state file holds one sample"),
     (("--prompts", "--adapt"), "the model adapts to one prompt"),
+    (("--label", "--load-state"), "a saved state keeps its labels"),
+    (("--vector", "--load-state"), "a saved state keeps its vectors"),
     (("--clamp", "--adapt"), "what is learned would work against the clamp"),
     *(
         ((name, "--adapt"), "a state file does not hold what is learned")
@@ -280,12 +282,18 @@ def check_combinations(context: typer.Context) -> None:
     if "--scores" in given:
         given.add("--json")
     refuse_combinations(given, NEEDS, CONFLICTS)
-    if values["length"] > 0:
-        return
-    endless = [name for name in NEED_AN_END if name in given]
-    if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
-        raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")
-    if (ramp := values["temperature"]) and ramp.end is not None:
+    ramp = values["temperature"]
+    if not values["length"] and ramp and ramp.end is not None:
         raise ConfigError(
             f"--temperature {ramp.start:g}:{ramp.end:g} needs a --length above 0, over which it changes"
         )
+
+
+def check_ends(context: typer.Context, documents: bool) -> None:
+    """Raises ConfigError where samples have to end and nothing ends them; ``documents`` end by themselves."""
+    if context.params["length"] > 0 or documents:
+        return
+    given = changed_options(context)
+    endless = [name for name in NEED_AN_END if name in given]
+    if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
+        raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli import shades
 from charrnn.cli.sample_prompts import Prompt
@@ -19,6 +19,7 @@ from charrnn.origin import Origin
 if TYPE_CHECKING:
     from charrnn.inference.sample import Chunk
     from charrnn.inference.states import Cursor
+    from charrnn.text.documents import Division
     from charrnn.text.novel import Run
     from charrnn.text.vocabulary import Vocabulary
 
@@ -43,25 +44,40 @@ class Sample:
         self.ended, self.end, self.score = chunk.ended, chunk.end, chunk.score
 
 
-CopySearch = Callable[[Sequence[Sample]], "list[Run]"]
-"""Returns the longest run of each sample that also occurs in a corpus."""
+class Copied(NamedTuple):
+    """What a sample copies from a corpus: the longest run; whether it is a whole document of the corpus."""
+
+    run: Run
+    whole: bool | None
 
 
-def copy_search(out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path) -> CopySearch:
-    """Read a corpus, to search it for runs of samples. Raises CharrnnError."""
+CopySearch = Callable[[Sequence[Sample]], "list[Copied]"]
+"""Returns what each sample copies."""
+
+
+def copy_search(
+    out: Terminal, vocabulary: Vocabulary, corpus: str, folder: Path, division: Division | None
+) -> CopySearch:
+    """Read a corpus, to search it for runs of samples, and for whole documents. Raises CharrnnError."""
     import numpy as np
 
+    from charrnn.text.document_corpus import DocumentCorpus
     from charrnn.text.novel import longest_runs
     from charrnn.text.vocabulary import code_points
 
-    origin = Origin([corpus], byte_level=vocabulary.byte_level)
+    documents = division.kind if division else ""
+    origin = Origin([corpus], byte_level=vocabulary.byte_level, documents=documents)
     source = read_corpus(out, origin, folder, advice="--novel reads UTF-8", option="--novel")
     corpus_ids = source.vocabulary.lookup(code_points(vocabulary.symbols))
 
-    def search(samples: Sequence[Sample]) -> list[Run]:
+    def search(samples: Sequence[Sample]) -> list[Copied]:
         with out.bar(desc="searching for copies", unit="char", unit_scale=True, total=len(source.ids)) as bar:
             texts = [corpus_ids[np.array(sample.ids, int)] for sample in samples]
-            return longest_runs(texts, source.ids, bar.update)
+            runs = longest_runs(texts, source.ids, bar.update)
+        whole: list[bool | None] = [None] * len(runs)
+        if isinstance(source, DocumentCorpus):
+            whole = [*source.holds(texts)]
+        return [Copied(*pair) for pair in zip(runs, whole, strict=True)]
 
     return search
 
@@ -73,6 +89,8 @@ class Writer:
     out: Terminal
     vocabulary: Vocabulary
     copy_search: CopySearch | None
+    documents: int = field(default=0, init=False)
+    whole: int = field(default=0, init=False)
 
     def update(self, sample: Sample) -> None:
         """Called when a sample has grown, once all samples before it have ended."""
@@ -80,8 +98,13 @@ class Writer:
     def end(self, sample: Sample) -> None:
         """Called when a sample has ended, after its last update."""
 
-    def copied(self, sample: Sample, run: Run, text: str) -> None:
-        """Called with the longest run that a sample copies, after all samples of a batch have ended."""
+    def copied(self, sample: Sample, copied: Copied, text: str) -> None:
+        """Called with what a sample copies, after all samples of a batch have ended."""
+
+    def finish(self) -> None:
+        """Called after all samples."""
+        if self.documents:
+            self.out.note(f"{self.whole} of {self.documents} documents are in the corpus, word for word")
 
 
 def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Writer) -> int:
@@ -104,9 +127,13 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
             current += 1
     if writer.copy_search is not None:
         ended = samples[:current]
-        for sample, run in zip(ended, writer.copy_search(ended), strict=True):
+        for sample, copied in zip(ended, writer.copy_search(ended), strict=True):
+            run = copied.run
+            if copied.whole is not None:
+                writer.documents += 1
+                writer.whole += copied.whole
             text = writer.vocabulary.decode(sample.ids[run.start : run.start + run.length])
-            writer.copied(sample, run, text)
+            writer.copied(sample, copied, text)
     writer.out.flush()
     return current
 
@@ -158,16 +185,19 @@ class TextWriter(Writer):
             + (self.delimiter or "").encode("utf-8", "surrogateescape")
         )
 
-    def copied(self, sample: Sample, run: Run, text: str) -> None:
-        """Report the run on stderr."""
+    def copied(self, sample: Sample, copied: Copied, text: str) -> None:
+        """Report the run on stderr, or that the whole document is in the corpus."""
         self.out.finish()  # ends a terminal's line before stderr is written
-        prefix = f"sample {sample.index}: " if self.delimiter is not None else ""
+        run, prefix = copied.run, f"sample {sample.index}: " if self.delimiter is not None else ""
+        if copied.whole:
+            self.out.note(f"{prefix}a document of the corpus: {_shortened(text)}")
+            return
         if not run.length:
             self.out.note(f"{prefix}no character of the sample occurs in the corpus")
             return
         self.out.note(
             f"{prefix}longest copied run: {run.length:,} of {len(sample.ids):,} characters, at position"
-            f" {run.corpus_start:,} of the corpus: {text if len(text) <= 60 else text[:59] + '…'!r}"
+            f" {run.corpus_start:,} of the corpus: {_shortened(text)}"
         )
 
     def _decode(self, ids: list[int]) -> str:
@@ -175,7 +205,7 @@ class TextWriter(Writer):
         return self._decoder.decode(self.vocabulary.decode_bytes(ids))
 
     def _shade(self, ids: Sequence[int], scores: Sequence[float]) -> None:
-        for symbol_id, score in zip(ids, scores, strict=True):
+        for symbol_id, score in zip(ids, scores, strict=False):  # that of END, the last, is not shown
             self._surprise -= score / math.log(2)
             for character in self._decode([symbol_id]):
                 self.out.write(shades.surprising(character, self._surprise).encode("utf-8", "replace"))
@@ -193,10 +223,12 @@ class JsonWriter(Writer):
         if self.copy_search is None:
             self._write(sample, {})
 
-    def copied(self, sample: Sample, run: Run, text: str) -> None:
+    def copied(self, sample: Sample, copied: Copied, text: str) -> None:
         """Write the line with the run."""
-        copied = {"length": run.length, "start": run.start, "found": run.corpus_start, "text": text}
-        self._write(sample, {"copied": copied})
+        run = copied.run
+        values = {"length": run.length, "start": run.start, "found": run.corpus_start, "text": text}
+        whole = {} if copied.whole is None else {"whole": copied.whole}
+        self._write(sample, {"copied": values | whole})
 
     def _write(self, sample: Sample, more: dict[str, Any]) -> None:
         line: dict[str, Any] = sample.prompt.fields | {
@@ -212,6 +244,11 @@ class JsonWriter(Writer):
         if self.with_scores:
             line["log_probabilities"] = [_number(score) for score in sample.scores]
         self.out.write(json_line(line | more))
+
+
+def _shortened(text: str) -> str:
+    """A text as a note shows it."""
+    return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def _number(value: float) -> float | None:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from charrnn.cli.condition_options import row_values
 from charrnn.cli.reading_options import KNOWN_ONLY, Unknown
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_units
 from charrnn.errors import CharrnnError, CorpusError, UnknownCharacterError
 
 if TYPE_CHECKING:
+    from charrnn.cells import State
+    from charrnn.conditions import Values
     from charrnn.inference.network import Ids, Predictor
     from charrnn.inference.states import Cursor
     from charrnn.text.vocabulary import Vocabulary
@@ -38,7 +41,10 @@ class Prompt:
 
 
 class PromptReader:
-    """Reads prompts, which continue the ``saved`` cursor if there is one."""
+    """Reads prompts, which continue the ``saved`` cursor if there is one.
+
+    ``values`` are those of the model's conditions, for prompts that have no values of their own.
+    """
 
     def __init__(
         self,
@@ -47,11 +53,12 @@ class PromptReader:
         unknown: Unknown,
         predictor: Predictor,
         saved: Cursor | None,
+        values: Values | None = None,
     ) -> None:
         from charrnn.text.unknown import Replacement
 
         self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
-        self.predictor, self.saved = predictor, saved
+        self.predictor, self.saved, self.values = predictor, saved, values or {}
         self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
 
     def read(self, text: str | None, file: str | None, lines: str | None) -> Iterable[Prompt]:
@@ -90,7 +97,7 @@ class PromptReader:
                 if not as_json:
                     yield self._prompt(text)
                 elif row is not None:
-                    yield self._prompt(row["prompt"], row)
+                    yield self._prompt(row["prompt"], row, self._start(row))
                 elif text.strip():
                     raise CorpusError('not a JSON object with a "prompt", as the first line is')
             except CharrnnError as error:
@@ -119,9 +126,20 @@ class PromptReader:
                 raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
         return self.vocabulary.encode(self._replace(text))
 
-    def _prompt(self, text: str, fields: dict[str, Any] | None = None) -> Prompt:
+    def _start(self, row: dict[str, Any]) -> State:
+        """The state before a prompt, with the labels and vectors of its JSON line. Raises CharrnnError."""
+        from charrnn.inference.conditioned import conditioned, conditions_of
+
+        values = row_values(conditions_of(self.predictor), row, strict=True)
+        return (
+            conditioned(self.predictor, {**self.values, **values}).start(1)
+            if values
+            else self.predictor.start(1)
+        )
+
+    def _prompt(self, text: str, fields: dict[str, Any] | None = None, start: State | None = None) -> Prompt:
         ids = self.encode(text)
-        return Prompt(text, ids, self._cursor(ids), fields or {})
+        return Prompt(text, ids, self._cursor(ids, start), fields or {})
 
     def _replace(self, text: str) -> str:
         """The text without unknown characters. Each of them is reported once."""
@@ -132,8 +150,8 @@ class PromptReader:
             self.out.note(f"{character!r} is not in the vocabulary: {action}")
         return text
 
-    def _cursor(self, ids: Ids) -> Cursor:
-        """The saved cursor, if any, then these ids. A long prompt is read here, once for all samples."""
+    def _cursor(self, ids: Ids, start: State | None = None) -> Cursor:
+        """The saved cursor, if any, or else the ``start``, then these ids. A long prompt is read here, once for all samples."""
         import numpy as np
 
         from charrnn.inference.network import read
@@ -143,7 +161,7 @@ class PromptReader:
         if self.saved is not None:
             cursor = Cursor(np.concatenate([self.saved.unread, ids]), self.saved.state)
         else:
-            cursor = Cursor(beginning(self.vocabulary, ids), self.predictor.start(1))
+            cursor = Cursor(beginning(self.vocabulary, ids), start or self.predictor.start(1))
         size = len(cursor.unread)
         if size < LONG_PROMPT:
             return cursor

@@ -12,6 +12,7 @@ import typer
 from charrnn.cli import mixtures, score_candidates, score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
 from charrnn.cli.adapt import adaptive_model, equal_pieces, stream
+from charrnn.cli.condition_options import LabelOption, VectorOption, given_values
 from charrnn.cli.options import (
     CORPORA,
     RUNS,
@@ -24,11 +25,13 @@ from charrnn.cli.options import (
     threads,
 )
 from charrnn.cli.reading_options import Unknown
+from charrnn.cli.score_documents import DocumentScorer, Entry
 from charrnn.cli.score_html import write_shaded_page
 from charrnn.cli.score_input import Model
 from charrnn.cli.score_output import (
     Score,
     Total,
+    sum_of,
     write_characters,
     write_places,
     write_shaded,
@@ -36,12 +39,14 @@ from charrnn.cli.score_output import (
 )
 from charrnn.cli.score_part import note_learned_texts, part_of_text
 from charrnn.cli.terminal import Colour, Terminal
-from charrnn.cli.text_reader import Reader, Text
+from charrnn.cli.text_reader import Reader, Text, title
+from charrnn.cli.text_source import recorded_division
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from charrnn.inference.network import Predictor
     from charrnn.inference.score import ScoredPiece
-    from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.runs.checkpoint import Checkpoint, Header
 
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
@@ -64,6 +69,8 @@ def score(
     compare: option.Compare = False,
     candidates: option.Candidates = None,
     prompt: option.Prompt = None,
+    label: LabelOption = None,
+    vector: VectorOption = None,
     chars: option.Chars = False,
     colour: option.Colour = Colour.never,
     html: option.Html = None,
@@ -78,8 +85,8 @@ def score(
 ) -> None:
     """Measure how probable a text is under a model: bits per character, perplexity.
 
-    The whole text is read as one stream. Of several texts, each is read by itself. Several checkpoints are
-    mixed.
+    The whole text is read as one stream; a model of documents reads its documents, and counts their ends as
+    characters. Of several texts, each is read by itself. Several checkpoints are mixed.
 
     Examples:
       charrnn score shakespeare out.txt
@@ -112,6 +119,7 @@ def score(
     if part is None:
         note_learned_texts(out, loaded, texts)
     models = _models(out, loaded, options)
+    _check_documents(models, options)
     if candidates is not None:
         score_candidates.rank(out, models[0], options)
     elif compare:
@@ -142,14 +150,40 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
         if twice := [name for index, name in enumerate(names) if name in names[:index]]:
             raise ConfigError(f"--compare: {twice[0]} is given twice")
         return [
-            Model(name, predictor(checkpoint), checkpoint.header.vocabulary)
+            _model(name, predictor(checkpoint), checkpoint.header, options)
             for name, checkpoint in zip(names, loaded, strict=True)
         ]
     try:
         combined = mixtures.combined(out, loaded, options["weights"], options["corpora"])
     except DifferentSymbolsError as error:
         raise ConfigError(f"{error}; --compare scores with each of them") from error
-    return [Model(" + ".join(names), combined, loaded[0].header.vocabulary)]
+    return [_model(" + ".join(names), combined, loaded[0].header, options)]
+
+
+def _model(name: str, predictor: Predictor, header: Header, options: Options) -> Model:
+    """A model, with what its texts are written for. Raises ConfigError."""
+    from charrnn.inference.conditioned import conditioned, conditions_of
+
+    values = given_values(conditions_of(predictor), options["label"], options["vector"])
+    return Model(
+        name,
+        conditioned(predictor, values) if values else predictor,
+        header.vocabulary,
+        division=recorded_division(header),
+        values=values,
+        text_only=header.training.loss == "text",
+    )
+
+
+def _check_documents(models: Sequence[Model], options: Options) -> None:
+    """Raise ConfigError for options that a model of documents does not have."""
+    if not any(model.vocabulary.documents for model in models):
+        return
+    for name in ("adapt", "carry"):
+        if options[name]:
+            raise ConfigError(f"--{name} reads one long text, and this model reads documents: leave it out")
+    if options["streams"] > 1:
+        raise ConfigError("--streams cuts one long text, and this model reads documents: leave it out")
 
 
 def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
@@ -165,16 +199,20 @@ def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
     path = ngram_beside(loaded[0].path, header)
     if path is None:
         return None
-    return Model(model_name(path), predictor(load(path)), header.vocabulary)
+    division = recorded_division(header)
+    return Model(model_name(path), predictor(load(path)), header.vocabulary, division=division)
 
 
 def _score(
     out: Terminal, model: Model, loaded: Sequence[Checkpoint], paths: Sequence[str], options: Options
 ) -> None:
     """Score each text as one stream, and write the results. Raises CorpusError for an empty one."""
+    if model.vocabulary.documents:
+        _score_documents(out, model, loaded, paths, options)
+        return
     reader = Reader(out, model.vocabulary, options["unknown"])
     if part := options["part"]:
-        texts = iter([part_of_text(out, loaded, part.value, paths, options["corpora"])])
+        texts = iter([part_of_text(out, loaded, part.value, paths, options["corpora"])[0]])
     else:
         texts = reader.texts(paths)
     write = _writer(out, model, options)
@@ -196,6 +234,47 @@ def _score(
         reader.check_not_empty(text.name, total.score.characters)
         totals.append(total)
     reader.report()
+    if on_stdout:
+        out.finish()
+        out.note(totals[0].sentence)
+    else:
+        write_totals(out, totals, options["as_json"])
+
+
+def _score_documents(
+    out: Terminal, model: Model, loaded: Sequence[Checkpoint], paths: Sequence[str], options: Options
+) -> None:
+    """Score the documents of each text, and write the results. Raises CorpusError for a text without any."""
+    scorer = DocumentScorer(out, model, options["unknown"])
+    texts: Iterator[tuple[str, Iterator[list[Entry]]]] = (
+        (title(path), scorer.of_text(path)) for path in paths
+    )
+    if part := options["part"]:
+        text, corpus, positions = part_of_text(out, loaded, part.value, paths, options["corpora"])
+        assert corpus is not None
+        texts = iter([(text.name, scorer.of_part(corpus, positions))])
+    on_stdout = options["chars"] or options["worst"] or out.colours(options["colour"])
+    in_full = on_stdout or options["html"]
+    baseline = None if in_full else _baseline(loaded)
+    plain = baseline and DocumentScorer(out, baseline, options["unknown"])
+    write, totals = _writer(out, model, options), []
+    for name, blocks in texts:
+        total = Total(name, model.name, baseline=baseline and Total(name, baseline.name))
+        scorer.begin()
+        with out.bar(desc="scoring", unit=" documents", delay=1) as bar:
+            if in_full:
+                pieces = (piece for block in blocks for piece in scorer.pieces(block))
+                write(total.counted(pieces), total)
+            else:
+                for block in blocks:
+                    total.score = sum_of([total.score, *scorer.score_entries(block)])
+                    if plain and total.baseline:
+                        bare = [entry._replace(values={}) for entry in block]
+                        total.baseline.score = sum_of([total.baseline.score, *plain.score_entries(bare)])
+                    bar.update(len(block))
+        scorer.reader.check_not_empty(name, total.score.characters)
+        totals.append(total)
+    scorer.reader.report()
     if on_stdout:
         out.finish()
         out.note(totals[0].sentence)

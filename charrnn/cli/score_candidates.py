@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from charrnn.cli.score_documents import line_scorer
 from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import LineScorer, windows
+from charrnn.cli.score_line_reader import windows
 from charrnn.cli.table import RowWriter, probability, rounded
 from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, CorpusError
@@ -20,7 +21,7 @@ def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
     path, prompt = options["candidates"], options["prompt"]
     if not path:  # an unset variable of the shell
         raise ConfigError("--candidates is empty: name a file with a candidate on each line")
-    scorer = LineScorer(out, model, options["unknown"], False, "none")
+    scorer = line_scorer(out, model, options["unknown"], False, "none")
     lines = [
         line for window in windows(out, path, "--candidates") for line in window if line.content.rstrip(b"\r")
     ]

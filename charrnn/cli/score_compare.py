@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from charrnn.cli.reading_options import Unknown
+from charrnn.cli.score_documents import line_scorer
 from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import End, Line, LineScorer, windows
+from charrnn.cli.score_line_reader import End, Line, windows
 from charrnn.cli.score_output import Score, sum_of
 from charrnn.cli.table import RowWriter, probability, rounded, write_figures
 from charrnn.cli.terminal import Terminal
@@ -117,7 +118,7 @@ class _Comparer:
         if end == "newline" and not all("\n" in model.vocabulary.symbols for model in models):
             end = "none"
         self._out, self._unknown = out, options["unknown"]
-        self._scorers = [LineScorer(out, model, self._unknown, carry, end) for model in models]
+        self._scorers = [line_scorer(out, model, self._unknown, carry, end) for model in models]
         self._common = CommonCharacters(out, models, end)
         self.names = [model.name for model in models]
 

@@ -11,8 +11,10 @@ from charrnn.cli.terminal import Terminal
 from charrnn.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from charrnn.conditions import Values
     from charrnn.inference.adaptive import AdaptiveReader
     from charrnn.inference.network import Predictor
+    from charrnn.text.documents import Division
     from charrnn.text.vocabulary import Vocabulary
 
 
@@ -20,12 +22,18 @@ class Model(NamedTuple):
     """A model that scores texts: a checkpoint's, or a mixture of several.
 
     adaptive_reader  with --adapt, makes what reads a text and learns it
+    division         how a text is divided into documents, for a model of documents
+    values           of the options --label and --vector; they come before those of a document
+    text_only        whether the characters of prompts do not count (train --loss text)
     """
 
     name: str
     predictor: Predictor
     vocabulary: Vocabulary
     adaptive_reader: Callable[[], AdaptiveReader] | None = None
+    division: Division | None = None
+    values: Values = {}  # noqa: RUF012 - never changed
+    text_only: bool = False
 
 
 def split_arguments(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from charrnn.cli import shades
+from charrnn.cli.score_documents import line_scorer
 from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import Line, LineScorer, windows
 from charrnn.cli.score_output import Score
@@ -43,7 +44,7 @@ def write(out: Terminal, models: Sequence[Model], texts: Sequence[str], options:
     (model,) = models
     carry = options["carry"]
     # carried lines are read as one text
-    scorer = LineScorer(out, model, options["unknown"], carry, "as it is" if carry else "newline")
+    scorer = line_scorer(out, model, options["unknown"], carry, "as it is" if carry else "newline")
     rows: Iterable[Row] = (
         row for row in _scored(out, scorer, texts) if _passes(row.bpc, options["above"], options["below"])
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from charrnn.inference.score import ScoredPiece
     from charrnn.text.vocabulary import Vocabulary
 
+END = "END"
+"""How the end of a document is shown. No character has this name."""
 OTHERS = 3
 """Alternatives that are shown for a character."""
 
@@ -74,6 +76,12 @@ class Total:
         """Count a piece."""
         nats = self.score.nats - float(piece.log_probabilities.sum())
         self.score = Score(self.score.characters + len(piece.ids), nats)
+
+    def counted(self, pieces: Iterable[ScoredPiece]) -> Iterator[ScoredPiece]:
+        """The same pieces, each counted before it is passed on."""
+        for piece in pieces:
+            self.add(piece)
+            yield piece
 
     @property
     def shift_bpc(self) -> float:
@@ -144,7 +152,11 @@ class Symbols:
     """The symbols of a vocabulary, as the outputs show them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.byte_level, self._symbols = vocabulary.byte_level, vocabulary.symbols
+        self.byte_level, self._symbols, self._end = (
+            vocabulary.byte_level,
+            vocabulary.symbols,
+            vocabulary.boundary,
+        )
         self.others = min(OTHERS, len(vocabulary) - 1)
 
     def _is_byte(self, symbol: str) -> bool:
@@ -152,12 +164,16 @@ class Symbols:
         return self.byte_level and ord(symbol) > 127
 
     def shown(self, symbol_id: int) -> str:
-        """A symbol as a sign that can be seen: "⏎" for a newline."""
+        """A symbol as a sign that can be seen: "⏎" for a newline, "END" for the end of a document."""
+        if symbol_id == self._end:
+            return END
         symbol = self._symbols[symbol_id]
         return f"0x{ord(symbol):02X}" if self._is_byte(symbol) else shades.sign(symbol)
 
     def fields(self, symbol_id: int) -> dict[str, object]:
         """A symbol as columns; at byte level also its byte, which a surrogate stands for above 127."""
+        if symbol_id == self._end:
+            return {"char": END, "byte": None} if self.byte_level else {"char": END}
         symbol = self._symbols[symbol_id]
         if not self.byte_level:
             return {"char": symbol}
@@ -231,7 +247,9 @@ class Characters:
     def add(self, symbol: int, score: float) -> Iterator[tuple[str, float]]:
         """Yields the characters that a symbol completes, each with the surprise of its bytes in bits."""
         self._bits += bits(score)
-        if not self._vocabulary.byte_level:
+        if symbol == self._vocabulary.boundary:
+            characters = self._decoder.decode(b"", final=True) + "\n"
+        elif not self._vocabulary.byte_level:
             characters = self._vocabulary.symbols[symbol]
         else:
             characters = self._decoder.decode(self._vocabulary.decode_bytes([symbol]))
@@ -247,7 +265,8 @@ def write_places(
     from charrnn.inference.worst_places import worst_places
 
     symbols, rows = Symbols(vocabulary), []
-    for place in worst_places(pieces, count, symbols.others, vocabulary.symbols.find("\n")):
+    newline = vocabulary.symbols.find("\n") if vocabulary.boundary is None else vocabulary.boundary
+    for place in worst_places(pieces, count, symbols.others, newline):
         others = list(zip(place.others.tolist(), place.other_scores.tolist(), strict=True))
         before, after = vocabulary.decode(place.before), vocabulary.decode(place.after)
         row: dict[str, Any] = {"bits": rounded(bits(-place.nats)), "line": place.line, "column": place.column}

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_reader import Text
 from charrnn.cli.text_source import read_corpus
+from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError, ConfigError, CorpusError, DownloadError
 from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.text.document_corpus import DocumentCorpus
 
 PARTS = ("training", "validation", "test")
 
@@ -30,14 +32,17 @@ def part_of_text(
     texts: Sequence[str],
     corpora: Path,
     command: str | None = None,
-) -> Text:
+) -> tuple[Text, DocumentCorpus | None, range]:
     """A part of the text of the run, which must be the text of all checkpoints.
+
+    Of documents, also their corpus, and the positions of the part.
 
     ``texts`` has at most one text, which stands for the run's; without it the run's own is found where the
     checkpoint says. Error messages say how to give it: ``command``, by default that of ``score``.
     Raises ConfigError, CorpusError.
     """
     from charrnn.runs.find import model_name
+    from charrnn.text.document_corpus import DocumentCorpus
 
     header, name = loaded[0].header, model_name(loaded[0].path)
     known = (header.corpus.get("sha256"), header.training.split)
@@ -48,8 +53,9 @@ def part_of_text(
             )
     command = command or f"charrnn score {shlex.quote(name)} --part {part} TEXT"
     origin = _origin(loaded[0], name, texts, command)
+    values = header.model.conditions if isinstance(header.model, ModelConfig) else ()
     try:
-        corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols)
+        corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols, known_values=values)
     except (CorpusError, DownloadError) as error:
         raise error if texts else CorpusError(f"the text of {name}: {error}; give it: {command}") from error
     if corpus.sha256 != header.corpus.get("sha256"):
@@ -63,7 +69,8 @@ def part_of_text(
         raise CorpusError(f"{name} has no {part} part: it was trained with --split {split}")
     ids = corpus.ids[positions.start : positions.stop]
     before = corpus.ids[positions.start - 1 : positions.start]  # no part but training's begins the text
-    return Text(f"{corpus.name}, {part} part", [ids], before, len(ids))
+    documents = corpus if isinstance(corpus, DocumentCorpus) else None
+    return Text(f"{corpus.name}, {part} part", [ids], before, len(ids)), documents, positions
 
 
 def note_learned_texts(

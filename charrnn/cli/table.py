@@ -20,6 +20,12 @@ Row = Mapping[str, Any]
 
 def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Write rows in aligned columns; the columns with the numbers ``right`` are aligned to the right."""
+    for line in aligned(rows, right):
+        out.write(f"{line}\n".encode("utf-8", "replace"))
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
+    """The lines of rows in aligned columns; the columns with the numbers ``right`` are aligned to the right."""
     from rich.cells import cell_len
 
     rows = [[printable(cell) for cell in row] for row in rows]
@@ -29,8 +35,7 @@ def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[in
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
             space = " " * (width - cell_len(cell))
             cells.append(space + cell if number in right else cell + space)
-        line = "  ".join(cells).rstrip()
-        out.write(f"{line}\n".encode("utf-8", "replace"))
+        yield "  ".join(cells).rstrip()
 
 
 def write_figures(out: Terminal, rows: Sequence[Row], as_json: bool = False) -> None:

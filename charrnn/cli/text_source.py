@@ -18,6 +18,7 @@ from charrnn.origin import Origin
 if TYPE_CHECKING:
     from charrnn.conditions import Condition
     from charrnn.inference.network import Ids
+    from charrnn.runs.checkpoint import Header
     from charrnn.text.catalog import Entry
     from charrnn.text.corpus import Corpus
     from charrnn.text.documents import Division
@@ -110,6 +111,15 @@ def division_of(origin: Origin) -> Division | None:
     return Division(origin.documents, labels, vectors, bool(origin.label_by))
 
 
+def recorded_division(header: Header) -> Division | None:
+    """How the text of a model was divided into documents; None for a model of one long text."""
+    from charrnn.text.documents import Division
+
+    if not header.vocabulary.documents:
+        return None
+    return (division_of(Origin.from_record(header.origin)) if header.origin else None) or Division("line")
+
+
 def _open(
     out: Terminal, text: str, glob: str, reading: Reading, folder: Path, option: str, copies: ExitStack
 ) -> list[Source]:
@@ -161,6 +171,24 @@ def read_units(
 ) -> Iterator[str]:
     """The characters of a file, or of stdin for "-", in chunks; at byte level one character is one byte.
 
+    The arguments and errors are those of ``open_text``.
+    """
+    from charrnn.text.sources import characters
+
+    source, reading = open_text(out, vocabulary, path, option, advice, keep_invalid)
+    return characters([source], reading)
+
+
+def open_text(
+    out: Terminal,
+    vocabulary: Vocabulary,
+    path: str,
+    option: str = "TEXT",
+    advice: str = "the text must be UTF-8",
+    keep_invalid: bool = False,
+) -> tuple[Source, Reading]:
+    """A file, or stdin for "-", and how it is read for a vocabulary.
+
     The text is read as for training, but carriage returns stay if the vocabulary holds them.
 
     option        what gives the path
@@ -169,7 +197,7 @@ def read_units(
 
     Raises CorpusError, ConfigError.
     """
-    from charrnn.text.sources import Reading, Source, characters, sources
+    from charrnn.text.sources import Reading, Source, sources
 
     newlines = "keep" if vocabulary.byte_level or "\r" in vocabulary.symbols else "lf"
     reading = Reading(
@@ -181,7 +209,7 @@ def read_units(
     if Path(path).is_dir():
         raise CorpusError(f"{path} is a folder: give one file, or -")
     stdin = Source("standard input", lambda: cast(BinaryIO, _AsItArrives(out.take_stdin(option))))
-    return characters([stdin] if path == "-" else sources([path]), reading)
+    return stdin if path == "-" else sources([path])[0], reading
 
 
 class _AsItArrives(io.RawIOBase):

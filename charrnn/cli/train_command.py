@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from charrnn.training.train import Training
 
 MODEL = ("cell", "layers", "embedding")
+FIELDS = ("label", "vector")
 TRAINING = (
     "epochs",
     "steps",
@@ -63,19 +64,24 @@ def train_command(
         words.append("--bytes")
     if origin.newlines != replace(origin, newlines="").newlines:
         settings["newlines"] = origin.newlines
-    if start is None:
-        settings |= _changed(model, ("condition",))
-    settings |= _changed(config, ("loss",))
-    if origin.documents:
-        settings["documents"] = escape(origin.documents)
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", _number(value)]
-    for name, fields in (("label", origin.labels), ("vector", origin.vectors)):
-        for field in fields:
-            words += [f"--{name}", escape(field)]
-    if origin.label_by:
-        words += ["--label-by", origin.label_by]
+    words += _document_options(model, config, origin, start)
     return shlex.join([*words, *options])
+
+
+def _document_options(
+    model: ModelConfig, config: TrainConfig, origin: Origin, start: str | None
+) -> list[str]:
+    """The options that say what the documents are, and what they are written for."""
+    settings = {"documents": escape(origin.documents)} if origin.documents else {}
+    settings |= {} if start else _changed(model, ("condition",))  # a model of --from keeps its own
+    settings |= _changed(config, ("loss",)) | ({"label-by": origin.label_by} if origin.label_by else {})
+    pairs = [*settings.items(), *(("label", name) for name in origin.labels)]
+    pairs += [("vector", name) for name in origin.vectors]
+    return [
+        word for name, value in pairs for word in (f"--{name}", escape(value) if name in FIELDS else value)
+    ]
 
 
 def repeat_command(training: Training, origin: Origin, options: dict[str, Any]) -> str:

@@ -59,6 +59,7 @@ def _build(out: Terminal, best: Path, header: Header, corpus: Corpus) -> Path:
         corpus.ids[validation.start : validation.stop],
         len(corpus.vocabulary),
         tried=lambda trial: bar.update(),
+        boundary=corpus.vocabulary.boundary,
     )
     out.end_bars()
     with new_run_folder(run.parent, None, f"{run.name}-ngram") as folder:

@@ -109,26 +109,33 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
 
 def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint | None) -> None:
     """Raises ConfigError for options of documents that lack or contradict each other."""
-    options, division = context.params, division_of(origin)
-    if division is None:
-        for name in ("label", "vector", "loss"):
-            if given := given_options(context, name):
-                raise ConfigError(f"{given[0]} has no effect without --documents: add --documents json")
-    elif division.kind != "json" and (given := given_options(context, "loss")):
-        raise ConfigError(f"{given[0]} has no effect without --documents json, whose lines have prompts")
-    if given_options(context, "condition"):
-        if not (origin.labels or origin.vectors or origin.label_by):
-            raise ConfigError("--condition has no effect without --label, --vector or --label-by")
-        if start and start.header.network.conditions:
-            raise ConfigError(f"--from {options['start']} keeps that model's --condition: leave it out")
-    if start is None:
-        return
-    network, names = start.header.network, set(division.all_labels + division.vectors if division else ())
-    if network.documents and division is None:
-        raise ConfigError(f"--from {options['start']}: that model writes documents: add --documents")
-    if lacking := [condition.name for condition in network.conditions if condition.name not in names]:
-        kind = "--label-by file" if lacking[0] == FILE_LABEL else f"--label or --vector {lacking[0]}"
-        raise ConfigError(f"--from {options['start']}: that model has {lacking[0]}: add {kind}")
+    division = division_of(origin)
+    kind = division.kind if division else ""
+    needs = {"label": "json", "vector": "json", "loss": "json"}
+    for option in given_options(context, *needs):
+        if kind != "json":
+            raise ConfigError(
+                f"{option} has no effect without --documents json: it names what JSON lines hold"
+            )
+    conditions = division.all_labels + division.vectors if division else ()
+    if given_options(context, "condition") and not conditions:
+        raise ConfigError("--condition has no effect without --label, --vector or --label-by")
+    if start is not None:
+        _check_start(context, start.header.network, kind, conditions)
+
+
+def _check_start(
+    context: typer.Context, network: ModelConfig, kind: str, conditions: tuple[str, ...]
+) -> None:
+    """Raises ConfigError where the documents do not fit the network to start from."""
+    name = f"--from {context.params['start']}"
+    if network.documents and not kind:
+        raise ConfigError(f"{name}: that model writes documents: add --documents")
+    if lacking := [condition.name for condition in network.conditions if condition.name not in conditions]:
+        option = "--label-by file" if lacking[0] == FILE_LABEL else f"--label or --vector {lacking[0]}"
+        raise ConfigError(f"{name}: that model has {lacking[0]}: add {option}")
+    if network.conditions and given_options(context, "condition"):
+        raise ConfigError(f"{name} keeps that model's --condition: leave it out")
 
 
 def _left_open(context: typer.Context) -> frozenset[str]:

@@ -127,7 +127,7 @@ class AdaptiveReader:
         if order:
             shares = np.append(OTHER_WEIGHTS * shares, RECENT_WEIGHT)
             predictors.append(recent_model(np.zeros(0, np.int64), self._symbols, order))
-        table = character_classes(vocabulary.symbols)
+        table = character_classes(vocabulary.symbols, vocabulary.documents)
         self.mixture = AdaptedMixture(predictors, Mixing.constant(shares.tolist()), table, Scale())
         self.state = self.mixture.start(1)
         x = self.mixture.components(np.zeros((1, 1), np.int64), self.state, with_features=True).features

@@ -143,9 +143,17 @@ def features(log_probabilities: LogProbabilities, *more: Floats) -> Floats:
     return np.concatenate([np.ones((len(entropies), 1)), entropies, raised.max(2), *more], 1)
 
 
-def character_classes(symbols: str) -> Floats:
-    """(V, 5) ones and zeros: lower case, upper case, line end, other space, other character."""
+def character_classes(symbols: str, documents: bool = False) -> Floats:
+    """(V, 5) ones and zeros: lower case, upper case, line end, other space, other character.
+
+    Of ``documents`` (V, 6): the boundary, the last id, is the last class.
+    """
     tests = (str.islower, str.isupper, "\n".__eq__, str.isspace)
     table = np.array([[test(symbol) for test in tests] for symbol in symbols], float)
     table[:, 3] -= table[:, 2]
-    return np.concatenate([table, 1 - table.sum(1, keepdims=True)], 1)
+    table = np.concatenate([table, 1 - table.sum(1, keepdims=True)], 1)
+    if not documents:
+        return table
+    with_boundary = np.pad(table, ((0, 1), (0, 1)))
+    with_boundary[-1, -1] = 1
+    return with_boundary

@@ -110,7 +110,8 @@ def mixture_of(checkpoints: Sequence[Checkpoint], weights: Sequence[float] = ())
         [checkpoint.header.vocabulary for checkpoint in checkpoints],
     )
     predictors = [predictor(checkpoint) for checkpoint in checkpoints]
-    classes = character_classes(checkpoints[0].header.vocabulary.symbols)
+    vocabulary = checkpoints[0].header.vocabulary
+    classes = character_classes(vocabulary.symbols, vocabulary.documents)
     return Mixture(predictors, Mixing.constant(weights), classes)
 
 
@@ -132,6 +133,11 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
         if first.byte_level != other.byte_level:
             raise DifferentSymbolsError(
                 f"{names[0]} and {name} do not mix: one knows characters, the other bytes; {WAY_OUT}"
+            )
+        if first.documents != other.documents:
+            raise DifferentSymbolsError(
+                f"{names[0]} and {name} do not mix: one knows documents, the other one long text;"
+                " make both with the same --documents"
             )
         if set(first.symbols) != set(other.symbols):
             differences = "; ".join([*_lacks(name, other, first), *_lacks(names[0], first, other)])

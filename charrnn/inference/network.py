@@ -111,7 +111,7 @@ class NumpyOps:
 
 
 class _OneHotOps(NumpyOps):
-    """Ops for one-hot rows as input, the V characters: a product has the first rows of the transposed matrix."""
+    """Ops for the V one-hot characters as input: a product is the first V rows of the transposed matrix."""
 
     @staticmethod
     def product(x: Floats, matrix: Floats) -> Floats:
@@ -210,16 +210,17 @@ class Inference:
         if self._given is None:
             return x
         ((given,),) = state[len(self.layers) :]
-        given = np.broadcast_to(given, (ids.shape[1], *given.shape)).reshape(x.shape)
+        given = np.tile(given, (ids.shape[1], 1))
         if self.config.condition == "first":
             given = given * (ids.T.ravel() == self.boundary)[:, None]
-        return x + given
+        x += given
+        return x
 
     def _resets(self, ids: Ids) -> NDArray[np.bool_] | None:
         """(T, B, 1) where a document begins, and the state before it is zeros; None where none does."""
         if self.boundary is None:
             return None
-        begins: NDArray[np.bool_] = self.boundary == ids.T
+        begins = np.equal(ids.T, self.boundary)
         return begins[..., None] if begins.any() else None
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:

@@ -33,6 +33,9 @@ DEFAULT_ORDER = 6
 """The order without a validation part. On English texts of 300 to 1,000,000 characters, its loss was at most
 0.02 nats above that of the best order (docs/ngrams.md)."""
 
+OF_CONDITIONS = ("table_sha256", "labels", "vectors", "label_by")
+"""What a checkpoint records of the labels and vectors of documents."""
+
 
 class Trial(NamedTuple):
     """A model, its mean loss in nats on the held-out text, and the lowest loss so far."""
@@ -61,18 +64,20 @@ def fit(
     order: int | None = None,
     tried: Callable[[Trial], None] = lambda trial: None,
     progress: Progress = lambda characters: None,
+    boundary: int | None = None,
 ) -> Fitted:
     """The model of a text (N,), N >= 1, of a fixed order; by default of the longest one with a low loss.
 
     A loss is low if it is within TOLERANCE of the lowest on the validation part, the text that follows.
-    ``tried`` is called with each model compared, ``progress`` as by ``count``. Raises CorpusError where the
-    disk refuses.
+    ``tried`` is called with each model compared, ``progress`` and ``boundary`` are as of ``count``. Raises
+    CorpusError where the disk refuses.
     """
     if order is not None or not len(validation):
-        model = build(ids, symbols, DEFAULT_ORDER if order is None else order, progress)
+        order = DEFAULT_ORDER if order is None else order
+        model = build(ids, symbols, order, progress, boundary)
         return Fitted(model, loss(model, ids[-1:], validation) if len(validation) else None)
     chosen = None
-    for trial in trials(ids, symbols, validation, progress=progress):
+    for trial in trials(ids, symbols, validation, progress, boundary):
         tried(trial)
         chosen = trial if trial.close else chosen
     assert chosen is not None
@@ -83,23 +88,31 @@ def fit(
 def save(
     run: Path, fitted: Fitted, corpus: Corpus, split: tuple[float, float, float], origin: dict[str, Any]
 ) -> Path:
-    """Write the model into the folder of its run, and return the checkpoint. Raises CheckpointError."""
+    """Write the model into the folder of its run, and return the checkpoint. Raises CheckpointError.
+
+    The model of documents is one of their texts: their labels and vectors are not recorded.
+    """
     results: dict[str, Any] = {"ngrams": [len(level.keys) for level in fitted.model.levels]}
     if fitted.validation_nats is not None:
         results["validation_nats"] = fitted.validation_nats
         results["validation_bpc"] = fitted.validation_nats / math.log(2)
     header = Header(
-        model=NgramConfig(fitted.model.order),
+        model=NgramConfig(fitted.model.order, documents=corpus.vocabulary.documents),
         vocabulary=corpus.vocabulary,
         training=TrainConfig(split=split),
-        corpus={"name": corpus.name, "sha256": corpus.sha256, "characters": len(corpus.ids)},
+        corpus=_of_texts(corpus.record()),
         results=results,
         versions=versions(),
         name=run.name,
-        origin=origin,
+        origin=_of_texts(origin),
     )
     save_checkpoint(run / BEST, header, to_arrays(fitted.model))
     return run / BEST
+
+
+def _of_texts(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a corpus or of an origin without what it says of labels and vectors."""
+    return {name: value for name, value in record.items() if name not in OF_CONDITIONS}
 
 
 def trials(
@@ -107,6 +120,7 @@ def trials(
     symbols: int,
     held_out: Ids,
     progress: Progress = lambda characters: None,
+    boundary: int | None = None,
 ) -> Iterator[Trial]:
     """Yields the models of a text of the orders 1, 2, 3 and so on, until higher ones do not lower the loss.
 
@@ -119,7 +133,7 @@ def trials(
     levels: list[Level] = []
     values: list[NDArray[np.float64]] = []
     lowest, stale = np.inf, 0
-    for level, continued in count(ids, symbols, MAX_ORDER, progress):
+    for level, continued in count(ids, symbols, MAX_ORDER, progress, boundary):
         if continued is not None:
             levels[-1], values[-1] = continued, discounts(continued.counts)
             shorter = _probabilities(NGram([continued], values[-1][None], symbols), contexts, text, shorter)

@@ -4,6 +4,9 @@ The key of a position is the n-gram that begins there, packed into 64 bits. The 
 shorter n-grams are their prefixes. Where the longest n-gram does not fit into 64 bits, the keys are sorted
 again, and begin with the node of the longest n-gram so far in place of its characters.
 
+In a text of documents, a boundary stands before the first one, between two, and after the last one. In an
+n-gram it is the first character, START, or the last one, END: no n-gram crosses it.
+
 N: characters of the text   V: vocabulary   M: n-grams of one length
 """
 
@@ -29,7 +32,12 @@ Progress = Callable[[float], None]
 
 
 def count(
-    ids: Ids, symbols: int, orders: int, progress: Progress = lambda characters: None, chunk: int = CHUNK
+    ids: Ids,
+    symbols: int,
+    orders: int,
+    progress: Progress = lambda characters: None,
+    boundary: int | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[tuple[Level, Level | None]]:
     """Yields, for each length from 1, its n-grams with their counts, and the shorter ones with theirs.
 
@@ -37,19 +45,27 @@ def count(
     before an n-gram, where the beginning of the text is one more. They are None for the length 1. ``ids`` may
     be memory-mapped; arrays of more than ``chunk`` numbers are kept in temporary files of the cache's folder.
     Raises CorpusError where the disk refuses.
+
+    The ids of documents begin and end with their ``boundary``, the largest id. Nothing stands before START:
+    an n-gram that begins with it keeps its count, and START alone is not counted.
     """
-    orders = min(orders, len(ids))
+    orders = min(orders, longest_ngram(ids, boundary, chunk))
     shorter: Level | None = None
     suffixes: NDArray[Any] = np.empty(0, np.uint8)
     beginning = 0  # the node of the text's first n - 1 characters
-    for length, level in enumerate(_levels(ids, symbols, orders, progress, chunk), 1):
+    for length, level in enumerate(_levels(ids, symbols, orders, progress, boundary, chunk), 1):
         continued: Level | None = None
         if shorter is None:
             suffixes = np.zeros(len(level.keys), np.uint8)
+            if boundary is not None:
+                level.counts[-1] -= 1  # the boundary before the first document is the END of none
         else:
-            beginning = int(_nodes(shorter, np.array([beginning * symbols + int(ids[length - 2])]))[0])
             suffixes, followed = _continuations(level, shorter, suffixes, symbols, chunk)
-            followed[beginning] += 1
+            if boundary is None:
+                beginning = int(_nodes(shorter, np.array([beginning * symbols + int(ids[length - 2])]))[0])
+                followed[beginning] += 1
+            else:
+                followed = _or_counts(followed, shorter.counts, chunk)
             continued = Level(shorter.keys, followed)
         yield level, continued
         shorter = level
@@ -75,6 +91,30 @@ def _continuations(
     return result.array(), followed
 
 
+def _or_counts(
+    followed: NDArray[np.unsignedinteger], counts: NDArray[np.unsignedinteger], chunk: int
+) -> NDArray[np.unsignedinteger]:
+    """(M,) how many characters each n-gram of documents follows; for none, the n-gram's own count."""
+    result = GrowingArray(np.int64, chunk)
+    for start in range(0, len(followed), chunk):
+        part = followed[start : start + chunk]
+        result.append(np.where(part, part, counts[start : start + chunk]))
+    return smallest(result.array(), chunk)
+
+
+def longest_ngram(ids: Ids, boundary: int | None = None, chunk: int = CHUNK) -> int:
+    """The length of the longest n-gram: all of a text, or the longest document with its START and END."""
+    if boundary is None:
+        return len(ids)
+    longest, last = 0, 0  # characters from one boundary to the next; the last boundary so far
+    for start in range(0, len(ids), chunk):
+        positions = start + np.flatnonzero(ids[start : start + chunk] == boundary)
+        if len(positions):
+            longest = max(longest, int(np.diff(positions, prepend=last).max()))
+            last = int(positions[-1])
+    return longest + 1
+
+
 def _nodes(level: Level, keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """The nodes of keys that the level holds."""
     return np.searchsorted(level.keys, keys.astype(level.keys.dtype))
@@ -87,13 +127,16 @@ class _Packing:
     symbols     V
     before      the length of the node's n-gram; 0 for the empty context
     nodes       the number of n-grams of that length
-    characters  how many follow the node; each is its id plus 1, and 0 stands for the end of the text
+    characters  how many follow the node; each is its id plus 1, and 0 stands for the end of the text, and for
+                all characters after END
+    boundary    of documents; None for one long text
     """
 
     symbols: int
     before: int
     nodes: int
     characters: int
+    boundary: int | None = None
 
     @property
     def base(self) -> int:
@@ -101,20 +144,35 @@ class _Packing:
         return self.symbols + 1
 
     def keys(self, ids: Ids, ranks: NDArray[Any] | None, start: int, stop: int) -> Keys:
-        """The keys of the positions from ``start`` to ``stop``; ``ranks`` are their nodes."""
+        """The keys of the positions from ``start`` to ``stop``; ``ranks`` are their nodes.
+
+        A position whose node would cross a boundary has no node, but any number; only zeros follow it.
+        """
         size = stop - start
         result = np.zeros(size, np.uint64) if ranks is None else ranks[start:stop].astype(np.uint64)
         text = ids[start + self.before : stop + self.before + self.characters - 1]
         characters = np.zeros(size + self.characters - 1, np.uint64)
         characters[: len(text)] = text
         characters[: len(text)] += np.uint64(1)
+        lengths = None if self.boundary is None else self._lengths(ids, start, stop)
         for offset in range(self.characters):
             result *= np.uint64(self.base)
-            result += characters[offset : offset + size]
+            following = characters[offset : offset + size]
+            result += following if lengths is None else following * (lengths > self.before + offset)
+        return result
+
+    def _lengths(self, ids: Ids, start: int, stop: int) -> NDArray[np.int64]:
+        """(stop - start,) characters from each position to the next END, or as many as a key has, or more."""
+        following = ids[start + 1 : stop + self.before + self.characters - 1]
+        ends = np.append(np.flatnonzero(following == self.boundary), len(following))
+        positions = np.arange(stop - start)
+        result: NDArray[np.int64] = ends[np.searchsorted(ends, positions)] + 2 - positions
         return result
 
 
-def _levels(ids: Ids, symbols: int, orders: int, progress: Progress, chunk: int) -> Iterator[Level]:
+def _levels(
+    ids: Ids, symbols: int, orders: int, progress: Progress, boundary: int | None, chunk: int
+) -> Iterator[Level]:
     """Yields the n-grams of each length from 1 to ``orders``, and how often each occurs."""
     before, nodes = 0, 1
     ranks: NDArray[Any] | None = None  # of the n-gram that begins at each position
@@ -122,7 +180,7 @@ def _levels(ids: Ids, symbols: int, orders: int, progress: Progress, chunk: int)
         characters = 1
         while before + characters < orders and nodes * (symbols + 1) ** (characters + 1) < 1 << 64:
             characters += 1
-        packing = _Packing(symbols, before, nodes, characters)
+        packing = _Packing(symbols, before, nodes, characters, boundary)
         positions = len(ids) - max(0, before - 1)
         counted = count_keys(_chunks(packing, ids, ranks, positions, progress, chunk), chunk)
         for length in range(1, characters + 1):
@@ -147,13 +205,14 @@ def _chunks(
 def _ranks(
     packing: _Packing, keys: Keys, ids: Ids, ranks: NDArray[Any] | None, chunk: int
 ) -> NDArray[np.unsignedinteger]:
-    """The node, among the longest n-grams of the keys, of the n-gram that begins at each position."""
-    cut = np.concatenate(  # the few keys that the end of the text cuts short, which are no n-grams
-        [
-            start + np.flatnonzero(keys[start : start + chunk] % np.uint64(packing.base) == 0)
-            for start in range(0, len(keys), chunk)
-        ]
-    )
+    """The node, among the longest n-grams of the keys, of the n-gram that begins at each position.
+
+    A position from which the n-gram would cross a boundary gets any number up to that of the n-grams.
+    """
+    cuts = GrowingArray(np.int64, chunk)  # the keys that END or the end of the text cuts: they are no n-grams
+    for start in range(0, len(keys), chunk):
+        cuts.append(start + np.flatnonzero(keys[start : start + chunk] % np.uint64(packing.base) == 0))
+    cut = cuts.array()
     result = GrowingArray(np.min_scalar_type(len(keys)), chunk)
     positions = len(ids) - (packing.before + packing.characters) + 1
     for start in range(0, positions, chunk):
@@ -225,11 +284,16 @@ def discounts(counts: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def build(
-    ids: Ids, symbols: int, order: int, progress: Progress = lambda characters: None, chunk: int = CHUNK
+    ids: Ids,
+    symbols: int,
+    order: int,
+    progress: Progress = lambda characters: None,
+    boundary: int | None = None,
+    chunk: int = CHUNK,
 ) -> NGram:
     """The n-gram model of a text. Arguments and errors as of ``count``."""
     levels: list[Level] = []
-    for level, shorter in count(ids, symbols, order, progress, chunk):
+    for level, shorter in count(ids, symbols, order, progress, boundary, chunk):
         if shorter is not None:
             levels[-1] = shorter
         levels.append(level)

@@ -54,7 +54,7 @@ def sample_generator(seed: int, index: int = 0) -> np.random.Generator:
 
 
 def opening_ids(vocabulary: Vocabulary) -> Ids:
-    """(1,) what is read before a text without a prompt: START, else a newline, a space, or the first symbol."""
+    """(1,) what is read before a text without a prompt: START, or a newline, a space, the first symbol."""
     if vocabulary.boundary is not None:
         return np.array([vocabulary.boundary])
     known = [vocabulary.symbols.find(character) for character in "\n "]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells import State
 from charrnn.inference.choice import Scores, log_softmax
 from charrnn.inference.network import CHUNK, Ids, Predictor
 from charrnn.inference.sample import opening_ids
@@ -51,12 +52,15 @@ class ScoredPiece(NamedTuple):
         return np.take_along_axis(top, order, 1)[:, 1:]
 
 
-def score_stream(predictor: Predictor, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredPiece]:
+def score_stream(
+    predictor: Predictor, pieces: Iterable[Ids], before: Ids, state: State | None = None
+) -> Iterator[ScoredPiece]:
     """Read a text that comes in pieces (N,), as one stream; yields it in pieces of at most CHUNK characters.
 
     ``before`` (1,) is the character before the text; before the beginning of a text stand ``opening_ids``.
+    It is read after ``state``, by default that of no text.
     """
-    state = predictor.start(1)
+    state = state or predictor.start(1)
     for piece in pieces:
         for start in range(0, len(piece), CHUNK):
             ids = piece[start : start + CHUNK]

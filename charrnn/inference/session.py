@@ -49,9 +49,9 @@ class Moment(NamedTuple):
 class Session:
     """A text that a user and a model write in turns.
 
-    ``saved`` is a cursor that the texts continue; without it they begin with ``opening`` (1,), which is
-    read unless the user writes the beginning; with ``documents`` it is read in any case. The samples of the session have the numbers ``index``,
-    ``index`` + 1, and so on, of the seed.
+    ``saved`` is a cursor that the texts continue; without it they begin with ``opening`` (1,), which is read
+    unless the user writes the beginning; with ``documents`` it is read in any case. The samples of the
+    session have the numbers ``index``, ``index`` + 1, and so on, of the seed.
 
     origin  where the newest continuations begin
     drafts  the newest continuations, until one of them is kept

@@ -203,7 +203,7 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
 def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Raise CheckpointError unless the weights among the tensors are those of the network, and finite."""
     if isinstance(header.model, NgramConfig):
-        ngram_arrays.check(path, header.model.order, len(header.vocabulary), tensors)
+        ngram_arrays.check(path, header.model, len(header.vocabulary), tensors)
         return
     shapes = parameters.shapes(header.model, len(header.vocabulary))
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(RESUME)}

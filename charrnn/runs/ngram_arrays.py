@@ -5,7 +5,8 @@ V: vocabulary   N: order   M: n-grams of one length
     ngrams.1.keys ... ngrams.N.keys      (M,) unsigned, increasing: the index of the n-gram's first n - 1
                                          characters among the n-grams one shorter, times V, plus the id of its
                                          last character
-    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, from 1 to V + 1 below the order, and to 2^53 at it
+    ngrams.1.counts ... ngrams.N.counts  (M,) unsigned, from 1 to 2^53; below the order to V + 1, where the
+                                         n-gram does not begin with the START of a document
     discounts                            (N, 3) float64, at least 1e-6 and below the counts 1, 2 and 3
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config import NgramConfig
 from charrnn.errors import CheckpointError
 
 CHUNK = 1 << 20
@@ -33,8 +35,9 @@ def names(order: int) -> list[str]:
     return [f"ngrams.{n}.{kind}" for n in range(1, order + 1) for kind in ("keys", "counts")] + ["discounts"]
 
 
-def check(path: Path, order: int, symbols: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+def check(path: Path, config: NgramConfig, symbols: int, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise CheckpointError unless the arrays are those of an n-gram model. Each is read once."""
+    order = config.order
     for name in sorted(arrays.keys() ^ set(names(order))):
         problem = "does not belong to this n-gram model" if name in arrays else "is missing"
         raise CheckpointError(f"{path} is damaged: tensor {name!r} {problem}")
@@ -54,8 +57,10 @@ def check(path: Path, order: int, symbols: int, arrays: Mapping[str, NDArray[Any
             raise CheckpointError(
                 f"{path} is damaged: the keys of length {n} do not increase, or are too large"
             )
-        # below the order they count characters, and the beginning of the text
-        if counts.min() < 1 or counts.max() > (LARGEST_COUNT if n == order else symbols + 1):
+        # below the order they count characters, and the beginning of the text; but those of n-grams that
+        # begin with START count n-grams
+        any_count = n == order or (config.documents and n > 1)
+        if counts.min() < 1 or counts.max() > (LARGEST_COUNT if any_count else symbols + 1):
             raise CheckpointError(f"{path} is damaged: a count of length {n} is 0 or too large")
         contexts = len(keys)
 

@@ -45,11 +45,11 @@ class DocumentCorpus(Corpus):
     table       (D,) memory-mapped, of each document: "prompt", the characters of its prompt; "labels", the
                 row of each label's value; "vectors", the numbers of all vectors, NaN for a missing one
     sha256      of the texts alone
-    table_sha256  of the labels and vectors; "" where there are none
+    table_sha256  of the prompts, labels and vectors; "" where there are none
     empty       the documents that were left out because they have no character
     """
 
-    division: Division = Division("line")
+    division: Division = field(default_factory=lambda: Division("line"))
     conditions: tuple[Condition, ...] = ()
     table: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
     table_sha256: str = ""
@@ -77,11 +77,19 @@ class DocumentCorpus(Corpus):
         return sum(self._is_repeated(int(number) + 1) for number in same_length)
 
     def record(self) -> dict[str, Any]:
-        """What a checkpoint records of the text; characters are those of the documents, without their ends."""
+        """What a checkpoint records of the text; its characters are those of the documents, without END."""
         characters = len(self.ids) - self.count - 1
-        values = {"name": self.name, "sha256": self.sha256, "characters": characters, "documents": self.count}
+        values = {
+            "name": self.name,
+            "sha256": self.sha256,
+            "characters": characters,
+            "documents": self.count,
+            "longest": int(np.diff(self.starts).max()) - 1,
+        }
+        if self.table_sha256:
+            values["table_sha256"] = self.table_sha256
         if self.conditions:
-            values |= {"table_sha256": self.table_sha256, "labels": self.label_counts()}
+            values["labels"] = self.label_counts()
         return values
 
     def description(self, shares: tuple[float, float, float]) -> str:
@@ -128,6 +136,17 @@ class DocumentCorpus(Corpus):
         ends = [int(self.starts[cut]) + 1 for cut in (first, max(first, second), count)]
         return range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2])
 
+    def holds(self, texts: Sequence[NDArray[np.integer[Any]]]) -> list[bool]:
+        """Whether each text, (n,) ids without boundaries, is a whole document."""
+        lengths = np.diff(self.starts) - 1
+        wanted = np.unique([len(text) for text in texts])
+        known = {
+            self.document(number)[1:].tobytes()
+            for number in np.flatnonzero(np.isin(lengths, wanted)).tolist()
+        }
+        # a symbol that the corpus lacks has the id -1, which no document has
+        return [bool((text >= 0).all()) and text.astype(self.ids.dtype).tobytes() in known for text in texts]
+
     def _after_equal(self, cut: int) -> int:
         """The first cut from here on that does not part equal documents."""
         while cut < self.count and self._is_repeated(cut):
@@ -149,7 +168,7 @@ class DocumentCorpus(Corpus):
         first = sum(other.inputs - 1 for other in self.conditions[:condition] if isinstance(other, Vector))
         values = self.table["vectors"][numbers, first : first + chosen.inputs - 1]
         missing = np.isnan(values[:, 0])
-        scaled = (values - np.float32(chosen.mean)) / np.float32(chosen.scale)
+        scaled = (values - np.array(chosen.mean, np.float32)) / np.array(chosen.scale, np.float32)
         result[:, 1:] = np.where(missing[:, None], 0, scaled)
         result[:, 0] = missing
         return result
@@ -170,7 +189,7 @@ class _Scan(NamedTuple):
     sha256: str
     table_sha256: str
     characters: int
-    count: int
+    documents: int
     empty: int
     vocabulary: Vocabulary
     conditions: tuple[Condition, ...]
@@ -193,14 +212,14 @@ def open_documents(
     reading = reading or Reading()
     scan = _scan(texts, name, division, reading, known, known_values, progress)
     dtype = _table_type(scan.conditions)
-    size = scan.characters + scan.count + 1
+    size = scan.characters + scan.documents + 1
     paths = _paths(scan)
     ids = load_ids(paths[0], size, scan.vocabulary.id_dtype)
-    table = load_ids(paths[1], scan.count, dtype)
+    table = load_ids(paths[1], scan.documents, dtype)
     if ids is None or table is None:
         _encode(texts, name, division, reading, scan, paths, progress)
         ids = load_ids(paths[0], size, scan.vocabulary.id_dtype)
-        table = load_ids(paths[1], scan.count, dtype)
+        table = load_ids(paths[1], scan.documents, dtype)
     if ids is None or table is None:
         raise CorpusError(f"another process deleted the encoded text {paths[0]}: try again")
     return DocumentCorpus(
@@ -214,6 +233,13 @@ def open_documents(
         scan.table_sha256,
         scan.empty,
     )
+
+
+def cached_documents(record: dict[str, Any], vocabulary: Vocabulary) -> DocumentCorpus | None:
+    """The documents that a checkpoint records, without labels and vectors, if their ids are in the cache."""
+    size = int(record["characters"]) + int(record["documents"]) + 1
+    ids = load_ids(cache_path(record["sha256"], vocabulary), size, vocabulary.id_dtype)
+    return None if ids is None else DocumentCorpus(ids, vocabulary, record["sha256"], str(record["name"]))
 
 
 def _paths(scan: _Scan) -> tuple[Path, Path]:
@@ -243,15 +269,16 @@ def _scan(
         digest.update(b"".join(len(document.units).to_bytes(8, "little") for document in block))
         digest.update(reading.to_bytes(units))
         seen[code_points(units)] = True
-        characters, count = characters + len(units), count + len(block)
-        for document in block:
+        characters += len(units)
+        for number, document in enumerate(block, count):
             if document.prompt or document.labels or document.vectors:
-                table_digest.update(json.dumps(document[1:]).encode())
+                table_digest.update(json.dumps([number, *document[1:]]).encode())
             for column, value in zip(values.values(), document.labels, strict=True):
                 if value is not None:
                     column.add(value)
             for moment, vector in zip(moments, document.vectors, strict=True):
                 moment.add(vector)
+        count += len(block)
     if not count:
         raise CorpusError(f"{name}: the text holds no document with a character")
     seen[code_points(known)] = True
@@ -297,6 +324,8 @@ def _conditions(
     conditions: list[Condition] = []
     for name, found in values.items():
         earlier = before.get(name)
+        if isinstance(earlier, Vector):
+            raise ConfigError(f"--label {name}: the model has a vector of this name: give --vector {name}")
         found = found | set(earlier.values if isinstance(earlier, Label) else ())
         if not found:
             raise CorpusError(f'--label {name}: no document has a field "{name}"')
@@ -308,6 +337,9 @@ def _conditions(
         conditions.append(Label(name, tuple(sorted(found))))
     for moment in moments:
         vector, earlier = moment.vector(), before.get(moment.name)
+        if isinstance(earlier, Label):
+            name = moment.name
+            raise ConfigError(f"--vector {name}: the model has a label of this name: give --label {name}")
         if isinstance(earlier, Vector):
             vector = replace(vector, mean=earlier.mean, scale=earlier.scale)
             if len(moment.sums) != len(earlier.mean):

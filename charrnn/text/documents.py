@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,6 @@ LONGEST = 1 << 28
 """Characters from which on a document is refused: they would fill the memory."""
 BLOCK = 4096
 """Documents that are passed on at once."""
-
-_BLANK_LINES = re.compile(r"\n[ \t\r\f\v]*(?:\n[ \t\r\f\v]*)*\n")
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,16 @@ def documents(
     ``progress`` is called with the number of characters read since the last call. Raises CorpusError.
     """
     names = _file_labels([source.name for source in texts]) if division.label_by_file else None
+    lengths: dict[str, int] = {}  # of the vectors, the same in all texts
     for index, source in enumerate(texts):
         label = () if names is None else (names[index],)
         pieces = _counted(characters([source], reading), progress)
         if division.kind == "json":
-            found = _of_json(_parts(pieces, "\n", source.name), source.name, reading, division, label)
+            lines = _parts(pieces, "\n", source.name)
+            found = _of_json(lines, source.name, reading, division, label, lengths)
         else:
-            found = (Document(units, 0, label) for units in _divided(pieces, division.kind, source.name))
+            kind = _units(division.kind, reading)  # a separator is read as the text is
+            found = (Document(units, 0, label) for units in _divided(pieces, kind, source.name))
         yield from _blocks(found, skipped or Skipped())
 
 
@@ -147,7 +149,8 @@ def _file_labels(names: Sequence[str]) -> list[str]:
     """The label of each file: its name without folder and suffix; the whole path where two would be equal."""
     stems = [re.sub(r"\.(gz|bz2|xz)$", "", Path(name).name, flags=re.IGNORECASE) for name in names]
     stems = [Path(stem).stem for stem in stems]
-    return [name if stems.count(stem) > 1 else stem for name, stem in zip(names, stems, strict=True)]
+    counts = Counter(stems)
+    return [name if counts[stem] > 1 else stem for name, stem in zip(names, stems, strict=True)]
 
 
 def _divided(pieces: Iterator[str], kind: str, name: str) -> Iterator[str]:
@@ -155,7 +158,7 @@ def _divided(pieces: Iterator[str], kind: str, name: str) -> Iterator[str]:
     if kind == "line":
         return (part.removesuffix("\r") for part in _parts(pieces, "\n", name))
     if kind == "file":
-        return iter(["".join(pieces).rstrip("\r\n")])
+        return _whole(pieces, name)
     if kind == "blank":
         return _paragraphs(pieces, name)
     return _parts(pieces, kind, name)
@@ -169,20 +172,33 @@ def _check_size(size: int, name: str) -> None:
 def _parts(pieces: Iterator[str], separator: str, name: str) -> Iterator[str]:
     """The parts between separators; after the last separator, a part that is empty is none."""
     rest: list[str] = []  # of the part that no separator has ended
+    tail = ""  # its last characters: a separator may begin there
+    size = 0  # of the rest
     for piece in pieces:
-        piece_size = len(piece)
-        while rest and len(piece) < piece_size + len(separator) - 1:  # a separator may begin earlier
-            piece = rest.pop() + piece
-        first, *others = piece.split(separator)
-        rest.append(first)
-        _check_size(sum(map(len, rest)), name)
+        first, *others = (tail + piece).split(separator)
         if others:
-            yield "".join(rest)
+            yield "".join([*rest, first])
             yield from others[:-1]
-            rest = [others[-1]]
-    last = "".join(rest)
+            rest, size, first = [], 0, others[-1]
+        kept = max(0, len(first) - len(separator) + 1)
+        rest.append(first[:kept])
+        tail = first[kept:]
+        size += kept
+        _check_size(size, name)
+    last = "".join([*rest, tail])
     if last:
         yield last
+
+
+def _whole(pieces: Iterator[str], name: str) -> Iterator[str]:
+    """The one document of a text."""
+    parts: list[str] = []
+    size = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        _check_size(size, name)
+    yield "".join(parts).rstrip("\r\n")
 
 
 def _paragraphs(pieces: Iterator[str], name: str) -> Iterator[str]:
@@ -195,22 +211,29 @@ def _paragraphs(pieces: Iterator[str], name: str) -> Iterator[str]:
             size += len(line)
             _check_size(size, name)
         elif lines:
-            yield "\n".join(lines)
+            yield "\n".join(lines).removesuffix("\r")
             lines, size = [], 0
     if lines:
-        yield "\n".join(lines)
+        yield "\n".join(lines).removesuffix("\r")
 
 
 def _of_json(
-    lines: Iterator[str], name: str, reading: Reading, division: Division, file_label: tuple[str, ...]
+    lines: Iterator[str],
+    name: str,
+    reading: Reading,
+    division: Division,
+    file_label: tuple[str, ...],
+    lengths: dict[str, int],
 ) -> Iterator[Document]:
-    """The documents of JSON lines. Raises CorpusError, which names the line."""
-    lengths: dict[str, int] = {}
+    """The documents of JSON lines. Raises CorpusError, which names the line.
+
+    ``lengths`` are those of the vectors that were read before, by name; new ones are added.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            document, fields = json_document(line, reading, division)
+            document, _ = json_document(line, reading, division)
             for vector, value in zip(division.vectors, document.vectors, strict=True):
                 if value is not None:
                     check_vector(vector, value, lengths.setdefault(vector, len(value)))

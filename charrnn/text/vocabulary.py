@@ -113,8 +113,9 @@ class Vocabulary:
         return self.decode_bytes(ids).decode("utf-8", "replace" if self.byte_level else "surrogatepass")
 
     def decode_bytes(self, ids: NDArray[np.integer] | list[int]) -> bytes:
-        """(N,) ids -> the bytes of a file: UTF-8, or at byte level the bytes themselves."""
-        text = "".join([self.symbols[i] for i in ids])
+        """(N,) ids -> the bytes of a file: UTF-8, or at byte level the bytes; a boundary is a newline."""
+        symbols = self.symbols + "\n" * self.documents
+        text = "".join([symbols[i] for i in ids])
         return text.encode("latin-1" if self.byte_level else "utf-8", "surrogatepass")
 
 

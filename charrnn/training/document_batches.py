@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-SLICE = 100
+SLICE = 200
 """The characters that take as long as the call of a layer: a slice has to save more padding than this."""
 MOST_CUTS = 64
 """The most lengths at which slices can end."""
-POOL = 16
+POOL = 64
 """Windows whose documents are sorted by length, so that the rows of a window are of similar lengths."""
 
 
@@ -81,17 +81,17 @@ def slices(lengths: Integers) -> Slices:
 class Place(NamedTuple):
     """Where a training is in its documents.
 
-    epoch, index  the next document to begin: its number in the order of that epoch
-    open          (A, 3) the document, the next character and the epoch of each row that goes on
+    epoch, begun  the documents of an epoch that have begun
+    open         (A, 3) the document, the next character and the epoch of each row that goes on
     """
 
     epoch: int
-    index: int
+    begun: int
     open: Integers
 
     def to_array(self) -> Integers:
         """As one array (1 + A, 3)."""
-        return np.concatenate([[[self.epoch, self.index, 0]], self.open])
+        return np.concatenate([[[self.epoch, self.begun, 0]], self.open])
 
 
 START = Place(0, 0, np.zeros((0, 3), np.int64))
@@ -146,7 +146,8 @@ class DocumentBatches:
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(len(counts))
         pool = np.cumsum(counts[shuffled]) // (POOL * self.budget)
-        shuffled = shuffled[np.lexsort((counts[shuffled], pool))]
+        shuffled = shuffled[np.lexsort((self.lengths[shuffled], pool))]
+        pool.sort()
         window = np.cumsum(counts[shuffled]) // self.budget  # of similar lengths
         rank = generator.random(int(window[-1]) + 1)[window]
         return shuffled[np.lexsort((window, rank, pool))]

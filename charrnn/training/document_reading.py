@@ -24,7 +24,7 @@ from charrnn.training.evaluate import evaluate
 from charrnn.training.network import CharRNN, detach
 
 LONG = 1 << 14
-"""Characters from which on a document is validated by itself, as a long text; shorter ones are read as rows."""
+"""Characters above which a document is validated by itself, as a long text; shorter ones are read as rows."""
 BATCH = 1 << 14
 """Characters of the rows that are validated at once."""
 DROP_SEED = 1
@@ -136,7 +136,7 @@ class DocumentReader:
             rows = self.corpus.inputs(index, documents)
             if missing is not None and missing[:, index].any():
                 rows[missing[:, index]] = np.eye(1, rows.shape[1], dtype=np.float32)
-            inputs.append(torch.from_numpy(rows).to(self.device))
+            inputs.append(torch.from_numpy(rows).to(model.readout.weight))  # its device and type
         return model.embed_conditions(inputs) if inputs else None
 
     def read(
@@ -172,8 +172,8 @@ class DocumentReader:
                 nats, size, _ = self.read(model, rows, model.start(len(part)))
                 total, count = total + float(nats), count + size
             for number in documents[self.lengths[documents] > LONG].tolist():
-                nats, size = self._evaluate_long(model, number)
-                total, count = total + nats, count + size
+                mean, size = self._evaluate_long(model, number)
+                total, count = total + mean * size, count + size
         finally:
             model.train(was_training)
         return total / max(1, count)
@@ -186,9 +186,8 @@ class DocumentReader:
         return np.split(short, np.flatnonzero(np.diff(batch)) + 1) if len(short) else []
 
     def _evaluate_long(self, model: CharRNN, number: int) -> tuple[float, int]:
-        """The nats of a long document, and how many characters count."""
+        """The mean nats per character of a long document, and how many characters count."""
         start, stop = (int(position) + 1 for position in self.corpus.starts[number : number + 2])
         skip = int(self.corpus.table["prompt"][number]) if self.config.loss == "text" else 0
         conditions = self.conditions(model, np.array([number]), None)
-        size = stop - start - skip
-        return evaluate(model, self.corpus.ids, range(start, stop), skip, conditions) * size, size
+        return evaluate(model, self.corpus.ids, range(start, stop), skip, conditions), stop - start - skip

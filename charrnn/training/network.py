@@ -323,7 +323,7 @@ class CharRNN(nn.Module):
         conditions  (R, C) of all rows
         """
         sizes = [(stop - start) * rows for start, stop, rows in bounds]
-        parts = zip(ids.split(sizes), bounds, strict=True)
+        parts = zip(torch.split(ids, sizes), bounds, strict=True)
         shaped = [part.view(-1, rows) for part, (_, _, rows) in parts]
         x = [self._with_conditions(self.embed(part), part, conditions) for part in shaped]
         outputs, state = self._read_layers(x, state)
