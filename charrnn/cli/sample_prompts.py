@@ -131,11 +131,8 @@ class PromptReader:
         from charrnn.inference.conditioned import conditioned, conditions_of
 
         values = row_values(conditions_of(self.predictor), row, strict=True)
-        return (
-            conditioned(self.predictor, {**self.values, **values}).start(1)
-            if values
-            else self.predictor.start(1)
-        )
+        predictor = conditioned(self.predictor, {**self.values, **values}) if values else self.predictor
+        return predictor.start(1)
 
     def _prompt(self, text: str, fields: dict[str, Any] | None = None, start: State | None = None) -> Prompt:
         ids = self.encode(text)
@@ -151,7 +148,7 @@ class PromptReader:
         return text
 
     def _cursor(self, ids: Ids, start: State | None = None) -> Cursor:
-        """The saved cursor, if any, or else the ``start``, then these ids. A long prompt is read here, once for all samples."""
+        """The saved cursor, or else the ``start``, then these ids. A long prompt is read here, once for all."""
         import numpy as np
 
         from charrnn.inference.network import read

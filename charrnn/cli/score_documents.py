@@ -189,7 +189,7 @@ class DocumentScorer(LineScorer):
         return result
 
     def score_under(self, entries: Sequence[Entry], name: str, value: str) -> list[Score]:
-        """The score of each document, had it been written for this value of a label. Raises CheckpointError."""
+        """The score of each document, as if written for this value of a label. Raises CheckpointError."""
         return self.score_entries([entry._replace(values={**entry.values, name: value}) for entry in entries])
 
     def pieces(self, entries: Sequence[Entry]) -> Iterator[ScoredPiece]:

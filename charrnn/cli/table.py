@@ -25,7 +25,7 @@ def write_table(out: Terminal, rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """The lines of rows in aligned columns; the columns with the numbers ``right`` are aligned to the right."""
+    """The lines of rows in aligned columns, as ``write_table`` writes them."""
     from rich.cells import cell_len
 
     rows = [[printable(cell) for cell in row] for row in rows]
