@@ -132,6 +132,7 @@ class NgramConfig(_Config):
 
     def __post_init__(self) -> None:
         self._check_integers("order", 1, MAX_ORDER)
+        _require(isinstance(self.documents, bool), "documents", self.documents, "true or false")
 
     @property
     def title(self) -> str:

@@ -295,7 +295,7 @@ def test_a_format_from_the_future_says_to_upgrade(path: Path) -> None:
     damage(path, changed(header_of(path), "format", 3))
     assert "has checkpoint format 3, this charrnn reads up to 2: upgrade" in refusal(path)
     # ... even if nothing else is where this version expects it
-    damage(path, {"format": 2})
+    damage(path, {"format": 3})
     assert "upgrade charrnn" in refusal(path)
 
 

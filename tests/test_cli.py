@@ -263,6 +263,7 @@ def test_a_run_records_where_its_text_is_for_any_working_folder(text: Path) -> N
 def test_every_option_of_train_is_a_setting_or_is_used_by_the_plan() -> None:
     settings = {field.name for config in (ModelConfig, TrainConfig) for field in dataclasses.fields(config)}
     used = {"name", "start", "params", "glob", "encoding", "as_bytes", "newlines"}
+    used |= {"label", "vector", "label_by"}
     options = {parameter.name for parameter in typer.main.get_group(app).commands["train"].params}
     assert options - settings == used | set(WITH_RESUME) - {*BUDGET, "patience"}
 

@@ -453,7 +453,7 @@ def test_a_signal_to_a_resumed_run_never_says_that_nothing_is_kept(run: Path) ->
 
 
 def test_ctrl_c_while_the_text_is_read_says_that_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_command, "read_corpus", interrupt)

@@ -89,7 +89,7 @@ def test_stdin_is_the_text_only_when_no_other_is_given(texts, stdin, origin, mon
     class OriginError(Exception):
         pass
 
-    def read_corpus(out, origin, *_):
+    def read_corpus(out, origin, *_, **__):
         raise OriginError(origin.texts)
 
     monkeypatch.setattr("charrnn.cli.train.read_corpus", read_corpus)

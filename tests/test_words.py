@@ -57,6 +57,9 @@ ANY_TEXT = {
         "match",
         "find_regex",
         "candidates",
+        "documents",
+        "label",
+        "vector",
     ),
     *(
         "stop",

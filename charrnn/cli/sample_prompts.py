@@ -148,7 +148,7 @@ class PromptReader:
         return text
 
     def _cursor(self, ids: Ids, start: State | None = None) -> Cursor:
-        """The saved cursor, or else the ``start``, then these ids. A long prompt is read here, once for all."""
+        """The saved cursor or the ``start``, then these ids. A long prompt is read here, once for all."""
         import numpy as np
 
         from charrnn.inference.network import read

@@ -3,8 +3,8 @@
     p(w | c_k) = max(n(c_k w) - D(n(c_k w)), 0) / n(c_k) + gamma(c_k) p(w | c_(k-1))
 
     c_k    the context: the last k characters
-    n      the count of an n-gram of the highest order; of a shorter one, the number of different characters
-           before it
+    n      the count of an n-gram of the highest order, or of one that begins a document; of another shorter
+           one, the number of different characters before it
     D      the discount, which depends on the count
     gamma  the sum of the discounts over n(c_k), so that the probabilities sum to 1
 
