@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -18,16 +18,19 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.conditions import Label
+from charrnn.conditions import find as find_condition
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
-from charrnn.inference.choice import Choice
+from charrnn.inference.choice import Choice, log_softmax
 from charrnn.inference.clamp import with_clamps
+from charrnn.inference.conditioned import Guided, conditioned, conditions_of
 from charrnn.inference.constraints import Constraints
-from charrnn.inference.network import Inference
+from charrnn.inference.network import Inference, Predictor
 from charrnn.inference.predictor import predictor
-from charrnn.inference.sample import Chunk, choose_seed, opening_ids, sample, sample_generator
+from charrnn.inference.sample import Chunk, beginning, choose_seed, sample, sample_generator
 from charrnn.inference.states import Cursor
 from charrnn.inspection.encode import encode, state_parts
 from charrnn.inspection.inspect_cell import unit_values
@@ -37,6 +40,8 @@ from charrnn.runs.find import find, model_name, model_names
 from charrnn.runs.history import Report
 from charrnn.runs.info import describe
 from charrnn.text.corpus import Corpus, open_corpus
+from charrnn.text.document_corpus import DocumentCorpus, open_documents
+from charrnn.text.documents import Division
 from charrnn.text.sources import Reading, Source, sources
 from charrnn.text.vocabulary import Vocabulary
 
@@ -46,7 +51,8 @@ StrPath = str | os.PathLike[str]
 class Sampling(TypedDict, total=False):
     """The options of ``Model.generate`` and ``Model.stream``: those of ``charrnn sample`` of the same names.
 
-    length             most characters; 0: no limit (only ``stream``, or with ``stop`` or ``match``)
+    length             most characters; 0: no limit (only ``stream``, or with ``stop`` or ``match``); the
+                       default is 1000, and for a model of documents twice the longest document
     min_length         fewest characters before a stop string
     temperature        below 1: safer, more repetitive; above 1: more varied; 0: the most probable character
     final_temperature  the temperature of the last character, reached in equal steps
@@ -59,6 +65,8 @@ class Sampling(TypedDict, total=False):
     top_k, top_p, min_p, typical, repeat_penalty, repeat_window
                        filters (docs/sampling.md)
     clamp              {(layer, unit): value}: units whose hidden states are held at these values
+    labels, vectors    {name: value}: what the text is written for; {name: {value: share}} mixes values
+    guidance           how much more closely it follows them; 0: off
     """
 
     length: int
@@ -79,6 +87,9 @@ class Sampling(TypedDict, total=False):
     repeat_penalty: float
     repeat_window: int
     clamp: Mapping[tuple[int, int], float]
+    labels: Mapping[str, Any]
+    vectors: Mapping[str, Sequence[float]]
+    guidance: float
 
 
 class Model:
@@ -95,6 +106,7 @@ class Model:
         self.path, self.name = path.absolute(), loaded.header.name or model_name(path)
         self._vocabulary = loaded.header.vocabulary
         self._title = loaded.header.model.title
+        self._longest = int(loaded.header.corpus.get("longest", 0))
         self._predictor = predictor(loaded)
 
     def __repr__(self) -> str:
@@ -121,16 +133,34 @@ class Model:
         """As ``generate``, but yields pieces of the text as they are generated."""
         return self._stream(prompt, endless=True, **options)
 
-    def log_probabilities(self, text: str) -> NDArray[np.float64]:
+    def log_probabilities(self, text: str, labels: Mapping[str, Any] | None = None) -> NDArray[np.float64]:
         """(N,) natural logarithm of each character's probability, given the characters before it.
 
-        Raises UnknownCharacterError.
+        A model of documents also gives that of the end, (N + 1,), and reads a text written for ``labels``,
+        the values of its labels and vectors. Raises ConfigError, UnknownCharacterError.
         """
-        return score.log_probabilities(self._predictor, self._vocabulary, self._vocabulary.encode(text))
+        ids = self._vocabulary.encode(text)
+        if self._vocabulary.boundary is not None:
+            ids = np.append(ids, self._vocabulary.boundary)
+        model = conditioned(self._predictor, labels) if labels else self._predictor
+        return score.log_probabilities(model, self._vocabulary, ids)
 
-    def bits_per_character(self, text: str) -> float:
-        """The loss on a text that is not empty. Raises UnknownCharacterError."""
-        return float(-self.log_probabilities(text).mean() / np.log(2))
+    def bits_per_character(self, text: str, labels: Mapping[str, Any] | None = None) -> float:
+        """The loss on a text that is not empty, as ``log_probabilities``. Raises UnknownCharacterError."""
+        return float(-self.log_probabilities(text, labels).mean() / np.log(2))
+
+    def classify(self, text: str, label: str, labels: Mapping[str, Any] | None = None) -> dict[str, float]:
+        """The probability of each value of a label for a text, as ``charrnn classify``, the highest first.
+
+        ``labels`` are the values of the model's other labels and vectors. Raises ConfigError.
+        """
+        chosen = find_condition(conditions_of(self._predictor), label)
+        if not isinstance(chosen, Label):
+            raise ConfigError(f"{label} is a vector: it has no values to choose from")
+        values = chosen.values
+        likelihoods = [self.log_probabilities(text, {**(labels or {}), label: v}).sum() for v in values]
+        posterior = np.exp(log_softmax(np.array(likelihoods))).tolist()
+        return dict(sorted(zip(values, posterior, strict=True), key=lambda pair: -pair[1]))
 
     def unit(self, text: str, unit: int, layer: int = 0, signal: str | None = None) -> NDArray[np.float64]:
         """(N,) values of one unit after each character; ``signal`` as ``charrnn inspect-cell --of``.
@@ -164,7 +194,7 @@ class Model:
         self,
         prompt: str,
         endless: bool,
-        length: int = 1000,
+        length: int | None = None,
         min_length: int = 0,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
@@ -175,9 +205,14 @@ class Model:
         no_repeat: int = 0,
         repeat_window: int = 64,
         clamp: Mapping[tuple[int, int], float] | None = None,
+        labels: Mapping[str, Any] | None = None,
+        vectors: Mapping[str, Sequence[float]] | None = None,
+        guidance: float = 0.0,
         **filters: Any,
     ) -> Iterator[str]:
         choice = Choice(**filters)
+        if length is None:
+            length = 2 * self._longest or 1000
         constraints = Constraints.from_strings(
             self._vocabulary,
             allow=allow,
@@ -193,8 +228,11 @@ class Model:
         )
         if not endless and not constraints.ends:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
-        ids = self._vocabulary.encode(prompt) if prompt else opening_ids(self._vocabulary)
-        model = with_clamps(self._predictor, clamp) if clamp else self._predictor
+        ids = beginning(self._vocabulary, self._vocabulary.encode(prompt))
+        free: Predictor = with_clamps(self._predictor, clamp) if clamp else self._predictor
+        values = {**(labels or {}), **(vectors or {})}
+        model = conditioned(free, values) if values else free
+        model = Guided(model, free, guidance) if guidance else model
         cursor = Cursor(ids, model.start(1))
         generator = sample_generator(choose_seed(seed))
         chunks = sample(model, [cursor], choice, constraints, [generator])
@@ -229,6 +267,9 @@ def train(
     *,
     checkpoints: StrPath | None = None,
     byte_level: bool = False,
+    documents: str = "",
+    labels: Sequence[str] = (),
+    vectors: Sequence[str] = (),
     device: str = "auto",
     on_report: Callable[[Report], object] | None = None,
     **settings: Any,
@@ -236,6 +277,8 @@ def train(
     """Train a model as ``charrnn train`` does, and return the best one. Imports torch.
 
     text         a string is the text itself, a ``Path`` is a file or a folder
+    documents    what one document is, as ``--documents``; "": the text is one long text
+    labels, vectors  the fields of JSON lines that texts are written for
     name         of the run; by default that of the file, or "text"
     checkpoints  the folder of the runs, by default that of the command line
     on_report    called with each report: its losses, its speed, a sample
@@ -250,9 +293,11 @@ def train(
 
     if name is not None and not is_run_name(name):
         raise ConfigError(f"name {name!r}: must be a plain folder name")
-    corpus, origin = _read(text, byte_level)
+    corpus, origin = _read(text, Origin([], "*", "utf-8", byte_level, "", documents, [*labels], [*vectors]))
     architecture = {field.name for field in fields(ModelConfig)} & settings.keys()
     model = ModelConfig(**{key: settings[key] for key in architecture})
+    if isinstance(corpus, DocumentCorpus):
+        model = replace(model, documents=True, conditions=corpus.conditions)
     config = TrainConfig.from_dict({key: value for key, value in settings.items() if key not in architecture})
     left_open = {*sizing.CHOSEN, "split"} - settings.keys()
     if config.epochs is config.steps is config.minutes is None:
@@ -276,15 +321,23 @@ def _runs_folder(given: StrPath | None) -> Path:
 
 
 def _read(
-    text: str | os.PathLike[str] | Sequence[os.PathLike[str]], byte_level: bool
+    text: str | os.PathLike[str] | Sequence[os.PathLike[str]], origin: Origin
 ) -> tuple[Corpus, Origin | None]:
     """A text as ids, and its origin; None for a string, which has none. Raises CorpusError."""
-    reading = Reading(byte_level=byte_level, newlines=Origin([], byte_level=byte_level).newlines)
+    reading = Reading(byte_level=origin.byte_level, newlines=origin.newlines)
     if isinstance(text, str):
         data = text.encode("utf-8", "surrogatepass")
-        return open_corpus([Source("text", lambda: io.BytesIO(data))], "text", reading), None
+        return _opened([Source("text", lambda: io.BytesIO(data))], "text", reading, origin), None
     paths = [text] if isinstance(text, os.PathLike) else text
     if not paths:
         raise ConfigError("no text: give a string, a Path or several")
-    origin = Origin([os.fspath(path) for path in paths], byte_level=byte_level)
-    return open_corpus(sources(origin.texts), Path(origin.texts[0]).name, reading), origin
+    origin = replace(origin, texts=[os.fspath(path) for path in paths])
+    return _opened(sources(origin.texts), Path(origin.texts[0]).name, reading, origin), origin
+
+
+def _opened(texts: Sequence[Source], name: str, reading: Reading, origin: Origin) -> Corpus:
+    """The texts as ids; as documents, if the origin says so. Raises CorpusError."""
+    if not origin.documents:
+        return open_corpus(texts, name, reading)
+    division = Division(origin.documents, tuple(origin.labels), tuple(origin.vectors))
+    return open_documents(texts, name, division, reading)

@@ -119,7 +119,7 @@ class Vector:
 
 Condition = Label | Vector
 
-Values = dict[str, Any]
+Values = Mapping[str, Any]
 """The values of conditions by name: a text or shares for a label, numbers for a vector, None if missing."""
 
 

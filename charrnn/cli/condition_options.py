@@ -11,7 +11,7 @@ from charrnn.cli.options import panel, utf8
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charrnn.conditions import Condition, Values
+    from charrnn.conditions import Condition
 
 _condition = panel("Labels and vectors")
 
@@ -72,11 +72,11 @@ Guidance = Annotated[
 
 def given_values(
     conditions: Sequence[Condition], labels: Sequence[Given] | None, vectors: Sequence[Given] | None
-) -> Values:
+) -> dict[str, Any]:
     """The values of the options, checked against the conditions of a model. Raises ConfigError."""
     from charrnn.conditions import Label, Vector, find
 
-    values: Values = {}
+    values: dict[str, Any] = {}
     for given in labels or ():
         label = find(conditions, given.name)
         if not isinstance(label, Label):
@@ -95,7 +95,7 @@ def given_values(
     return values
 
 
-def _add(values: Values, name: str, value: Any) -> None:
+def _add(values: dict[str, Any], name: str, value: Any) -> None:
     if name in values:
         raise ConfigError(f"{name} is given twice; a mixture of values: --label {name}=A:0.5,B:0.5")
     values[name] = value
@@ -112,7 +112,7 @@ def _numbers(name: str, text: str) -> list[float]:
     return value
 
 
-def row_values(conditions: Sequence[Condition], row: dict[str, Any], strict: bool = False) -> Values:
+def row_values(conditions: Sequence[Condition], row: dict[str, Any], strict: bool = False) -> dict[str, Any]:
     """The values of a JSON line's fields that are conditions of the model.
 
     Raises CharrnnError for a value of another type, and with ``strict`` for an unknown value of a label;
@@ -121,7 +121,7 @@ def row_values(conditions: Sequence[Condition], row: dict[str, Any], strict: boo
     from charrnn.conditions import Label
     from charrnn.text.documents import label_value
 
-    values: Values = {}
+    values: dict[str, Any] = {}
     for condition in conditions:
         if condition.name not in row:
             continue

@@ -24,6 +24,9 @@ from charrnn.cli.terminal import Terminal
 from charrnn.errors import CharrnnError
 from charrnn.files import json_line
 
+SHOWN_VALUES = 40
+"""Values of a label that are shown; --json has all."""
+
 Named = tuple[str, Path]
 """A checkpoint's name in the legend, and its file."""
 
@@ -89,7 +92,24 @@ def _describe(out: Terminal, facts: dict[str, Any]) -> None:
     facts = {**facts, "symbols": json.dumps(facts["symbols"], ensure_ascii=False)}
     split = ",".join(f"{share:g}" for share in facts["training"]["split"])
     facts["training"] = {**facts["training"], "split": split}
-    write_table(out, [(name.replace("_", " "), value_text(name, value)) for name, value in facts.items()])
+    if "documents" in facts:
+        facts["documents"] = json.dumps(facts["documents"], ensure_ascii=False)
+    rows: list[tuple[str, str]] = []
+    for name, value in facts.items():
+        if name == "labels":
+            rows += [(f"label {label}", _values_text(counts)) for label, counts in value.items()]
+        elif name == "vectors":
+            rows += [(f"vector {vector}", f"{size:,} numbers") for vector, size in value.items()]
+        else:
+            rows.append((name.replace("_", " "), value_text(name, value)))
+    write_table(out, rows)
+
+
+def _values_text(counts: dict[str, int | None]) -> str:
+    """The values of a label, and how many documents have each."""
+    shown = [value if count is None else f"{value} {count:,}" for value, count in counts.items()]
+    more = [f"and {len(shown) - SHOWN_VALUES} more (--json lists all)"] if len(shown) > SHOWN_VALUES else []
+    return ", ".join(shown[:SHOWN_VALUES] + more)
 
 
 def value_text(name: str, value: object) -> str:

@@ -173,13 +173,19 @@ class Dialogue:
     # --- the text ---
 
     def _write(self, ids: Ids) -> None:
-        self.session.remember()
+        self._begin_another_after_the_end()
         self.session.write(ids)
         self._generate()
 
     def _continue(self) -> None:
-        self.session.remember()
+        self._begin_another_after_the_end()
         self._generate()
+
+    def _begin_another_after_the_end(self) -> None:
+        """Remember this moment; where the document has ended, begin another one."""
+        self.session.remember()
+        if self.session.has_ended:
+            self.session.begin_another()
 
     def _choose(self, line: str) -> None:
         count = len(self.session.drafts)
@@ -262,6 +268,8 @@ class Dialogue:
         if len(samples) == 1:
             self._stream(samples, chunks)
             session.keep(0)
+            if session.has_ended:
+                self.screen.error("the document has ended: what follows is another one")
             return
         self._collect(samples, chunks)
         for number, sample in enumerate(samples, 1):

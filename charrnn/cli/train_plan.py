@@ -237,8 +237,6 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
     model, length = plan.model, len(corpus.ids)
     if isinstance(corpus, DocumentCorpus):
         model = replace(model, documents=True, conditions=corpus.conditions)
-        if not plan.model.conditions:  # a model of --from keeps its own
-            model = replace(model, condition=plan.options["condition"])
     if plan.options["params"] is not None:
         model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
     if BY_HEART <= length < SHORT:

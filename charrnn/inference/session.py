@@ -67,6 +67,7 @@ class Session:
         documents: bool = False,
     ) -> None:
         self._predictor, self._reads_opening = predictor, documents or saved is not None
+        self._documents = documents
         self._seed, self._index = seed, index
         self._opening = Position((), saved or Cursor(opening, predictor.start(1)))
         self._now = Moment((), self._opening, None)
@@ -83,6 +84,12 @@ class Session:
     def texts(self) -> list[tuple[int, ...]]:
         """The texts that are not empty, the present one last."""
         return [position.ids for position in (*self._now.texts, self.position) if position.ids]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the present text is a document that has ended: what follows is another one."""
+        last = self.position.cursor.unread[-1]
+        return self._documents and bool(self.position.ids) and last == self._opening.cursor.unread[-1]
 
     @property
     def can_retry(self) -> bool:

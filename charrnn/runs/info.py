@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from charrnn.conditions import Label, Vector
 from charrnn.config import ModelConfig, NgramConfig
 from charrnn.runs import history, parameters
 from charrnn.runs.checkpoint import BEST, LAST, Header, read_header
@@ -32,6 +33,7 @@ def describe(path: Path) -> dict[str, Any]:
         **({"parent": header.parent} if trained else {}),
         "weights_sha256": header.weights_sha256 or None,
         **_architecture(header, path),
+        **_documents(header),
         "vocabulary": len(header.vocabulary),
         "bytes": header.vocabulary.byte_level,
         "symbols": header.vocabulary.symbols,
@@ -49,7 +51,32 @@ def _architecture(header: Header, path: Path) -> dict[str, Any]:
     if isinstance(model, NgramConfig):
         size = path.stat().st_size
         return {"order": model.order, "ngrams_by_length": header.results.get("ngrams"), "size_bytes": size}
-    return {**model.to_dict(), "parameters": parameters.count(model, len(header.vocabulary))}
+    left_out = ("documents", "conditions")  # _documents describes them
+    settings = {key: value for key, value in model.to_dict().items() if key not in left_out}
+    return {**settings, "parameters": parameters.count(model, len(header.vocabulary))}
+
+
+def _documents(header: Header) -> dict[str, Any]:
+    """What the documents of a model of documents are, and what they can be written for.
+
+    labels   by label, how many documents of the text have each of its values
+    vectors  by vector, how many numbers it has
+    """
+    if not header.model.documents:
+        return {}
+    facts = {"documents": header.origin.get("documents"), "documents_count": header.corpus.get("documents")}
+    conditions = header.model.conditions if isinstance(header.model, ModelConfig) else ()
+    counts = header.corpus.get("labels", {})
+    labels = [condition for condition in conditions if isinstance(condition, Label)]
+    vectors = [condition for condition in conditions if isinstance(condition, Vector)]
+    if labels:
+        facts["labels"] = {
+            label.name: {value: counts.get(label.name, {}).get(value) for value in label.values}
+            for label in labels
+        }
+    if vectors:
+        facts["vectors"] = {vector.name: len(vector.mean) for vector in vectors}
+    return facts
 
 
 def _training(header: Header, path: Path) -> dict[str, Any]:

@@ -192,5 +192,9 @@ def compare(paths: Sequence[Path]) -> tuple[Facts, Facts]:
 def _settings(facts: Facts) -> Facts:
     """The settings of a run, its text and the versions that trained it."""
     settings = {key: value for key, value in facts.items() if key not in (*IDENTITY, *RESULTS)}
+    if "labels" in settings:
+        settings["labels"] = [
+            f"{label} ({len(counts)} values)" for label, counts in settings["labels"].items()
+        ]
     versions = {f"{library}_version": version for library, version in facts["versions"].items()}
     return {**settings, **facts["training"], **versions}
