@@ -12,7 +12,8 @@ import torch
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.document_corpus import DocumentCorpus, open_documents
+from charrnn.text.document_corpus import DocumentCorpus
+from charrnn.text.document_files import open_documents
 from charrnn.text.documents import Division
 from charrnn.text.sources import file_source
 from charrnn.training.devices import ProcessGroup, keep_freed_memory

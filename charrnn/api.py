@@ -40,7 +40,8 @@ from charrnn.runs.find import find, model_name, model_names
 from charrnn.runs.history import Report
 from charrnn.runs.info import describe
 from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.document_corpus import DocumentCorpus, open_documents
+from charrnn.text.document_corpus import DocumentCorpus
+from charrnn.text.document_files import open_documents
 from charrnn.text.documents import Division
 from charrnn.text.sources import Reading, Source, sources
 from charrnn.text.vocabulary import Vocabulary

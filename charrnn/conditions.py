@@ -143,7 +143,7 @@ def from_dict(values: Any) -> Condition:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number that float32 holds; booleans are not."""
-    return type(value) in (int, float) and abs(value) < 1e30
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
 def check_vector(name: str, value: Any, length: int | None) -> None:

@@ -32,7 +32,8 @@ from charrnn.inference.states import Cursor
 from charrnn.runs.checkpoint import BEST, Header, load, read_header, save_checkpoint
 from charrnn.runs.find import ngram_beside
 from charrnn.text.cache import cache_folder
-from charrnn.text.document_corpus import DocumentCorpus, cached_documents, open_documents
+from charrnn.text.document_corpus import DocumentCorpus, cached_documents
+from charrnn.text.document_files import open_documents
 from charrnn.text.documents import Division
 from charrnn.text.sources import file_source
 from charrnn.text.vocabulary import Vocabulary

@@ -222,8 +222,10 @@ def _write(
     import numpy as np
 
     from charrnn.inference.classify import Confusion, classify, log_prior
+    from charrnn.text.documents import label_value
 
     writer, confusion = RowWriter(out, as_json), Confusion()
+    with_truth = None  # whether the rows have this column, as the first one says
     prior = log_prior(
         None if counts is None else [counts.get(value, 0) for value in sought.values], len(sought.values)
     )
@@ -232,7 +234,8 @@ def _write(
         scores = [scorer.score_under(entries, sought.name, value) for value in sought.values]
         verdicts = classify(-np.array([[score.nats for score in column] for column in scores]).T, prior)
         for row, verdict, score in zip(block, verdicts, scores[0], strict=True):
-            truth = (row.entry.row or {}).get(sought.name)
+            with_truth = row.entry.row is not None if with_truth is None else with_truth
+            truth = label_value(sought.name, (row.entry.row or {}).get(sought.name))
             columns: dict[str, Any] = {"label": None, "posterior": None, "runner_up": None, "ratio": None}
             if score.characters:
                 log_posterior = verdict.log_posterior.tolist()
@@ -241,11 +244,11 @@ def _write(
                 columns["posterior"] = probability(log_posterior[verdict.best])
                 columns["ratio"] = rounded(log_posterior[verdict.best] - log_posterior[verdict.runner_up])
                 if truth is not None:
-                    confusion.add(str(truth), best)
+                    confusion.add(truth, best)
                 if as_json:
                     pairs = zip(sought.values, log_posterior, strict=True)
                     columns["posteriors"] = {value: probability(log) for value, log in pairs}
-            known = {"truth": truth} if row.entry.row else {}
+            known = {"truth": truth} if with_truth else {}
             writer.write({**row.columns, **columns, **known, **row.text})
         out.flush()
     return confusion

@@ -97,7 +97,8 @@ def given_values(
 
 def _add(values: dict[str, Any], name: str, value: Any) -> None:
     if name in values:
-        raise ConfigError(f"{name} is given twice; a mixture of values: --label {name}=A:0.5,B:0.5")
+        advice = "" if isinstance(value, list) else f"; a mixture of values: --label {name}=A:0.5,B:0.5"
+        raise ConfigError(f"{name} is given twice{advice}")
     values[name] = value
 
 

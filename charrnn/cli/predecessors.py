@@ -58,10 +58,12 @@ FLAGS = (
     Flag(TRAIN, "validation", (TEXTGEN,), "--split", SPLIT),
     Flag(TRAIN, "word_level", (TEXTGEN,), "", "models read characters or, with --bytes, bytes"),
     Flag(TRAIN, "max_words", (TEXTGEN,), "", "models read characters or, with --bytes, bytes"),
-    Flag(TRAIN, "delim", (TEXTGEN,), "", "the text is one stream, sample with --stop to end a line"),
-    Flag(TRAIN, "is_csv", (TEXTGEN,), "", "give the text alone, for example with cut -d, -f2"),
+    Flag(TRAIN, "delim", (TEXTGEN,), "--documents", "--documents line, or the text between documents"),
+    Flag(
+        TRAIN, "is_csv", (TEXTGEN,), "--documents", "--documents json reads JSON lines; jq makes them of CSV"
+    ),
     Flag(TRAIN, "header", (TEXTGEN,), "", "give the text alone, for example with tail -n +2"),
-    Flag(TRAIN, "context", (TEXTGEN,), "", "models have no labels"),
+    Flag(TRAIN, "context", (TEXTGEN,), "--label", "a field of JSON lines (--documents json)"),
     # The model.
     Flag(TRAIN, "model", (CHAR,), "--cell", "lstm, gru, rnn and others"),
     Flag(TRAIN, "model_type", (TORCH,), "--cell", "lstm, gru, rnn and others"),

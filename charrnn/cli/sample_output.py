@@ -73,10 +73,12 @@ def copy_search(
     def search(samples: Sequence[Sample]) -> list[Copied]:
         with out.bar(desc="searching for copies", unit="char", unit_scale=True, total=len(source.ids)) as bar:
             texts = [corpus_ids[np.array(sample.ids, int)] for sample in samples]
+            prompts = [corpus_ids[sample.prompt.ids] for sample in samples]
             runs = longest_runs(texts, source.ids, bar.update)
         whole: list[bool | None] = [None] * len(runs)
         if isinstance(source, DocumentCorpus):
-            whole = [*source.holds(texts)]
+            pairs = zip(prompts, texts, strict=True)
+            whole = [*source.holds([np.concatenate(pair) for pair in pairs])]
         return [Copied(*pair) for pair in zip(runs, whole, strict=True)]
 
     return search

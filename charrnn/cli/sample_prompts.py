@@ -131,6 +131,9 @@ class PromptReader:
         from charrnn.inference.conditioned import conditioned, conditions_of
 
         values = row_values(conditions_of(self.predictor), row, strict=True)
+        values = {name: value for name, value in values.items() if value is not None}
+        if values and self.saved is not None:
+            raise CorpusError(f"{next(iter(values))}: --load-state keeps the labels of the saved state")
         predictor = conditioned(self.predictor, {**self.values, **values}) if values else self.predictor
         return predictor.start(1)
 

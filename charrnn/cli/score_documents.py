@@ -73,7 +73,8 @@ class DocumentScorer(LineScorer):
                     entries.append(self._entry(document, f"document {number} of {title(path)}"))
                 yield entries
         except CorpusError as error:
-            raise CorpusError(f"{error}; {AS_LINES}" if "JSON" in str(error) else str(error)) from error
+            reason = str(error).partition("; --documents")[0]  # an option of training
+            raise CorpusError(f"{reason}; {AS_LINES}" if "JSON" in reason else reason) from error
 
     def _entry(self, document: Document, name: str) -> Entry:
         from charrnn.inference.conditioned import conditions_of
@@ -133,14 +134,11 @@ class DocumentScorer(LineScorer):
             values = row_values(conditions_of(self.model.predictor), row)
         except CharrnnError as error:
             raise type(error)(f"{place}: {error}") from error
-        data = (prompt + text).encode("utf-8", "surrogatepass")
-        size = (
-            len(self._with_end(Line(line.name, line.number, prompt.encode()), "as it is")) - 1
-            if prompt
-            else 0
+        before, ids = (
+            self.reader.encode(line._replace(data=part.encode("utf-8", "surrogatepass")), "as it is")
+            for part in (prompt, text)
         )
-        ids = self._with_end(Line(line.name, line.number, data), "as it is")
-        return Entry(ids, max(size, 0), values, row)
+        return Entry(self._ended(before, ids), len(before), values, row)
 
     def of_file(self, path: str) -> Entry:
         """A whole file, or all of stdin for "-", as one document. Raises CharrnnError."""
@@ -154,11 +152,14 @@ class DocumentScorer(LineScorer):
         return entry
 
     def _with_end(self, line: Line, end: End) -> Ids:
+        return self._ended(self.reader.encode(line, end))
+
+    def _ended(self, *parts: Ids) -> Ids:
         """The ids of a document with its END; none for a document without a character that is known."""
         import numpy as np
 
-        ids = self.reader.encode(line, end)
-        return np.append(ids, len(self.model.vocabulary) - 1).astype(np.int64) if len(ids) else ids
+        ids = np.concatenate([*parts, [len(self.model.vocabulary) - 1]]).astype(np.int64)
+        return ids if len(ids) > 1 else ids[:0]
 
     # --- what is scored ---
 

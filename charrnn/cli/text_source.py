@@ -67,7 +67,7 @@ def read_corpus(
     """
     from charrnn.text import catalog
     from charrnn.text.corpus import open_corpus
-    from charrnn.text.document_corpus import open_documents
+    from charrnn.text.document_files import open_documents
     from charrnn.text.sources import Reading
 
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)

@@ -13,6 +13,7 @@ from charrnn.cli.train_command import kept_options, pipe_again, resume_command
 from charrnn.cli.train_screen import screen
 
 if TYPE_CHECKING:
+    from charrnn.conditions import Condition
     from charrnn.config import TrainConfig
     from charrnn.runs.history import Report
     from charrnn.training.train import Training
@@ -36,6 +37,8 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         "device": device,
         "run": str(training.folder),
     }
+    if model.conditions:
+        facts["given"] = f"{', '.join(map(_condition_text, model.conditions))}; at {model.condition} step"
     screen(out).facts(facts)
     if learner.reading.shortened:
         out.note(learner.reading.shortened)
@@ -43,6 +46,12 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         out.note("no validation part: the best checkpoint is the one with the lowest training loss")
     if training.done:
         out.note(f"this run ended at step {training.step}: nothing is left to train")
+
+
+def _condition_text(condition: Condition) -> str:
+    """A label or a vector, and how many values or numbers it has."""
+    inputs = condition.inputs - 1  # one is for missing values
+    return f"{condition.name} ({inputs:,} {'values' if hasattr(condition, 'values') else 'numbers'})"
 
 
 def budget(config: TrainConfig) -> str:

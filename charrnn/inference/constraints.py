@@ -133,7 +133,7 @@ class ConstrainedText:
         self._last: tuple[int, ...] = ()  # the last n - 1 characters
         self._followers: dict[tuple[int, ...], frozenset[int]] = {}  # of each n - 1 characters
         self._match: Match | None = constraints.pattern.start() if constraints.pattern else None
-        if self._match_is_complete():
+        if constraints.end is None and self._match_is_complete():
             self.ended = "match"
 
     @property
@@ -166,6 +166,8 @@ class ConstrainedText:
         """(V,) the characters among the last ``window`` of the prompt and the text."""
         mask = np.zeros(self.constraints.symbols, bool)
         mask[list(self._recent)] = True
+        if self.constraints.end is not None:
+            mask[self.constraints.end] = False  # START has the id of END, and is no character
         return mask
 
     def add(self, symbol: int) -> int:
@@ -189,9 +191,10 @@ class ConstrainedText:
         settled = self._find_stop(symbol) if self.constraints.stops else 1
         if self.ended:
             return settled
-        if self._match_is_complete():
+        is_longest = self.count == self.constraints.length
+        if (is_longest or self.constraints.end is None) and self._match_is_complete():
             self.ended = "match"
-        elif self.count == self.constraints.length:
+        elif is_longest:
             self.ended = "length"
         return settled + len(self._withheld) if self.ended else settled
 

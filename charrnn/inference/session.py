@@ -67,7 +67,7 @@ class Session:
         documents: bool = False,
     ) -> None:
         self._predictor, self._reads_opening = predictor, documents or saved is not None
-        self._documents = documents
+        self._boundary = opening[-1] if documents else None
         self._seed, self._index = seed, index
         self._opening = Position((), saved or Cursor(opening, predictor.start(1)))
         self._now = Moment((), self._opening, None)
@@ -88,8 +88,10 @@ class Session:
     @property
     def has_ended(self) -> bool:
         """Whether the present text is a document that has ended: what follows is another one."""
-        last = self.position.cursor.unread[-1]
-        return self._documents and bool(self.position.ids) and last == self._opening.cursor.unread[-1]
+        return self._has_ended(self.position)
+
+    def _has_ended(self, position: Position) -> bool:
+        return bool(position.ids) and position.cursor.unread[-1] == self._boundary
 
     @property
     def can_retry(self) -> bool:
@@ -118,7 +120,13 @@ class Session:
         text = tuple(ids.tolist())
         known = [self._opening, *(moment.position for moment in self._past), self.position]
         nearest = max(
-            (position for position in known if text[: len(position.ids)] == position.ids),
+            (
+                position
+                for position in known
+                if text[: len(position.ids)] == position.ids
+                # what is added to a document that has ended belongs to it, so it is read without its END
+                and (text == position.ids or not self._has_ended(position))
+            ),
             key=lambda position: len(position.ids),
         )
         position = self._extended(nearest, ids[len(nearest.ids) :])

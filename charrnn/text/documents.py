@@ -233,7 +233,7 @@ def _of_json(
         if not line.strip():
             continue
         try:
-            document, _ = json_document(line, reading, division)
+            document = json_document(line, reading, division)
             for vector, value in zip(division.vectors, document.vectors, strict=True):
                 if value is not None:
                     check_vector(vector, value, lengths.setdefault(vector, len(value)))
@@ -242,25 +242,27 @@ def _of_json(
         yield document._replace(labels=document.labels + file_label)
 
 
-def json_document(line: str, reading: Reading, division: Division) -> tuple[Document, dict[str, Any]]:
-    """The document of a JSON line, and all fields of the line. Raises CorpusError, ConfigError."""
+def json_document(line: str, reading: Reading, division: Division) -> Document:
+    """The document of a JSON line. Raises CorpusError, ConfigError."""
     try:
         row = json.loads(line.encode("latin-1") if reading.byte_level else line)
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"not JSON ({error}); --documents line reads each line as it is") from error
     if not isinstance(row, dict):
         raise CorpusError('not a JSON object such as {"text": "..."}')
-    for field in (TEXT, PROMPT):
-        if not isinstance(row.get(field, "" if field == PROMPT else None), str):
+    prompt = row.get(PROMPT)
+    given: dict[str, Any] = {PROMPT: "" if prompt is None else prompt, TEXT: row.get(TEXT)}
+    for field, value in given.items():
+        if not isinstance(value, str):
             has = f"its fields: {', '.join(map(str, row))}" if field not in row else "it must be a text"
             raise CorpusError(f'no text in the field "{field}"; {has}')
-    prompt, text = (_units(row.get(field, ""), reading) for field in (PROMPT, TEXT))
+    prompt, text = (_units(given[field], reading) for field in (PROMPT, TEXT))
     labels = tuple(label_value(name, row.get(name)) for name in division.labels)
     vectors = tuple(row.get(name) for name in division.vectors)
     for name, vector in zip(division.vectors, vectors, strict=True):
         if vector is not None:
             check_vector(name, vector, None)
-    return Document(prompt + text, len(prompt), labels, vectors), row
+    return Document(prompt + text, len(prompt), labels, vectors)
 
 
 def label_value(name: str, value: Any) -> str | None:

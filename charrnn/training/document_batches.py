@@ -12,6 +12,7 @@ R: rows   T: characters of a window   S: streams   D: documents   M: characters 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ SLICE = 200
 """The characters that take as long as the call of a layer: a slice has to save more padding than this."""
 MOST_CUTS = 64
 """The most lengths at which slices can end."""
+WHOLE = 1 << 14
+"""Characters up to which a document is never read in parts."""
 POOL = 64
 """Windows whose documents are sorted by length, so that the rows of a window are of similar lengths."""
 
@@ -33,6 +36,21 @@ class Rows(NamedTuple):
     documents: Integers
     offsets: Integers
     lengths: Integers
+
+
+def parts(documents: Integers, lengths: Integers, streams: int) -> Rows:
+    """The documents as parts: whole, but a document that would keep one stream busy for long in several.
+
+    A part has at most WHOLE characters, or the S-th part of all. Parts are as equal as possible; all but the
+    first begin without the state of the part before.
+    """
+    longest = max(WHOLE, -(-int(lengths[documents].sum()) // streams))
+    counts = -(-lengths[documents] // longest)
+    numbers = np.repeat(documents, counts)
+    index = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
+    of, count = lengths[numbers], np.repeat(counts, counts)
+    starts, stops = index * of // count, (index + 1) * of // count
+    return Rows(numbers, starts, stops - starts)
 
 
 class Slices(NamedTuple):
@@ -111,7 +129,7 @@ class Window(NamedTuple):
 
 
 class DocumentBatches:
-    """The windows of documents; a window depends on the place before it alone.
+    """The windows of documents, or of parts of them; a window depends on the place before it alone.
 
     lengths  (D,) characters of each, START included
     """
@@ -120,10 +138,13 @@ class DocumentBatches:
         self.lengths, self.streams, self.bptt, self.seed = lengths, streams, bptt, seed
         self._order: tuple[int, Integers] | None = None  # of the epoch that was asked for last
 
-    @property
+    @cached_property
     def budget(self) -> int:
-        """The characters of a window: those of S streams, or all that there are."""
-        return int(min(self.streams * self.bptt, self.lengths.sum()))
+        """The characters of a window: those of S streams, or the beginnings of all documents.
+
+        A few long documents do not fill the streams: they would be read several times side by side.
+        """
+        return int(min(self.streams * self.bptt, np.minimum(self.lengths, self.bptt).sum()))
 
     @property
     def characters_per_step(self) -> float:

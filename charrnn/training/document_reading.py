@@ -19,8 +19,8 @@ from charrnn.runs.checkpoint import RESUME
 from charrnn.text.document_corpus import DocumentCorpus
 from charrnn.training.carry import Arrays, Carry
 from charrnn.training.devices import ProcessGroup
-from charrnn.training.document_batches import START, DocumentBatches, Rows, rows_of, slices
-from charrnn.training.evaluate import evaluate
+from charrnn.training.document_batches import START, DocumentBatches, Rows, parts, rows_of, slices
+from charrnn.training.evaluate import LOGITS, evaluate
 from charrnn.training.network import CharRNN, detach
 
 LONG = 1 << 14
@@ -42,9 +42,9 @@ class DocumentReading:
             raise ConfigError("--documents trains in one process: start it without torchrun")
         self.corpus, self.config, self.group = corpus, config, group
         self.reader = DocumentReader(corpus, config, group.device)
-        self.numbers = np.array(corpus.numbers(corpus.splits(config.split)[0]))
-        lengths = self.reader.lengths[self.numbers]
-        self.batches = DocumentBatches(lengths, config.streams, config.bptt, config.seed)
+        numbers = np.array(corpus.numbers(corpus.splits(config.split)[0]))
+        self.parts = parts(numbers, self.reader.lengths, config.streams)
+        self.batches = DocumentBatches(self.parts.lengths, config.streams, config.bptt, config.seed)
         self.streams = None
         self.place = START
 
@@ -74,7 +74,8 @@ class DocumentReading:
         """As of ``Reading``; END counts as a character."""
         assert isinstance(model, CharRNN)
         window, self.place = self.batches.window(self.place)
-        rows = window.rows._replace(documents=self.numbers[window.rows.documents])
+        chosen, offsets, lengths = window.rows
+        rows = Rows(self.parts.documents[chosen], self.parts.offsets[chosen] + offsets, lengths)
         before = torch.from_numpy(window.before).to(self.group.device)
         state = tuple(
             tuple(functional.pad(part, (0, 0, 0, 1))[before] for part in layer)  # row -1: zeros
@@ -182,7 +183,8 @@ class DocumentReader:
         """The documents that are not long, the longest first, in parts of about BATCH characters."""
         short = documents[self.lengths[documents] <= LONG]
         short = short[np.argsort(-self.lengths[short], kind="stable")]
-        batch = np.cumsum(self.lengths[short]) // BATCH
+        size = min(BATCH, max(1, LOGITS // len(self.corpus.vocabulary)))
+        batch = np.cumsum(self.lengths[short]) // size
         return np.split(short, np.flatnonzero(np.diff(batch)) + 1) if len(short) else []
 
     def _evaluate_long(self, model: CharRNN, number: int) -> tuple[float, int]:

@@ -297,13 +297,18 @@ class Training:
         header = last.header
         if header.resume is None:
             raise CheckpointError(f"{last.path} holds no state to resume from: give {LAST} of the run")
-        if any(
-            header.corpus.get(key) != value for key, value in self.corpus.record().items() if "sha" in key
-        ):
+        now = self.corpus.record()
+        again = f"charrnn train TEXT --from {shlex.quote(str(self.folder))}"
+        if header.corpus.get("sha256") != now["sha256"]:
             raise CheckpointError(
                 f"{self.corpus.name} is not the text this run was learning"
                 f" (SHA-256 {self.corpus.sha256[:12]}, the run's {str(header.corpus.get('sha256'))[:12]});"
-                f" for a new run on another text: charrnn train TEXT --from {shlex.quote(str(self.folder))}"
+                f" for a new run on another text: {again}"
+            )
+        if header.corpus.get("table_sha256") != now.get("table_sha256"):
+            raise CheckpointError(
+                f"{self.corpus.name}: its labels, vectors or prompts are not those this run was learning;"
+                f" for a new run with them: {again}"
             )
         try:
             self.state = RunState.from_dict(header.resume)
