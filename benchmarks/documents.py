@@ -20,7 +20,7 @@ from charrnn.training.devices import ProcessGroup, keep_freed_memory
 from charrnn.training.document_batches import START, DocumentBatches, slices
 from charrnn.training.learner import Learner
 
-ROUNDS, STEPS = 9, 4
+WARM_UP, ROUNDS, STEPS = 150, 11, 4
 
 
 def contestant(corpus: Corpus, cell: str, hidden: int) -> tuple[common.Contestant, float]:
@@ -68,6 +68,9 @@ def measure(path: Path, label: str, cell: str, hidden: int) -> list[object]:
             open_documents(texts, path.stem, Division("json", labels=(label,))),
         ]
         pairs = [contestant(corpus, cell, hidden) for corpus in corpora]
+        for train, _ in pairs:  # documents give oneDNN many shapes, for each of which it makes a program once
+            for _ in range(WARM_UP):
+                train()
         seconds = common.turns([train for train, _ in pairs], ROUNDS, STEPS)
         each = [[lap / size for lap in laps] for laps, (_, size) in zip(seconds, pairs, strict=True)]
         documents = corpora[1]

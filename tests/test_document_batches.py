@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -24,6 +25,14 @@ from charrnn.training.document_batches import (
 )
 
 EPOCHS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _any_number_of_rows() -> Iterator[None]:
+    """Numbers of rows are not rounded, so that the laws are exact; the last tests look at the rounding."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document_batches, "SAME", 1)
+        yield
 
 
 @st.composite
@@ -142,7 +151,7 @@ def test_parts_cover_each_document_once_and_only_long_documents_have_several(
         patch.setattr(document_batches, "WHOLE", 50)
         cut = parts(np.arange(len(lengths)), np.array(lengths), streams)
     longest = max(50, -(-sum(lengths) // streams))
-    covered = defaultdict(list)
+    covered: dict[int, list[int]] = defaultdict(list)
     for document, offset, length in zip(*map(np.ndarray.tolist, cut), strict=True):
         covered[document] += range(offset, offset + length)
         assert length == lengths[document] if lengths[document] <= longest else length <= longest
@@ -264,3 +273,27 @@ def test_whole_documents_as_rows_are_the_longest_first(lengths: list[int]) -> No
     assert rows.lengths.tolist() == [lengths[document] for document in rows.documents]
     assert rows.lengths.tolist() == sorted(lengths, reverse=True)
     assert not rows.offsets.any()
+
+
+@given(row_lengths, st.integers(1, 9))
+def test_slices_have_multiples_of_a_number_of_rows_and_still_cover_each_character_once(
+    lengths: np.ndarray, same: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document_batches, "SAME", same)
+        cut = slices(lengths)
+    assert all(rows % same == 0 or rows == len(lengths) for _, _, rows in cut.bounds)
+    assert cut.inside.sum() == lengths.sum()
+    inside = set(zip(cut.row[cut.inside].tolist(), cut.position[cut.inside].tolist(), strict=True))
+    assert len(inside) == lengths.sum()
+
+
+def test_windows_of_many_rows_have_a_multiple_of_rows_and_the_same_characters_on_average(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(document_batches, "SAME", 4)
+    lengths = np.random.default_rng(0).integers(2, 90, 3000)
+    read = [window.rows.lengths for window, _ in windows(DocumentBatches(lengths, 32, 64, 1))]
+    several = [rows for rows in read[:-1] if len(rows) >= document_batches.FEW]
+    assert np.mean([len(rows) % 4 == 0 for rows in several]) > 0.95  # but for windows at the end of an epoch
+    assert np.mean([rows.sum() for rows in read]) == pytest.approx(32 * 64, rel=0.02)

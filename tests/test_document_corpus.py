@@ -211,10 +211,10 @@ def test_each_document_keeps_its_prompt_its_labels_and_its_vectors(rows: list[tu
     given_vectors = np.array([each for each in vectors if each], float)
     np.testing.assert_allclose(vector.mean, given_vectors.mean(0))
     np.testing.assert_allclose(vector.scale, np.where(given_vectors.std(0) > 0, given_vectors.std(0), 1))
-    expected = [x.input(str(number % 3)) for number in numbers]
-    assert corpus.inputs(0, np.arange(corpus.count)).tolist() == expected
-    expected = [label.input(rows[number][0]) for number in numbers]
-    assert corpus.inputs(1, np.arange(corpus.count)).tolist() == expected
+    labels = [x.row(str(number % 3)) for number in numbers]
+    assert corpus.inputs(0, np.arange(corpus.count)).tolist() == labels
+    labels = [label.row(rows[number][0]) for number in numbers]
+    assert corpus.inputs(1, np.arange(corpus.count)).tolist() == labels
     expected = [vector.input(vectors[number]) for number in numbers]
     np.testing.assert_allclose(corpus.inputs(2, np.arange(corpus.count)), expected, atol=1e-5)
     assert corpus.table["prompt"].tolist() == numbers

@@ -88,9 +88,9 @@ class Case:
             if not any(whole == text if symbol == END else whole.startswith(longer) for whole in matching):
                 return False
         if symbol == END:
-            return len(text) >= self.constraints.get("min_length", 0)
+            return len(text) >= int(self.constraints.get("min_length", 0))
         letter = "abc"[symbol]
-        size = self.constraints.get("no_repeat", 0)
+        size: int = self.constraints.get("no_repeat", 0)
         return (
             letter not in (self.constraints.get("ban") or "")
             and letter in (self.constraints.get("allow") or "abc")

@@ -150,14 +150,16 @@ class DocumentCorpus(Corpus):
         """Whether a document has the text of the one before it."""
         return np.array_equal(self.document(number), self.document(number - 1))
 
-    def inputs(self, condition: int, numbers: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """(n, inputs) the inputs of a condition for some documents (``charrnn.conditions``)."""
+    def inputs(self, condition: int, numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The inputs of a condition for some documents (``charrnn.conditions``).
+
+        Of a label the rows of its values (n,), of a vector (n, inputs) numbers.
+        """
         chosen = self.conditions[condition]
-        result = np.zeros((len(numbers), chosen.inputs), np.float32)
         if isinstance(chosen, Label):
             column = sum(isinstance(other, Label) for other in self.conditions[:condition])
-            result[np.arange(len(numbers)), self.table["labels"][numbers, column]] = 1
-            return result
+            return self.table["labels"][numbers, column].astype(np.int64)
+        result = np.zeros((len(numbers), chosen.inputs), np.float32)
         first = sum(other.inputs - 1 for other in self.conditions[:condition] if isinstance(other, Vector))
         values = self.table["vectors"][numbers, first : first + chosen.inputs - 1]
         missing = np.isnan(values[:, 0])

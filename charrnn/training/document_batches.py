@@ -22,6 +22,10 @@ Integers = NDArray[np.int64]
 
 SLICE = 200
 """The characters that take as long as the call of a layer: a slice has to save more padding than this."""
+SAME = 4
+"""The rows of a slice are a multiple of this: oneDNN makes a program for each shape, and keeps a thousand."""
+FEW = 24
+"""Rows below which a window keeps the number that is nearest to its budget."""
 MOST_CUTS = 64
 """The most lengths at which slices can end."""
 WHOLE = 1 << 14
@@ -78,6 +82,7 @@ def slices(lengths: Integers) -> Slices:
         cuts = cuts[np.linspace(0, len(cuts) - 1, MOST_CUTS).round().astype(int)]
     cuts = np.concatenate([[0], cuts])
     alive = len(lengths) - np.searchsorted(lengths[::-1], cuts, "right")  # rows longer than each cut
+    alive = np.minimum(-(-alive // SAME) * SAME, len(lengths))
     best = np.zeros(len(cuts))
     before = np.zeros(len(cuts), int)
     for index in range(1, len(cuts)):
@@ -185,10 +190,13 @@ class DocumentBatches:
             # as near to the budget as possible: a document is taken if at least half of it fits
             halves = (np.append(total, sums[:-1]) + sums) / 2
             count = int(np.count_nonzero(halves <= self.budget))
-            parts.append(_begun(new[:count], epoch))
             if index + count < len(order):
+                size = sum(map(len, parts)) + count
+                count = min(max(0, count + _rounded(size) - size), len(order) - index - 1)
+                parts.append(_begun(new[:count], epoch))
                 index += count
                 break
+            parts.append(_begun(new[:count], epoch))
             epoch, index, total = epoch + 1, 0, int(sums[-1])
         documents, offsets, epochs, before = np.concatenate(parts).T
         lengths = np.minimum(self.lengths[documents] - offsets, self.bptt)
@@ -212,6 +220,11 @@ class DocumentBatches:
         if not valid:
             raise ValueError("documents: not a place in these documents")
         return Place(int(epoch), int(index), rows.copy())
+
+
+def _rounded(rows: int) -> int:
+    """The multiple of SAME that is nearest to a number of rows; a few rows stay as they are."""
+    return SAME * round(rows / SAME) if rows >= FEW else rows
 
 
 def _begun(documents: Integers, epoch: int) -> Integers:

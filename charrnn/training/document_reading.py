@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.cells import State
+from charrnn.conditions import MISSING
 from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.runs.checkpoint import RESUME
@@ -134,10 +135,11 @@ class DocumentReader:
         """(R, C) what the first layer reads of the conditions of these documents; None without conditions."""
         inputs = []
         for index in range(len(self.corpus.conditions)):
-            rows = self.corpus.inputs(index, documents)
+            given = self.corpus.inputs(index, documents)
             if missing is not None and missing[:, index].any():
-                rows[missing[:, index]] = np.eye(1, rows.shape[1], dtype=np.float32)
-            inputs.append(torch.from_numpy(rows).to(model.readout.weight))  # its device and type
+                given[missing[:, index]] = MISSING if given.ndim == 1 else np.eye(1, given.shape[1])
+            tensor = torch.from_numpy(given).to(self.device)
+            inputs.append(tensor if tensor.dim() == 1 else tensor.to(model.readout.weight.dtype))
         return model.embed_conditions(inputs) if inputs else None
 
     def read(

@@ -272,9 +272,15 @@ class CharRNN(nn.Module):
         return functional.one_hot(ids, self.symbols).to(self.readout.weight.dtype)
 
     def embed_conditions(self, inputs: Sequence[Tensor]) -> Tensor:
-        """(B, inputs) of each condition (``charrnn.conditions``) -> (B, C), what the first layer reads."""
-        layers = zip(inputs, self.conditions, strict=True)
-        return torch.cat([given @ layer.weight for given, layer in layers], -1)  # type: ignore[operator]
+        """The inputs of each condition (``charrnn.conditions``) -> (B, C), what the first layer reads.
+
+        Of a label (B,), the rows of its values; of a vector (B, inputs).
+        """
+        embedded = []
+        for given, layer in zip(inputs, self.conditions, strict=True):
+            weight: Tensor = layer.weight  # type: ignore[assignment]
+            embedded.append(functional.embedding(given, weight) if given.dim() == 1 else given @ weight)
+        return torch.cat(embedded, -1)
 
     def _with_conditions(self, x: Tensor, ids: Tensor, conditions: Tensor | None) -> Tensor:
         """(T, B, D) embedded (T, B) ids, (B', C) conditions of more rows -> (T, B, D + C)."""
