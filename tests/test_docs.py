@@ -106,10 +106,12 @@ def test_the_tables_of_tensors_give_every_shape_of_a_network(cell: str, embeddin
 
 @pytest.mark.slow
 def test_the_format_page_names_every_tensor_and_key_for_resuming() -> None:
-    Path("text.txt").write_text(TEXT)
-    done = charrnn("train", "text.txt", "--hidden", "6", "--steps", "3", "--name", "run")
+    row = {"text": "the cat", "who": "a", "v": [1]}
+    Path("rows.jsonl").write_text("".join(json.dumps(row | {"text": f"a {n}"}) + "\n" for n in range(30)))
+    options = ["--documents", "json", "--label", "who", "--vector", "v", "--hidden", "6", "--steps", "3"]
+    done = charrnn("train", "rows.jsonl", *options, "--name", "run")
     assert done.status == 0, done.err
-    page = section(read("docs/checkpoint-format.md"), "Checkpoint, format 1")
+    page = section(read("docs/checkpoint-format.md"), "Checkpoint, formats 1 and 2")
     with safe_open("checkpoints/run/last.safetensors", "numpy") as file:
         tensors, header = set(file.keys()), json.loads(file.metadata()["charrnn"])
     parameter_names = "|".join(re.escape(name) for name in tensors if not name.startswith("resume."))

@@ -33,7 +33,7 @@ def _texts() -> None:
             "prompt": text[:2],
             "text": text[2:],
             "lang": ["de", "fr"][k % 2],
-            "a\tb": k % 3,
+            "a\nb": k % 3,
             "numbers": [k, 1],
         }
         for k, text in enumerate(texts)
@@ -120,7 +120,7 @@ def test_the_name_of_its_file_is_the_label_of_each_paragraph() -> None:
         ["lines.txt", "blank.txt", "--documents", "line", "--label-by", "file"],
         ["blank.txt", "lines.txt", "--label-by", "file", "--condition", "first"],
         ["rows.jsonl", *LABELS, "--loss", "text"],
-        ["rows.jsonl", "--documents", "json", "--label", r"a\tb", "--condition", "first", "--seed", "7"],
+        ["rows.jsonl", "--documents", "json", "--label", r"a\nb", "--condition", "first", "--seed", "7"],
     ],
 )
 def test_the_command_that_is_told_repeats_the_training(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/inspection.md runs, in order, from an empty folder."""
+"""Every command of the README and of two pages of docs runs, in order, from an empty folder."""
 
 from __future__ import annotations
 
@@ -192,6 +192,23 @@ def test_the_commands_and_the_code_of_the_inspection_page_run_on_shorter_texts(
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"(-?[01]\.\d\d  .*\n){5}", done.stdout), done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_code_of_the_page_of_documents_run_on_small_sets(
+    environment: dict[str, str],
+) -> None:
+    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
+    small = f"python {ROOT}/tests/small_documents.py data"
+    page = page.replace("python benchmarks/document_texts.py data names languages tunes", small)
+    assert not (failed := failures(page, environment)), "\n\n".join(failed)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    folder = Path(environment["HOME"], "folder")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'finnish': 0." in done.stdout
 
 
 @pytest.mark.slow

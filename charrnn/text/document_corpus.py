@@ -158,7 +158,8 @@ class DocumentCorpus(Corpus):
         chosen = self.conditions[condition]
         if isinstance(chosen, Label):
             column = sum(isinstance(other, Label) for other in self.conditions[:condition])
-            return self.table["labels"][numbers, column].astype(np.int64)
+            rows: NDArray[np.int64] = self.table["labels"][numbers, column].astype(np.int64)
+            return rows
         result = np.zeros((len(numbers), chosen.inputs), np.float32)
         first = sum(other.inputs - 1 for other in self.conditions[:condition] if isinstance(other, Vector))
         values = self.table["vectors"][numbers, first : first + chosen.inputs - 1]
