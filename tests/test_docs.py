@@ -19,7 +19,7 @@ from charrnn import cells
 from charrnn.cli import app
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
-from tests.conftest import TEXT, charrnn
+from tests.conftest import charrnn
 
 ROOT = Path(__file__).parent.parent
 
