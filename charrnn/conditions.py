@@ -8,6 +8,7 @@ A condition is a label, one of some values, or a vector, a list of numbers. Its 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,10 +154,12 @@ def check_vector(name: str, value: Any, length: int | None) -> None:
     if not value or len(value) > LONGEST_VECTOR:
         raise ConfigError(f"vector {name}: must have 1 to {LONGEST_VECTOR:,} numbers, not {len(value):,}")
     if length is not None and len(value) != length:
-        raise ConfigError(f"vector {name}: has {len(value)} numbers, and must have {length}")
+        raise ConfigError(f"vector {name}: must have {length} number{'s' * (length != 1)}, not {len(value)}")
     for index, number in enumerate(value, 1):
         if not is_number(number):
-            raise ConfigError(f"vector {name}: number {index} is {number!r}, not a finite number")
+            raise ConfigError(
+                f"vector {name}: number {index} is {json.dumps(number, default=repr)}, not a finite number"
+            )
 
 
 def find(conditions: Sequence[Condition], name: str) -> Condition:

@@ -238,7 +238,7 @@ def test_of_many_values_the_most_frequent_errors_are_told() -> None:
         ("labelled lines --label lan", "the model has no label or vector called 'lan'; did you mean lang?"),
         ("labelled lines --label lang --label lang=de", "--label lang: it is asked for and given"),
         ("labelled lines --label lang --label who=bo", "label who has no value 'bo'"),
-        ("labelled lines --label lang --vector [1]", "vector picture: has 1 numbers, and must have 2"),
+        ("labelled lines --label lang --vector [1]", "vector picture: must have 2 numbers, not 1"),
         ("langs lines --label =de", "--label =de: must be NAME, the label to find, or NAME=VALUE"),
         ("one lines", "--label one: has one value, only: there is nothing to choose"),
         ("langs labelled lines", "labelled: classify needs one checkpoint, not 2"),

@@ -140,8 +140,8 @@ def test_a_label_that_is_not_named_is_missing_again() -> None:
         ({"lang": {"de": 0, "en": 0}}, "shares must be 0 or more, and one of them above 0"),
         ({"lang": {"de": 2, "en": -1}}, "shares must be 0 or more"),
         ({"lang": {"de": float("nan")}}, "shares must be 0 or more"),
-        ({"picture": [1]}, "vector picture: has 1 numbers, and must have 2"),
-        ({"picture": [1, float("nan")]}, "number 2 is nan, not a finite number"),
+        ({"picture": [1]}, "vector picture: must have 2 numbers, not 1"),
+        ({"picture": [1, float("nan")]}, "number 2 is NaN, not a finite number"),
         ({"picture": "12"}, "must be a list of numbers"),
     ],
 )

@@ -56,3 +56,14 @@ def test_the_kinds_of_documents_are_offered(request: pytest.FixtureRequest) -> N
     assert complete("train", "a.txt", "--documents", "") == ["line", "blank", "file", "json"]
     assert complete("train", "a.txt", "--label-by", "") == ["file"]
     assert complete("train", "a.txt", "--loss", "t") == ["text"]
+
+
+def test_bash_which_parts_words_at_equals_signs_gets_what_follows_them(
+    request: pytest.FixtureRequest,
+) -> None:
+    complete = request.getfixturevalue("complete")
+    save_labelled("labelled")
+    assert complete("sample", "labelled", "--label", "lang", "=") == ["de", "en", "fr"]
+    words = ("labelled", "--label", "lang", "=", "de", "--label", "who", "=", "b")
+    assert complete("sample", *words) == ["bob"]
+    assert complete("sample", "labelled", "--label", "lang", "=", "de", "--label", "w") == ["who="]

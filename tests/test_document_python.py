@@ -92,7 +92,7 @@ def test_a_text_is_classified_as_on_the_command_line(model: charrnn.Model) -> No
     [
         (lambda m: m.generate(labels={"lan": "de"}), "did you mean lang"),
         (lambda m: m.generate(labels={"lang": "xx"}), "label lang has no value 'xx'"),
-        (lambda m: m.generate(vectors={"picture": [1]}), "has 1 numbers, and must have 2"),
+        (lambda m: m.generate(vectors={"picture": [1]}), "must have 2 numbers, not 1"),
         (lambda m: m.generate(guidance=-1.0), "must be from 0"),
         (lambda m: m.generate(guidance=float("nan")), "must be from 0"),
         (lambda m: m.log_probabilities("a", {"age": 3}), "no label or vector called 'age'"),

@@ -259,7 +259,7 @@ def test_a_mixture_of_a_labelled_network_and_an_n_gram_model_is_given_the_label(
     [
         ("--label lan=de", "did you mean lang?"),
         ("--label lang=xx", "label lang has no value 'xx'; its values: de, en, fr"),
-        ("--vector [1]", "vector picture: has 1 numbers, and must have 2"),
+        ("--vector [1]", "vector picture: must have 2 numbers, not 1"),
         ("--adapt", "--adapt reads one long text, and this model reads documents"),
         ("--lines --carry", "--carry reads one long text, and this model reads documents"),
         ("--streams 2", "--streams cuts one long text, and this model reads documents"),
@@ -278,7 +278,7 @@ def test_a_wrong_option_is_one_line(labelled: None, arguments: str, message: str
         (b'{"txt": "a"}\n', "", 'line 1: no text in the field "text"; its fields: txt'),
         (b'{"text": "a", "lang": ["de"]}\n', "", "line 1: label lang is a list"),
         (b'{"text": "a", "lang": 1.5}\n', "--lines", "line 1: label lang is a fraction"),
-        (b'{"text": "a", "picture": [1]}\n', "--lines", "line 1: vector picture: has 1 numbers"),
+        (b'{"text": "a", "picture": [1]}\n', "--lines", "line 1: vector picture: must have 2 numbers, not 1"),
         (b'{"text": "a", "prompt": 3}\n', "--lines", 'line 1: the field "prompt" must be a text'),
         (
             b'{"text": "a", "prompt": "\\ud800"}\n',

@@ -196,10 +196,13 @@ def test_a_model_of_documents_is_continued_with_its_labels_and_new_values() -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("lines.txt --label lang", "--label has no effect without --documents json"),
-        ("lines.txt --vector numbers", "--vector has no effect without --documents json"),
-        ("lines.txt --loss text", "--loss has no effect without --documents json"),
-        ("lines.txt --documents line --loss text", "--loss has no effect without --documents json"),
+        ("lines.txt --label lang", "--label names a field of JSON lines: add --documents json"),
+        ("lines.txt --vector numbers", "--vector names a field of JSON lines: add --documents json"),
+        ("lines.txt --loss text", "--loss leaves out the prompts of JSON lines: add --documents json"),
+        (
+            "lines.txt --documents line --loss text",
+            "--loss leaves out the prompts of JSON lines: add --documents json",
+        ),
         ("lines.txt --documents line --label lang", "name fields of JSON lines: add --documents json"),
         ("lines.txt --documents line --vector v", "name fields of JSON lines: add --documents json"),
         ("lines.txt --condition first", "--condition has no effect without --label, --vector or --label-by"),
@@ -218,7 +221,7 @@ def test_a_model_of_documents_is_continued_with_its_labels_and_new_values() -> N
         ("lines.txt --documents lines", "did you mean line?"),
         ("lines.txt --documents paragraphs", "did you mean blank?"),
         ("rows.jsonl --documents jsonl", "did you mean json?"),
-        ("lines.txt --documents=", "give line, blank, file, json or a separator"),
+        ("lines.txt --documents=", "must be line, blank, file, json or a separator"),
         ("lines.txt --documents line --adapt", "no option is called --adapt"),
     ],
 )
@@ -253,4 +256,4 @@ def test_a_text_without_documents_is_one_line(arguments: str, data: str | None, 
 def test_the_vectors_of_a_text_have_one_length() -> None:
     Path("rows.jsonl").write_text('{"text": "a", "v": [1, 2]}\n{"text": "b", "v": [1]}\n')
     line = refusal("rows.jsonl", "--documents", "json", "--vector", "v", status=1)
-    assert line == "rows.jsonl, line 2: vector v: has 1 numbers, and must have 2"
+    assert line == "rows.jsonl, line 2: vector v: must have 2 numbers, not 1"

@@ -458,7 +458,7 @@ def test_shares_of_values_enter_as_their_weighted_mean(cell: str, condition: str
         ({"who": {"a": 0}}, "shares must be 0 or more, and one of them above 0"),
         ({"who": {"a": -1, "b": 2}}, "shares must be 0 or more"),
         ({"whom": "a"}, "no label or vector called 'whom'; did you mean who?"),
-        ({"v": [1]}, "vector v: has 1 numbers, and must have 2"),
+        ({"v": [1]}, "vector v: must have 2 numbers, not 1"),
         ({"v": "1,2"}, "vector v: must be a list of numbers"),
     ],
 )

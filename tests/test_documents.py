@@ -279,7 +279,7 @@ def test_a_line_that_is_no_document_is_refused_with_its_number(row: str, message
         ("3", "must be a list of numbers such as"),
         ('"1, 2"', "must be a list of numbers such as"),
         ('{"0": 1}', "must be a list of numbers such as"),
-        ("[1, NaN]", "number 2 is nan, not a finite number"),
+        ("[1, NaN]", "number 2 is NaN, not a finite number"),
         ("[-Infinity, 1]", "number 1 is -inf, not a finite number"),
         ("[1, 1e400]", "number 2 is inf, not a finite number"),
         (f"[1, {10**40}]", f"number 2 is {10**40}, not a finite number"),

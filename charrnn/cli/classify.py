@@ -123,7 +123,8 @@ def classify(
     out.stdin_advice = "give - as the text to read it"
     names, texts = score_input.split_arguments(arguments or [], checkpoints)
     if len(names) > 1:
-        raise ConfigError(f"{names[1]}: classify needs one checkpoint, not {len(names)}")
+        advice = score_input.as_text(names[1:])
+        raise ConfigError(f"{names[1]}: classify needs one checkpoint, not {len(names)}{advice}")
     texts = list(score_input.texts_or_stdin(out, texts, names, "classify"))
     from charrnn.runs.checkpoint import load
 

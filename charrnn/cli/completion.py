@@ -7,7 +7,10 @@ offers files. These functions run at every Tab, so they import no array library 
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import io
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,12 +30,34 @@ Word = str | tuple[str, str]
 def answer(app: typer.Typer) -> int:
     """Print what the shell asked for; the exit status. An error prints nothing: the shell offers files."""
     try:
+        if os.environ.get(VARIABLE) == "complete_bash" and "\n=" in os.environ["COMP_WORDS"]:
+            _answer_bash(app)
+            return 0
         app(prog_name="charrnn", standalone_mode=False, obj=Terminal.muted())
     except SystemExit as end:
         return int(end.code or 0)
     except Exception:
         return 1
     return 0
+
+
+def _answer_bash(app: typer.Typer) -> None:
+    """Print what bash asked for in a line with "=", at which it parts words: it replaces what follows."""
+    words, cursor = os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"])
+    joined: list[str] = []
+    for word in words[: cursor + 1]:
+        joins = word == "=" or (joined and joined[-1].endswith("="))
+        joined[-1:] = [joined[-1] + word] if joins and joined else [*joined[-1:], word]
+    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(joined), str(len(joined) - 1)
+    name = joined[-1].rpartition("=")[0].rpartition("=")[2]
+    parted = joined[-1] != words[cursor]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            app(prog_name="charrnn", standalone_mode=False, obj=Terminal.muted())
+    finally:
+        for line in output.getvalue().splitlines():
+            print(line.removeprefix(f"{name}=") if parted else line)  # noqa: T201 - the shell reads it
 
 
 def checkpoints(context: typer.Context) -> list[Word]:

@@ -85,9 +85,11 @@ def given_values(
         label.input(values[given.name])
     for given in vectors or ():
         names = [condition.name for condition in conditions if isinstance(condition, Vector)]
+        if not given.name and not names:
+            raise ConfigError("--vector: this model has no vectors; charrnn train --vector FIELD learns them")
         if not given.name and len(set(names)) > 1:
             raise ConfigError(f"--vector: name it, the model has {', '.join(names)}: {names[0]}=[...]")
-        vector = find(conditions, given.name or (names[0] if names else "--vector"))
+        vector = find(conditions, given.name or names[0])
         if not isinstance(vector, Vector):
             raise ConfigError(f"--vector {given.name}: it is a label: --label {given.name}=VALUE")
         _add(values, vector.name, _numbers(vector.name, given.value))

@@ -144,7 +144,7 @@ def sample(
         length=_length(options, loaded[0].header, bool(given_options(context, "length")))
     )
     predictor, values = _predictor(out, loaded, options)
-    identity = states.identity(loaded) if save_state or load_state else {}
+    identity = states.identity(loaded, guidance) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
     if save_state:
@@ -160,7 +160,8 @@ def sample(
     if interactive:
         out.note(f"seed {seed}")
         settings = sample_interactive.Settings(choice, constraints_for, length, count, colour)
-        sample_interactive.hold_session(out, reader, settings, seed, index, next(iter(entries)))
+        delimiter = division.delimiter if division else "\n"
+        sample_interactive.hold_session(out, reader, settings, seed, index, next(iter(entries)), delimiter)
         return
     shown_seed = None if search and not stochastic else seed
     if output is not None and output != Path("-"):

@@ -90,9 +90,18 @@ def screen_of(out: Terminal) -> Terminal:
 
 
 def hold_session(
-    out: Terminal, reader: PromptReader, settings: Settings, seed: int, index: int, beginning: Prompt
+    out: Terminal,
+    reader: PromptReader,
+    settings: Settings,
+    seed: int,
+    index: int,
+    beginning: Prompt,
+    delimiter: str = "\n",
 ) -> None:
-    """Hold a session, and write its texts to stdout when it ends. Raises ConfigError."""
+    """Hold a session, and write its texts to stdout, with a delimiter between them, when it ends.
+
+    Raises ConfigError.
+    """
     from charrnn.inference.sample import opening_ids
     from charrnn.inference.session import Session
 
@@ -103,7 +112,9 @@ def hold_session(
     try:
         dialogue.run(beginning.ids)
     finally:
-        out.write(b"\n".join(reader.vocabulary.decode_bytes(list(text)) for text in session.texts))
+        out.write(
+            delimiter.encode().join(reader.vocabulary.decode_bytes(list(text)) for text in session.texts)
+        )
 
 
 @dataclass
@@ -192,6 +203,7 @@ class Dialogue:
         if not line.isdecimal() or not 1 <= int(line) <= count:
             raise ConfigError(f"choose from 1 to {count}; /retry draws others, /undo goes back")
         self.session.keep(int(line) - 1)
+        self._note_end()
 
     def _retry(self, value: str) -> None:
         if self.session.drafts:
@@ -268,8 +280,7 @@ class Dialogue:
         if len(samples) == 1:
             self._stream(samples, chunks)
             session.keep(0)
-            if session.has_ended:
-                self.screen.error("the document has ended: what follows is another one")
+            self._note_end()
             return
         self._collect(samples, chunks)
         for number, sample in enumerate(samples, 1):
@@ -278,6 +289,10 @@ class Dialogue:
             writer.update(sample)
             writer.end(sample)
             self.screen.finish()
+
+    def _note_end(self) -> None:
+        if self.session.has_ended:
+            self.screen.error("the document has ended: what follows is another one")
 
     def _stream(self, samples: Sequence[Sample], chunks: Iterator[Chunk]) -> None:
         try:

@@ -215,7 +215,8 @@ AsJson = Annotated[
     bool,
     option(
         'Write a JSON line for each sample. Its fields: "index", "prompt", "text", "seed", "log_probability",'
-        ' "ended", in nats under the unmodified model; with --beam also "score".',
+        ' "ended"; with --beam also "score". Log-probabilities are in nats, under the unmodified model, or'
+        " under the guided one (--guidance).",
         "--json",
     ),
 ]
@@ -243,6 +244,7 @@ NEEDS = {
     "--diverse": ("--beam",),
     "--diversity": ("--diverse",),
     "--stochastic": ("--beam",),
+    "--guidance": ("--label", "--vector", "--prompts", "--load-state"),
 }
 """Options that have no effect unless one of the others is given."""
 

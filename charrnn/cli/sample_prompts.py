@@ -139,7 +139,7 @@ class PromptReader:
 
     def _prompt(self, text: str, fields: dict[str, Any] | None = None, start: State | None = None) -> Prompt:
         ids = self.encode(text)
-        return Prompt(text, ids, self._cursor(ids, start), fields or {})
+        return Prompt(text, ids, self._cursor(ids, start), {**self.values, **(fields or {})})
 
     def _replace(self, text: str) -> str:
         """The text without unknown characters. Each of them is reported once."""

@@ -57,7 +57,7 @@ def split_arguments(
         if _is_checkpoint(argument, folder):
             if texts:
                 raise ConfigError(
-                    f"{argument} is a checkpoint: give the checkpoints before the texts{_as_text([argument])}"
+                    f"{argument} is a checkpoint: give the checkpoints before the texts{as_text([argument])}"
                 )
             checkpoints.append(argument)
         elif argument == "-" or argument in names or Path(argument).exists():
@@ -97,7 +97,7 @@ def _advice(argument: str, folder: Path) -> str:
     return f"; {advice(argument, folder)}"
 
 
-def _as_text(checkpoints: Sequence[str]) -> str:
+def as_text(checkpoints: Sequence[str]) -> str:
     """The end of an error message: how to name a text that has the name of a checkpoint."""
     paths = [path for path in map(Path, checkpoints) if path.is_file() and path.suffix != ".safetensors"]
     return "".join(f"; the text of this name is {shlex.quote(f'./{path}')}" for path in paths[-1:])
@@ -111,5 +111,5 @@ def texts_or_stdin(
         return texts or ["-"]
     raise ConfigError(
         f"no text to {command}: name a file, or pipe one in: charrnn {command} CHECKPOINT < notes.txt"
-        f"{_as_text(checkpoints)}"
+        f"{as_text(checkpoints)}"
     )

@@ -170,7 +170,10 @@ def _retrain(header: Header, origin: Origin, options: Sequence[str]) -> str:
     model, config, change = regularised(header.network, header.training, fixed_width=start is not None)
     if not change:
         return ""
-    command = train_command(model, config, origin, header.corpus.get("characters", 0), start, options)
+    length = (
+        header.corpus.get("characters", 0) + header.corpus.get("documents", -1) + 1
+    )  # ids, with boundaries
+    command = train_command(model, config, origin, length, start, options)
     return f"to train again with {change}{pipe_again(origin.texts)}: {command}"
 
 

@@ -88,9 +88,12 @@ def parse_label_by(value: str) -> str:
 
 def parse_documents(value: str) -> str:
     """--documents: a kind of document, or a separator, unescaped."""
-    from charrnn.text.documents import Division
+    from charrnn.text.documents import kind_problem
 
-    return Division(parse_text(value)).kind
+    kind = parse_text(value)
+    if problem := kind_problem(kind):
+        raise ValueError(f"must be {problem}")
+    return kind
 
 
 Texts = Annotated[

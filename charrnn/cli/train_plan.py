@@ -87,11 +87,6 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
-    if start and not given_options(context, "lr", "muon"):
-        config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
-        names = "--lr, --muon" if config.optimizer == "muon" else "--lr"
-        rates = f"a quarter of the default learning rates, for trained weights ({names})"
-        screen(out).facts({"rates": rates})
     origin = Origin(
         texts=options["text"] or (["-"] if out.stdin_unread else []),
         glob=options["glob"],
@@ -104,6 +99,11 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         label_by=options["label_by"] or "",
     )
     _check_documents(context, origin, start)
+    if start and not given_options(context, "lr", "muon"):
+        config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
+        names = "--lr, --muon" if config.optimizer == "muon" else "--lr"
+        rates = f"a quarter of the default learning rates, for trained weights ({names})"
+        screen(out).facts({"rates": rates})
     return Plan(runs, name, model, config, origin, options, start, left_open=_left_open(context))
 
 
@@ -111,12 +111,9 @@ def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint |
     """Raises ConfigError for options of documents that lack or contradict each other."""
     division = division_of(origin)
     kind = division.kind if division else ""
-    needs = {"label": "json", "vector": "json", "loss": "json"}
-    for option in given_options(context, *needs):
-        if kind != "json":
-            raise ConfigError(
-                f"{option} has no effect without --documents json: it names what JSON lines hold"
-            )
+    for option in given_options(context, "label", "vector", "loss") if kind != "json" else ():
+        use = "leaves out the prompts" if option == "--loss" else "names a field"
+        raise ConfigError(f"{option} {use} of JSON lines: add --documents json")
     conditions = division.all_labels + division.vectors if division else ()
     if given_options(context, "condition") and not conditions:
         raise ConfigError("--condition has no effect without --label, --vector or --label-by")

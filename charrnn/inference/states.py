@@ -76,8 +76,11 @@ def read_prompts(predictor: Predictor, cursors: Sequence[Cursor]) -> tuple[Logit
     return np.concatenate(all_logits), concatenate_states(states)
 
 
-def identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
-    """What a file records of the models that made the state; the state fits no others."""
+def identity(checkpoints: Sequence[Checkpoint], guidance: float = 0.0) -> dict[str, str]:
+    """What a file records of the models that made the state; the state fits no others.
+
+    With ``guidance``, the state is also that of the model without its conditions.
+    """
     symbols, weights = hashlib.sha256(), hashlib.sha256()
     for checkpoint in checkpoints:
         vocabulary = checkpoint.header.vocabulary
@@ -91,6 +94,7 @@ def identity(checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
         "cells": ", ".join(checkpoint.header.model.title for checkpoint in checkpoints),
         "symbols": symbols.hexdigest()[:16],
         "weights": weights.hexdigest()[:16],
+        **({"guidance": f"{guidance:g}"} if guidance else {}),
     }
 
 
@@ -118,6 +122,9 @@ def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:
 def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols: int) -> Cursor:
     """The cursor in a file. Raises CheckpointError for a missing or damaged file and for another model's."""
     with FORMAT.open(path) as (header, file):
+        if model.get("guidance") != (guided := header["model"].get("guidance")):
+            advice = f"add --guidance {guided}" if guided else "leave out --guidance"
+            raise CheckpointError(f"--load-state {path}: saved with another --guidance: {advice}")
         for name, value in model.items():
             if (other := header["model"].get(name)) != value:
                 raise CheckpointError(

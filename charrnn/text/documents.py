@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from charrnn.conditions import check_vector
-from charrnn.errors import ConfigError, CorpusError, similar_name
+from charrnn.errors import ConfigError, CorpusError, similar_name, wrong_value
 from charrnn.origin import FILE_LABEL
 from charrnn.text.sources import Reading, Source, characters
 
@@ -25,6 +25,19 @@ LONGEST = 1 << 28
 """Characters from which on a document is refused: they would fill the memory."""
 BLOCK = 4096
 """Documents that are passed on at once."""
+
+
+def kind_problem(kind: str) -> str:
+    """What the kind of documents must be, if it is not; "" for a kind or a separator."""
+    if not kind:
+        return f"{', '.join(KINDS)} or a separator"
+    similar = similar_name(kind, KINDS, SYNONYMS) if re.fullmatch(r"[A-Za-z-]+", kind) else None
+    if kind in KINDS or similar is None:
+        return ""
+    return (
+        f"{', '.join(KINDS)} or a separator; did you mean {similar}? (a word can separate documents as a line"
+        rf" of its own: '\n{kind}\n')"
+    )
 
 
 @dataclass(frozen=True)
@@ -43,15 +56,8 @@ class Division:
     label_by_file: bool = False
 
     def __post_init__(self) -> None:
-        if not self.kind:
-            raise ConfigError("--documents: is empty; give line, blank, file, json or a separator")
-        if self.kind not in KINDS and re.fullmatch(r"[A-Za-z-]+", self.kind):
-            similar = similar_name(self.kind, KINDS, SYNONYMS)
-            if similar:
-                raise ConfigError(
-                    f"--documents {self.kind}: did you mean {similar}? (a separator that is a word may stand"
-                    " between newlines: '\\nWORD\\n')"
-                )
+        if problem := kind_problem(self.kind):
+            raise ConfigError(wrong_value("--documents", self.kind, problem))
         fields = [*self.labels, *self.vectors]
         if fields and self.kind != "json":
             raise ConfigError("--label and --vector name fields of JSON lines: add --documents json")
@@ -247,7 +253,8 @@ def json_document(line: str, reading: Reading, division: Division) -> Document:
     try:
         row = json.loads(line.encode("latin-1") if reading.byte_level else line)
     except (ValueError, RecursionError) as error:
-        raise CorpusError(f"not JSON ({error}); --documents line reads each line as it is") from error
+        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise CorpusError(f"not JSON ({reason}); --documents line reads each line as it is") from error
     if not isinstance(row, dict):
         raise CorpusError('not a JSON object such as {"text": "..."}')
     prompt = row.get(PROMPT)
