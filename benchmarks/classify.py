@@ -105,7 +105,7 @@ def classical(kind: str, train: tuple[list[str], list[str]], test: tuple[list[st
 
 def charrnn(run: str, test: Path, label: str) -> Result:
     """The result of `charrnn classify`, with the seconds of the whole command."""
-    command = ["charrnn", "classify", run, str(test), "--label", label, "--json"]
+    command = ["charrnn", "classify", run, str(test), "--label", label, "--unknown", "skip", "--json"]
     if shutil.which("charrnn") is None:
         raise SystemExit("the command charrnn is missing: pip install . in the folder of its source")
     start = time.perf_counter()
@@ -113,13 +113,9 @@ def charrnn(run: str, test: Path, label: str) -> Result:
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"charrnn classify stopped with status {done.returncode}")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [line for line in map(json.loads, done.stdout.splitlines()) if line["label"] is not None]
     truths = [line["truth"] for line in lines]
-    probabilities = [
-        float(line["posterior"].get(line["truth"], 0))
-        for line in lines
-        if isinstance(line["posterior"], dict)  # else it is that of the chosen label alone
-    ]
+    probabilities = [float(line["probabilities"].get(line["truth"], 0)) for line in lines]
     return Result(f"charrnn, {run}", [line["label"] for line in lines], truths, probabilities, None, seconds)
 
 

@@ -73,7 +73,8 @@ class Label:
         for part in text.split(","):
             value, colon, share = part.rpartition(":")
             try:
-                shares[value if colon else part] = float(share) if colon else 1.0
+                name = value if colon else part
+                shares[name] = shares.get(name, 0.0) + (float(share) if colon else 1.0)
             except ValueError as error:
                 raise ConfigError(f"label {self.name} has no value {part!r}{self._advice(part)}") from error
         return shares

@@ -171,8 +171,8 @@ class TrainConfig(_Config):
     # zeros in training writes nonsense when it does.
     reset: float = 0.02
     loss: str = "all"  # of documents: on all characters, or on all but those of prompts
-    # Fraction of the documents that are read without a label, and of those without any condition: so the
-    # model learns what it writes where nothing is asked for.
+    # Probability of reading a document without any of its labels and vectors, and, if it has several, of
+    # dropping each one: so the model also learns what is written where a label is missing.
     label_drop: float = 0.1
     clip: float = 1.0  # largest global gradient norm; 0: no clipping
     epochs: float | None = None

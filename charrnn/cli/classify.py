@@ -51,7 +51,7 @@ def parse_label(text: str) -> Given:
     name, equals, value = utf8(text).partition("=")
     if not name:
         raise ValueError("must be NAME, the label to find, or NAME=VALUE, one that is known")
-    return Given(name, value if equals else "")
+    return Given(name, value if equals else None)
 
 
 _reading = panel("Reading")
@@ -82,9 +82,7 @@ PriorOption = Annotated[
     Prior,
     option("How probable the values are before a text is read: all alike, or as frequent as in training."),
 ]
-AsJson = Annotated[
-    bool, option('Print JSON lines, with the probability of each value as "posteriors".', "--json")
-]
+AsJson = Annotated[bool, option('Print JSON lines, with that of each value as "probabilities".', "--json")]
 UnknownCharacters = Annotated[Unknown, unknown_option(_reading, "Characters")]
 
 
@@ -129,18 +127,21 @@ def classify(
     from charrnn.runs.checkpoint import load
 
     loaded = load(find_checkpoint(out, names[0] if names else None, checkpoints))
-    sought = _sought(loaded, label or ())
-    model = _model(loaded, [given for given in label or () if given.name != sought.name], vector or ())
+    label_to_find = _label_to_find(loaded, label or ())
+    model = _model(loaded, [given for given in label or () if given.name != label_to_find.name], vector or ())
     scorer = DocumentScorer(out, model, unknown)
-    counts = loaded.header.corpus.get("labels", {}).get(sought.name, {}) if prior is Prior.training else None
+    counts = (
+        loaded.header.corpus.get("labels", {}).get(label_to_find.name, {})
+        if prior is Prior.training
+        else None
+    )
     rows = _files(scorer, texts) if files else _lines(out, scorer, texts)
-    confusion = _write(out, scorer, sought, counts, rows, as_json)
+    confusion = _write(out, scorer, label_to_find, counts, rows, as_json)
     scorer.reader.report()
-    scorer.finish(title(texts[0]))
-    _report(out, confusion, sought)
+    _report(out, confusion, label_to_find)
 
 
-def _sought(loaded: Checkpoint, labels: Sequence[Given]) -> Label:
+def _label_to_find(loaded: Checkpoint, labels: Sequence[Given]) -> Label:
     """The label to find. Raises ConfigError, CheckpointError."""
     from charrnn.conditions import Label, find
 
@@ -150,7 +151,7 @@ def _sought(loaded: Checkpoint, labels: Sequence[Given]) -> Label:
         raise ConfigError(
             "classify needs a model with labels: charrnn train TEXT --documents json --label NAME makes one"
         )
-    asked = [given for given in labels if not given.value]
+    asked = [given for given in labels if given.value is None]
     if len(asked) > 1:
         raise ConfigError(f"--label {asked[0].name} --label {asked[1].name}: classify finds one label")
     if not asked and len(known) > 1:
@@ -159,7 +160,7 @@ def _sought(loaded: Checkpoint, labels: Sequence[Given]) -> Label:
     label = find(conditions, asked[0].name) if asked else known[0]
     if not isinstance(label, Label):
         raise ConfigError(f"--label {label.name}: it is a vector; labels: {', '.join(c.name for c in known)}")
-    if any(given.name == label.name and given.value for given in labels):
+    if any(given.name == label.name and given.value is not None for given in labels):
         raise ConfigError(f"--label {label.name}: it is asked for and given")
     if len(label.values) < 2:
         raise ConfigError(
@@ -197,6 +198,7 @@ def _lines(out: Terminal, scorer: DocumentScorer, texts: Sequence[str]) -> Itera
                 for entry, line in zip(entries, window, strict=True)
             ]
             out.flush()
+        scorer.finish(title(text))
 
 
 def _shown(entry: Entry, line: Line) -> str:
@@ -214,7 +216,7 @@ def _files(scorer: DocumentScorer, texts: Sequence[str]) -> Iterator[list[Row]]:
 def _write(
     out: Terminal,
     scorer: DocumentScorer,
-    sought: Label,
+    label_to_find: Label,
     counts: dict[str, int] | None,
     rows: Iterator[list[Row]],
     as_json: bool,
@@ -228,47 +230,59 @@ def _write(
     writer, confusion = RowWriter(out, as_json), Confusion()
     with_truth = None  # whether the rows have this column, as the first one says
     prior = log_prior(
-        None if counts is None else [counts.get(value, 0) for value in sought.values], len(sought.values)
+        None if counts is None else [counts.get(value, 0) for value in label_to_find.values],
+        len(label_to_find.values),
     )
     for block in rows:
         entries = [row.entry for row in block]
-        scores = [scorer.score_under(entries, sought.name, value) for value in sought.values]
+        scores = [scorer.score_under(entries, label_to_find.name, value) for value in label_to_find.values]
         verdicts = classify(-np.array([[score.nats for score in column] for column in scores]).T, prior)
         for row, verdict, score in zip(block, verdicts, scores[0], strict=True):
             with_truth = row.entry.row is not None if with_truth is None else with_truth
-            truth = label_value(sought.name, (row.entry.row or {}).get(sought.name))
-            columns: dict[str, Any] = {"label": None, "posterior": None, "runner_up": None, "ratio": None}
+            truth = label_value(label_to_find.name, (row.entry.row or {}).get(label_to_find.name))
+            columns: dict[str, Any] = {
+                "label": None,
+                "probability": None,
+                "runner_up": None,
+                "log_ratio": None,
+            }
             if score.characters:
                 log_posterior = verdict.log_posterior.tolist()
-                best, runner_up = sought.values[verdict.best], sought.values[verdict.runner_up]
+                best, runner_up = label_to_find.values[verdict.best], label_to_find.values[verdict.runner_up]
                 columns["label"], columns["runner_up"] = best, runner_up
-                columns["posterior"] = probability(log_posterior[verdict.best])
-                columns["ratio"] = rounded(log_posterior[verdict.best] - log_posterior[verdict.runner_up])
+                columns["probability"] = probability(log_posterior[verdict.best])
+                columns["log_ratio"] = rounded(log_posterior[verdict.best] - log_posterior[verdict.runner_up])
                 if truth is not None:
                     confusion.add(truth, best)
                 if as_json:
-                    pairs = zip(sought.values, log_posterior, strict=True)
-                    columns["posteriors"] = {value: probability(log) for value, log in pairs}
+                    pairs = zip(label_to_find.values, log_posterior, strict=True)
+                    columns["probabilities"] = {value: probability(log) for value, log in pairs}
             known = {"truth": truth} if with_truth else {}
             writer.write({**row.columns, **columns, **known, **row.text})
         out.flush()
     return confusion
 
 
-def _report(out: Terminal, confusion: Confusion, sought: Label) -> None:
+def _report(out: Terminal, confusion: Confusion, label_to_find: Label) -> None:
     """Print the accuracy and the errors to stderr, where labels are known."""
     if not confusion.total:
         return
     accuracy = confusion.correct / confusion.total
     out.note(f"accuracy {accuracy:.4f}: {confusion.correct:,} of {confusion.total:,}")
-    if strange := sorted({truth for truth, _ in confusion.pairs} - set(sought.values)):
-        out.note(f"the model does not know these values: {', '.join(map(repr, strange[:SHOWN_ERRORS]))}")
-    if len(sought.values) <= LARGEST_MATRIX:
-        matrix = confusion.matrix(sought.values).tolist()
-        rows = [[truth, *map(str, row)] for truth, row in zip(sought.values, matrix, strict=True) if any(row)]
-        head = [f"{sought.name}, found:", *sought.values]
+    if strange := sorted({truth for truth, _ in confusion.pairs} - set(label_to_find.values)):
+        out.note(
+            f"labels in the text that the model does not know: {', '.join(map(repr, strange[:SHOWN_ERRORS]))}"
+        )
+    if len(label_to_find.values) <= LARGEST_MATRIX:
+        matrix = confusion.matrix(label_to_find.values).tolist()
+        rows = [
+            [truth, *map(str, row)]
+            for truth, row in zip(label_to_find.values, matrix, strict=True)
+            if any(row)
+        ]
+        head = [f"true {label_to_find.name} \\ predicted", *label_to_find.values]
         for line in aligned([head, *rows], range(1, len(head))):
             out.note(line)
         return
     for truth, verdict, count in confusion.errors[:SHOWN_ERRORS]:
-        out.note(f"{truth} taken for {verdict}: {count:,}")
+        out.note(f"true {truth}, predicted {verdict}: {count:,}")

@@ -17,10 +17,10 @@ _condition = panel("Labels and vectors")
 
 
 class Given(NamedTuple):
-    """A name and its value as they are typed; the name is "" where it is left out."""
+    """A name and its value as they are typed; the name is "" and the value None where it is left out."""
 
     name: str
-    value: str
+    value: str | None
 
 
 def parse_label(text: str) -> Given:
@@ -43,7 +43,7 @@ def parse_vector(text: str) -> Given:
 LabelOption = Annotated[
     list[Given] | None,
     _condition(
-        "Write for this value of a label; charrnn info shows the labels and their values. VALUE:SHARE,"
+        "The value of a label, on which the text depends; charrnn info shows labels and values. VALUE:SHARE,"
         "VALUE:SHARE mixes values, e.g. author=austen:0.7,shelley:0.3. Can be repeated.",
         "--label",
         metavar="NAME=VALUE",
@@ -54,7 +54,8 @@ LabelOption = Annotated[
 VectorOption = Annotated[
     list[Given] | None,
     _condition(
-        "Write for these numbers; the name can be left out where the model has one vector. Can be repeated.",
+        "The numbers of a vector, on which the text depends; NAME can be left out where the model has one"
+        " vector. Can be repeated.",
         "--vector",
         metavar="[NAME=][N,N,...]",
         parser=parse_vector,
@@ -81,7 +82,7 @@ def given_values(
         label = find(conditions, given.name)
         if not isinstance(label, Label):
             raise ConfigError(f"--label {given.name}: it is a vector: --vector '{given.name}=[...]'")
-        _add(values, given.name, label.parse(given.value))
+        _add(values, given.name, label.parse(given.value or ""))
         label.input(values[given.name])
     for given in vectors or ():
         names = [condition.name for condition in conditions if isinstance(condition, Vector)]
@@ -92,7 +93,7 @@ def given_values(
         vector = find(conditions, given.name or names[0])
         if not isinstance(vector, Vector):
             raise ConfigError(f"--vector {given.name}: it is a label: --label {given.name}=VALUE")
-        _add(values, vector.name, _numbers(vector.name, given.value))
+        _add(values, vector.name, _numbers(vector.name, given.value or ""))
         vector.input(values[vector.name])
     return values
 

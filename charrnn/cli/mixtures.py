@@ -110,7 +110,7 @@ def _check_part(headers: Sequence[Header]) -> None:
     """Raise NoWeights unless the models have the same validation part."""
     first = headers[0]
     if any(isinstance(header.model, ModelConfig) and header.model.conditions for header in headers):
-        raise NoWeights("a model has labels or vectors, for which no weights are fitted")
+        raise NoWeights("weights are not fitted for models with labels or vectors")
     if not all(header.corpus.get("sha256") for header in headers):
         raise NoWeights("a checkpoint does not say which text it is from")
     if any(header.corpus["sha256"] != first.corpus["sha256"] for header in headers):

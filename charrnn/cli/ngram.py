@@ -126,7 +126,7 @@ def _fit(out: Terminal, corpus: Corpus, shares: tuple[float, float, float], orde
     if order is not None and order > (longest := longest_ngram(train, boundary)):
         text, characters = "the training part", longest
         if boundary is not None:
-            text, characters = "the longest document of the training part", longest - 2
+            text = "the longest document of the training part, with START and END,"
         unit = "character" if characters == 1 else "characters"
         out.note(f"{text} has {characters} {unit}: order {longest} instead of {order}")
         order = longest

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 ENDLESS = 2
-"""A document of so many times the longest document of the text is taken to have no end."""
+"""The most characters of a document, in multiples of the longest document of the text."""
 
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""

@@ -157,7 +157,10 @@ Length = Annotated[
     int,
     option("Maximum number of characters, without the prompt; 0: no limit.", "--length", "-n", min=0),
 ]
-MinLength = Annotated[int, _amount("Minimum number of characters; --stop and --match end no sooner.", min=0)]
+MinLength = Annotated[
+    int,
+    _amount("Minimum number of characters; --stop, --match and the end of a document come no sooner.", min=0),
+]
 Stop = Annotated[
     list[str] | None,
     option("Stop before this string; can be repeated.", metavar="STRING", parser=parse_text),

@@ -32,7 +32,10 @@ LONG_PROMPT = 100_000
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt: its text as given, its ids (N,), the cursor after it, the other fields of its JSON line."""
+    """A prompt: its text as given, its ids (N,), the cursor after it, and what its JSON line says besides.
+
+    ``fields`` are those of its JSON line, with the values of labels and vectors that it has.
+    """
 
     text: str
     ids: Ids
@@ -97,7 +100,8 @@ class PromptReader:
                 if not as_json:
                     yield self._prompt(text)
                 elif row is not None:
-                    yield self._prompt(row["prompt"], row, self._start(row))
+                    values = self._values(row)
+                    yield self._prompt(row["prompt"], row, values)
                 elif text.strip():
                     raise CorpusError('not a JSON object with a "prompt", as the first line is')
             except CharrnnError as error:
@@ -126,20 +130,27 @@ class PromptReader:
                 raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
         return self.vocabulary.encode(self._replace(text))
 
-    def _start(self, row: dict[str, Any]) -> State:
-        """The state before a prompt, with the labels and vectors of its JSON line. Raises CharrnnError."""
-        from charrnn.inference.conditioned import conditioned, conditions_of
+    def _values(self, row: dict[str, Any]) -> Values:
+        """The values of labels and vectors for a prompt: those of its JSON line, else those of the options.
 
-        values = row_values(conditions_of(self.predictor), row, strict=True)
-        values = {name: value for name, value in values.items() if value is not None}
-        if values and self.saved is not None:
-            raise CorpusError(f"{next(iter(values))}: --load-state keeps the labels of the saved state")
-        predictor = conditioned(self.predictor, {**self.values, **values}) if values else self.predictor
-        return predictor.start(1)
+        Raises CharrnnError.
+        """
+        from charrnn.inference.conditioned import conditions_of
 
-    def _prompt(self, text: str, fields: dict[str, Any] | None = None, start: State | None = None) -> Prompt:
-        ids = self.encode(text)
-        return Prompt(text, ids, self._cursor(ids, start), {**self.values, **(fields or {})})
+        own = row_values(conditions_of(self.predictor), row, strict=True)
+        own = {name: value for name, value in own.items() if value is not None}
+        if own and self.saved is not None:
+            raise CorpusError(f"{next(iter(own))}: --load-state keeps the labels of the saved state")
+        return {**self.values, **own}
+
+    def _prompt(
+        self, text: str, fields: dict[str, Any] | None = None, values: Values | None = None
+    ) -> Prompt:
+        from charrnn.inference.conditioned import conditioned
+
+        ids, values = self.encode(text), self.values if values is None else values
+        start = None if values == self.values else conditioned(self.predictor, values).start(1)
+        return Prompt(text, ids, self._cursor(ids, start), {**(fields or {}), **values})
 
     def _replace(self, text: str) -> str:
         """The text without unknown characters. Each of them is reported once."""

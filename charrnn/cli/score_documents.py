@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from charrnn.cli.condition_options import row_values
 from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_input import Model
-from charrnn.cli.score_line_reader import End, Line, LineScorer
+from charrnn.cli.score_line_reader import WINDOW, End, Line, LineScorer
 from charrnn.cli.score_output import Score, sum_of
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_reader import SKIP_BYTES, title
@@ -43,7 +44,8 @@ class Entry(NamedTuple):
 class DocumentScorer(LineScorer):
     """Scores documents under one model of documents; END counts as a character.
 
-    ``as_json`` is decided by the first line: whether each line is a JSON object with a "text".
+    For a model of JSON lines or of labels, the first line that is not blank decides whether each line is a
+    JSON object with a "text".
     """
 
     def __init__(self, out: Terminal, model: Model, unknown: Unknown) -> None:
@@ -65,54 +67,43 @@ class DocumentScorer(LineScorer):
             self.reader.out, self.model.vocabulary, path, advice=SKIP_BYTES, keep_invalid=skip
         )
         number = 0
-        try:
-            for block in documents([source], reading, self.model.division):
-                entries = []
-                for document in block:
-                    number += 1
-                    entries.append(self._entry(document, f"document {number} of {title(path)}"))
-                yield entries
-        except CorpusError as error:
-            reason = str(error).partition("; --documents")[0]  # an option of training
-            raise CorpusError(f"{reason}; {AS_LINES}" if "JSON" in reason else reason) from error
+        for block in documents([source], reading, self.model.division, advice=f"; {AS_LINES}"):
+            entries = []
+            for document in block:
+                number += 1
+                entries.append(self._entry(document, f"document {number} of {title(path)}"))
+            yield entries
 
     def _entry(self, document: Document, name: str) -> Entry:
         from charrnn.inference.conditioned import conditions_of
 
-        data = document.units.encode(
-            "latin-1" if self.model.vocabulary.byte_level else "utf-8", "surrogatepass"
-        )
         assert self.model.division is not None
         names = self.model.division.all_labels + self.model.division.vectors
         row = dict(zip(names, (*document.labels, *document.vectors), strict=True))
         values = row_values(conditions_of(self.model.predictor), row)
-        return Entry(self._with_end(Line(name, 0, data), "as it is"), document.prompt, values)
+        line = Line(name, 0, document.units.encode(*self._encoding))
+        return Entry(self._with_end(line, "as it is"), document.prompt, values)
 
     def of_part(self, corpus: DocumentCorpus, part: range) -> Iterator[list[Entry]]:
-        """The documents of a part of the text that the model learned."""
+        """The documents of a part of the text that the model learned, some at a time."""
         import numpy as np
 
-        from charrnn.conditions import Label
-
         numbers = corpus.numbers(part)
-        for number in numbers:
-            ids = np.append(corpus.document(number)[1:], len(corpus.vocabulary) - 1).astype(np.int64)
-            row, values = corpus.table[number], {}
-            labels, vectors = iter(row["labels"].tolist()), row["vectors"].tolist()
-            for condition in corpus.conditions:
-                if isinstance(condition, Label):
-                    label = next(labels)
-                    values[condition.name] = condition.values[label - 1] if label else None
-                else:
-                    size = len(condition.mean)
-                    given, vectors = vectors[:size], vectors[size:]
-                    values[condition.name] = None if math.isnan(given[0]) else given
-            yield [Entry(ids, int(row["prompt"]), values)]
+        for first in range(0, len(numbers), WINDOW):
+            yield [
+                Entry(
+                    np.append(corpus.document(number)[1:], len(corpus.vocabulary) - 1).astype(np.int64),
+                    int(corpus.table[number]["prompt"]),
+                    corpus.values(number),
+                )
+                for number in numbers[first : first + WINDOW]
+            ]
 
     def of_lines(self, lines: Sequence[Line]) -> list[Entry]:
         """The document of each line, which may be a JSON object with a "text". Raises CharrnnError."""
-        if self._as_json is None and lines:
-            self._as_json = _json_object(lines[0]) is not None
+        first = next((line for line in lines if line.content.strip()), None)
+        if self._as_json is None and first is not None:
+            self._as_json = _is_json(first)
         return [self._of_json(line) if self._as_json else self._of_line(line) for line in lines]
 
     def _of_line(self, line: Line) -> Entry:
@@ -120,16 +111,15 @@ class DocumentScorer(LineScorer):
 
     def _of_json(self, line: Line) -> Entry:
         from charrnn.inference.conditioned import conditions_of
+        from charrnn.text.documents import json_texts
 
         if not line.content.strip():
             return Entry(self.reader.vocabulary.encode("")[:0])
-        row = _json_object(line)
         place = f"{line.name}, line {line.number}"
-        if row is None:
-            raise CorpusError(f'{place}: not a JSON object with a "text", as the first line is')
-        prompt, text = row.get("prompt", ""), row["text"]
-        if not isinstance(prompt, str):
-            raise CorpusError(f'{place}: the field "prompt" must be a text')
+        try:
+            prompt, text, row = json_texts(_content(line))
+        except CorpusError as error:
+            raise CorpusError(f"{place}: {error}; the first line is a JSON object") from error
         try:
             values = row_values(conditions_of(self.model.predictor), row)
         except CharrnnError as error:
@@ -166,7 +156,10 @@ class DocumentScorer(LineScorer):
     def begin(self, prompt: str = "") -> None:
         """Begin a text; each document follows the prompt. Raises UnknownCharacterError."""
         super().begin(prompt)
-        self._as_json = None if not prompt else False
+        assert self.model.division is not None
+        names = self.model.division.all_labels + self.model.division.vectors
+        may_be_json = self.model.division.kind == "json" or bool(names)
+        self._as_json = None if may_be_json and not prompt else False
 
     def score(self, lines: Sequence[Line]) -> list[Score]:
         """The score of the document of each line. Raises CharrnnError."""
@@ -224,13 +217,20 @@ MOST_STATES = 1000
 """States of different labels that are kept."""
 
 
-def _json_object(line: Line) -> dict[str, Any] | None:
-    """A line's JSON object with a text as its "text"; None for any other line."""
+def _content(line: Line) -> bytes:
+    """A line without a byte order mark and its newline."""
+    return line.content.removeprefix(codecs.BOM_UTF8)
+
+
+def _is_json(line: Line) -> bool:
+    """Whether a line is a JSON object with a "text"."""
+    from charrnn.text.documents import json_texts
+
     try:
-        row = json.loads(line.content.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("text"), str) else None
+        json_texts(_content(line))
+    except CorpusError:
+        return False
+    return True
 
 
 def line_scorer(out: Terminal, model: Model, unknown: Unknown, carry: bool, end: End) -> LineScorer:

@@ -192,8 +192,8 @@ class LineReader(Reader):
         if self.unknown is Unknown.error:
             unit = f"byte 0x{ord(units[index]):02X}" if self._byte_level else describe(units[index])
             raise UnknownCharacterError(
-                f"{place}, column {index + 1}: {unit} is not among the {len(self.vocabulary)} symbols of"
-                f" {self._model.name}; {KNOWN_ONLY}"
+                f"{place}, column {index + 1}: {unit} is not among the"
+                f" {len(self.vocabulary.symbols)} symbols of {self._model.name}; {KNOWN_ONLY}"
             )
         if self._byte_level:
             units = units.encode("latin-1").decode("utf-8", "surrogateescape")

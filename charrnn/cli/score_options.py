@@ -128,7 +128,7 @@ CONFLICTS = (
     (("--compare", *OUTPUTS), "give only one of them"),
     *_pairs("--compare", FILTERS, "choose and sort the rows of a comparison with jq (--json) or awk"),
     (("--compare", "--weights"), "a comparison mixes no models"),
-    *_pairs("--adapt", ("--label", "--vector"), "a model of labels or vectors does not adapt"),
+    *_pairs("--adapt", ("--label", "--vector"), "only a model without labels and vectors adapts"),
     *_pairs("--part", ("--lines", "--compare", "--candidates"), "a part is scored as one text"),
     (("--part", "--unknown"), "the run's text holds only characters that the model knows"),
     *_pairs("--adapt", ("--lines", "--compare", "--candidates"), "a model adapts to one text"),

@@ -115,7 +115,7 @@ class Reader:
             unit = f"byte 0x{ord(units[index]):02X}" if self.vocabulary.byte_level else describe(units[index])
             raise UnknownCharacterError(
                 f"line {line}, column {column}: {unit} is not among the model's"
-                f" {len(self.vocabulary)} symbols (charrnn info lists them); {KNOWN_ONLY}"
+                f" {len(self.vocabulary.symbols)} symbols (charrnn info lists them); {KNOWN_ONLY}"
             )
         return ids
 

@@ -66,16 +66,14 @@ def train_command(
         settings["newlines"] = origin.newlines
     for name, value in settings.items():
         words += [f"--{name.replace('_', '-')}", _number(value)]
-    words += _document_options(model, config, origin, start)
+    words += _document_options(model, config, origin)
     return shlex.join([*words, *options])
 
 
-def _document_options(
-    model: ModelConfig, config: TrainConfig, origin: Origin, start: str | None
-) -> list[str]:
+def _document_options(model: ModelConfig, config: TrainConfig, origin: Origin) -> list[str]:
     """The options that say what the documents are, and what they are written for."""
     settings = {"documents": escape(origin.documents)} if origin.documents else {}
-    settings |= {} if start else _changed(model, ("condition",))  # a model of --from keeps its own
+    settings |= _changed(model, ("condition",)) if model.conditions else {}
     settings |= _changed(config, ("loss",)) | ({"label-by": origin.label_by} if origin.label_by else {})
     pairs = [*settings.items(), *(("label", name) for name in origin.labels)]
     pairs += [("vector", name) for name in origin.vectors]

@@ -252,7 +252,7 @@ Documents = Annotated[
 Labels = Annotated[
     list[str] | None,
     _documents(
-        "Learn to write for the values of this field of the JSON lines, e.g. a language. Can be repeated.",
+        "Train with this field of the JSON lines as a label: a category, e.g. a language. Can be repeated.",
         "--label",
         metavar="FIELD",
         parser=parse_text,
@@ -261,7 +261,7 @@ Labels = Annotated[
 Vectors = Annotated[
     list[str] | None,
     _documents(
-        "Learn to write for the numbers in this field of the JSON lines, e.g. an image's features. Can be"
+        "Train with this field of the JSON lines as a vector: numbers, e.g. an image's features. Can be"
         " repeated.",
         "--vector",
         metavar="FIELD",
@@ -279,10 +279,15 @@ LabelBy = Annotated[
 ConditionSteps = Annotated[
     str,
     _documents(
-        "Give labels and vectors to every step, or to the first alone.", "--condition", values=CONDITION_STEPS
+        "Where labels and vectors are read. every: with every character; first: with START alone.",
+        "--condition",
+        values=CONDITION_STEPS,
     ),
 ]
 Loss = Annotated[
     str,
-    _documents('Learn all characters, or all but those of a JSON line\'s "prompt".', values=LOSSES),
+    _documents(
+        'What the loss counts. all: every character; text: those of "text", not those of "prompt".',
+        values=LOSSES,
+    ),
 ]

@@ -131,8 +131,9 @@ def _check_start(
     if lacking := [condition.name for condition in network.conditions if condition.name not in conditions]:
         option = "--label-by file" if lacking[0] == FILE_LABEL else f"--label or --vector {lacking[0]}"
         raise ConfigError(f"{name}: that model has {lacking[0]}: add {option}")
-    if network.conditions and given_options(context, "condition"):
-        raise ConfigError(f"{name} keeps that model's --condition: leave it out")
+    given = context.params["condition"]
+    if network.conditions and given_options(context, "condition") and given != network.condition:
+        raise ConfigError(f"{name} keeps that model's --condition {network.condition}: leave it out")
 
 
 def _left_open(context: typer.Context) -> frozenset[str]:
@@ -234,6 +235,8 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
     model, length = plan.model, len(corpus.ids)
     if isinstance(corpus, DocumentCorpus):
         model = replace(model, documents=True, conditions=corpus.conditions)
+        if not plan.model.conditions:  # a model of --from keeps its own
+            model = replace(model, condition=plan.options["condition"])
     if plan.options["params"] is not None:
         model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
     if BY_HEART <= length < SHORT:

@@ -38,7 +38,8 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         "run": str(training.folder),
     }
     if model.conditions:
-        facts["given"] = f"{', '.join(map(_condition_text, model.conditions))}; at {model.condition} step"
+        steps = "every character" if model.condition == "every" else "START alone"
+        facts["labels"] = f"{', '.join(map(_condition_text, model.conditions))}; read with {steps}"
     screen(out).facts(facts)
     if learner.reading.shortened:
         out.note(learner.reading.shortened)
@@ -50,8 +51,10 @@ def announce(out: Terminal, training: Training, device: str) -> None:
 
 def _condition_text(condition: Condition) -> str:
     """A label or a vector, and how many values or numbers it has."""
-    inputs = condition.inputs - 1  # one is for missing values
-    return f"{condition.name} ({inputs:,} {'values' if hasattr(condition, 'values') else 'numbers'})"
+    from charrnn.conditions import Label
+
+    kind = "values" if isinstance(condition, Label) else "numbers"
+    return f"{condition.name} ({condition.inputs - 1:,} {kind})"  # one input is for missing ones
 
 
 def budget(config: TrainConfig) -> str:

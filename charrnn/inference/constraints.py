@@ -32,7 +32,7 @@ class Constraints:
 
     symbols     V
     length      maximum number of characters; 0 is no maximum
-    min_length  number of characters before which no stop string can end the text
+    min_length  number of characters before which no stop string, match or END can end the text
     allowed     (V,) the characters that may be generated; None is all
     stops       stop strings: the text ends before the first one
     keep_stop   whether the stop string is included in the text

@@ -86,7 +86,7 @@ def sample_text(
     generator: np.random.Generator,
     temperature: float = 1.0,
 ) -> str:
-    """A sample of ``length`` characters without a prompt; of documents, as many as have so many together."""
+    """A sample of ``length`` characters without a prompt; of documents, several with so many together."""
     if vocabulary.boundary is None:
         return vocabulary.decode(sample_ids(predictor, vocabulary, length, generator, temperature))
     texts: list[str] = []

@@ -123,7 +123,7 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
     """The cursor in a file. Raises CheckpointError for a missing or damaged file and for another model's."""
     with FORMAT.open(path) as (header, file):
         if model.get("guidance") != (guided := header["model"].get("guidance")):
-            advice = f"add --guidance {guided}" if guided else "leave out --guidance"
+            advice = f"give --guidance {guided}" if guided else "leave out --guidance"
             raise CheckpointError(f"--load-state {path}: saved with another --guidance: {advice}")
         for name, value in model.items():
             if (other := header["model"].get(name)) != value:

@@ -34,7 +34,7 @@ def describe(path: Path) -> dict[str, Any]:
         "weights_sha256": header.weights_sha256 or None,
         **_architecture(header, path),
         **_documents(header),
-        "vocabulary": len(header.vocabulary),
+        "vocabulary": len(header.vocabulary.symbols),
         "bytes": header.vocabulary.byte_level,
         "symbols": header.vocabulary.symbols,
         "corpus": corpus.get("name"),

@@ -91,10 +91,9 @@ class DocumentCorpus(Corpus):
         parts = ", ".join(
             f"{count:,} {name}" for count, name in zip(numbers, ("train", "validate", "test"), strict=True)
         )
-        also = [f"{self.duplicates:,} occur{'s' * (self.duplicates == 1)} more than once"] * bool(
-            self.duplicates
-        )
-        also += [f"{self.empty:,} empty left out"] * bool(self.empty)
+        copies = "1 is a copy" if self.duplicates == 1 else f"{self.duplicates:,} are copies"
+        also = [f"{copies} of others"] if self.duplicates else []
+        also += [f"{self.empty:,} empty left out"] if self.empty else []
         noted = f" ({'; '.join(also)})" if also else ""
         characters = len(self.ids) - self.count - 1
         return (
@@ -164,9 +163,23 @@ class DocumentCorpus(Corpus):
         first = sum(other.inputs - 1 for other in self.conditions[:condition] if isinstance(other, Vector))
         values = self.table["vectors"][numbers, first : first + chosen.inputs - 1]
         missing = np.isnan(values[:, 0])
-        scaled = (values - np.array(chosen.mean, np.float32)) / np.array(chosen.scale, np.float32)
+        scaled = (values - np.array(chosen.mean)) / np.array(chosen.scale)
         result[:, 1:] = np.where(missing[:, None], 0, scaled)
         result[:, 0] = missing
+        return result
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The values of the conditions of a document, by their names; None for a missing one."""
+        row = self.table[number]
+        labels, vectors = iter(row["labels"].tolist()), row["vectors"].tolist()
+        result: dict[str, Any] = {}
+        for condition in self.conditions:
+            if isinstance(condition, Label):
+                label = next(labels)
+                result[condition.name] = condition.values[label - 1] if label else None
+            else:
+                vector, vectors = vectors[: condition.inputs - 1], vectors[condition.inputs - 1 :]
+                result[condition.name] = None if np.isnan(vector[0]) else vector
         return result
 
     def label_counts(self) -> dict[str, dict[str, int]]:

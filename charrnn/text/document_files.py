@@ -198,7 +198,7 @@ def _table_type(conditions: Sequence[Condition]) -> np.dtype[Any]:
     """The type of a row of the table."""
     labels = sum(isinstance(condition, Label) for condition in conditions)
     numbers = sum(condition.inputs - 1 for condition in conditions if isinstance(condition, Vector))
-    return np.dtype([("prompt", "<u4"), ("labels", "<i4", (labels,)), ("vectors", "<f4", (numbers,))])
+    return np.dtype([("prompt", "<u4"), ("labels", "<i4", (labels,)), ("vectors", "<f8", (numbers,))])
 
 
 def _rows(block: Sequence[Document], conditions: Sequence[Condition]) -> NDArray[Any]:

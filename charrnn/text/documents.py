@@ -110,10 +110,14 @@ def documents(
     division: Division,
     skipped: Skipped | None = None,
     progress: Callable[[int], object] = lambda count: None,
+    advice: str = "; --documents line reads each line as it is",
 ) -> Iterator[list[Document]]:
     """Yields all documents of all texts that are not empty, some at a time.
 
-    ``progress`` is called with the number of characters read since the last call. Raises CorpusError.
+    progress  called with the number of characters read since the last call
+    advice    what to do about a line that is not JSON
+
+    Raises CorpusError.
     """
     names = _file_labels([source.name for source in texts]) if division.label_by_file else None
     lengths: dict[str, int] = {}  # of the vectors, the same in all texts
@@ -122,7 +126,7 @@ def documents(
         pieces = _counted(characters([source], reading), progress)
         if division.kind == "json":
             lines = _parts(pieces, "\n", source.name)
-            found = _of_json(lines, source.name, reading, division, label, lengths)
+            found = _of_json(lines, source.name, reading, division, label, lengths, advice)
         else:
             kind = _units(division.kind, reading)  # a separator is read as the text is
             found = (Document(units, 0, label) for units in _divided(pieces, kind, source.name))
@@ -176,7 +180,7 @@ def _check_size(size: int, name: str) -> None:
 
 
 def _parts(pieces: Iterator[str], separator: str, name: str) -> Iterator[str]:
-    """The parts between separators; after the last separator, a part that is empty is none."""
+    """The parts between separators; an empty part after the last separator is left out."""
     rest: list[str] = []  # of the part that no separator has ended
     tail = ""  # its last characters: a separator may begin there
     size = 0  # of the rest
@@ -230,6 +234,7 @@ def _of_json(
     division: Division,
     file_label: tuple[str, ...],
     lengths: dict[str, int],
+    advice: str,
 ) -> Iterator[Document]:
     """The documents of JSON lines. Raises CorpusError, which names the line.
 
@@ -239,7 +244,7 @@ def _of_json(
         if not line.strip():
             continue
         try:
-            document = json_document(line, reading, division)
+            document = json_document(line, reading, division, advice)
             for vector, value in zip(division.vectors, document.vectors, strict=True):
                 if value is not None:
                     check_vector(vector, value, lengths.setdefault(vector, len(value)))
@@ -248,28 +253,42 @@ def _of_json(
         yield document._replace(labels=document.labels + file_label)
 
 
-def json_document(line: str, reading: Reading, division: Division) -> Document:
+def json_document(line: str, reading: Reading, division: Division, advice: str = "") -> Document:
     """The document of a JSON line. Raises CorpusError, ConfigError."""
-    try:
-        row = json.loads(line.encode("latin-1") if reading.byte_level else line)
-    except (ValueError, RecursionError) as error:
-        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise CorpusError(f"not JSON ({reason}); --documents line reads each line as it is") from error
-    if not isinstance(row, dict):
-        raise CorpusError('not a JSON object such as {"text": "..."}')
-    prompt = row.get(PROMPT)
-    given: dict[str, Any] = {PROMPT: "" if prompt is None else prompt, TEXT: row.get(TEXT)}
-    for field, value in given.items():
-        if not isinstance(value, str):
-            has = f"its fields: {', '.join(map(str, row))}" if field not in row else "it must be a text"
-            raise CorpusError(f'no text in the field "{field}"; {has}')
-    prompt, text = (_units(given[field], reading) for field in (PROMPT, TEXT))
-    labels = tuple(label_value(name, row.get(name)) for name in division.labels)
-    vectors = tuple(row.get(name) for name in division.vectors)
+    given = json_texts(line.encode("latin-1") if reading.byte_level else line, advice)
+    prompt, text = (_units(part, reading) for part in (given.prompt, given.text))
+    labels = tuple(label_value(name, given.row.get(name)) for name in division.labels)
+    vectors = tuple(given.row.get(name) for name in division.vectors)
     for name, vector in zip(division.vectors, vectors, strict=True):
         if vector is not None:
             check_vector(name, vector, None)
     return Document(prompt + text, len(prompt), labels, vectors)
+
+
+class JsonTexts(NamedTuple):
+    """A JSON line: its prompt, "" for none, its text, and the whole object."""
+
+    prompt: str
+    text: str
+    row: dict[str, Any]
+
+
+def json_texts(line: str | bytes, advice: str = "") -> JsonTexts:
+    """The prompt and the text of a JSON line. Raises CorpusError, with ``advice`` if it is not JSON."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise CorpusError(f"not JSON ({reason}){advice}") from error
+    if not isinstance(row, dict):
+        raise CorpusError(f'not a JSON object such as {{"text": "..."}}{advice}')
+    given: dict[str, Any] = {PROMPT: row.get(PROMPT), TEXT: row.get(TEXT)}
+    given[PROMPT] = "" if given[PROMPT] is None else given[PROMPT]
+    for field, value in given.items():
+        if not isinstance(value, str):
+            has = f"its fields: {', '.join(map(str, row))}" if field not in row else "it must be a text"
+            raise CorpusError(f'no text in the field "{field}"; {has}')
+    return JsonTexts(given[PROMPT], given[TEXT], row)
 
 
 def label_value(name: str, value: Any) -> str | None:

@@ -210,7 +210,7 @@ class DocumentBatches:
         return Window(rows, before[chosen], epochs[chosen]), Place(epoch, index, after)
 
     def place(self, array: NDArray[Any]) -> Place:
-        """The place of ``Place.to_array``. Raises ValueError for an array that is none."""
+        """The place of ``Place.to_array``. Raises ValueError for any other array."""
         valid = array.dtype == np.int64 and array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
         if valid:
             (epoch, index, _), rows = array[0], array[1:]
