@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.files import is_run_name, user_folder
 from charrnn.inference import score
-from charrnn.inference.choice import Choice, log_softmax
+from charrnn.inference.choice import Choice
 from charrnn.inference.clamp import with_clamps
+from charrnn.inference.classify import classify, log_prior
 from charrnn.inference.conditioned import Guided, conditioned, conditions_of
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.network import Inference, Predictor
@@ -39,6 +40,8 @@ from charrnn.runs import checkpoint
 from charrnn.runs.find import find, model_name, model_names
 from charrnn.runs.history import Report
 from charrnn.runs.info import describe
+from charrnn.sampling_options import Given
+from charrnn.sampling_options import Sampling as Sampling
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.document_corpus import DocumentCorpus
 from charrnn.text.document_files import open_documents
@@ -47,50 +50,6 @@ from charrnn.text.sources import Reading, Source, sources
 from charrnn.text.vocabulary import Vocabulary
 
 StrPath = str | os.PathLike[str]
-
-
-class Sampling(TypedDict, total=False):
-    """The options of ``Model.generate`` and ``Model.stream``: those of ``charrnn sample`` of the same names.
-
-    length             most characters; 0: no limit (only ``stream``, or with ``stop`` or ``match``); the
-                       default is 1000, and for a model of documents twice the longest document
-    min_length         fewest characters before a stop string
-    temperature        below 1: safer, more repetitive; above 1: more varied; 0: the most probable character
-    final_temperature  the temperature of the last character, reached in equal steps
-    seed               a number that gives the same text again; None: random
-    stop               one or several strings: the text ends before the first one
-    keep_stop          include the stop string
-    match              an expression that the whole text must match
-    allow, ban         characters: generate only these; never generate these
-    no_repeat          never generate the same sequence of so many characters twice; 0: off
-    top_k, top_p, min_p, typical, repeat_penalty, repeat_window
-                       filters (docs/sampling.md)
-    clamp              {(layer, unit): value}: units whose hidden states are held at these values
-    labels, vectors    {name: value}: what the text is written for; {name: {value: share}} mixes values
-    guidance           how much more closely it follows them; 0: off
-    """
-
-    length: int
-    min_length: int
-    temperature: float
-    final_temperature: float | None
-    seed: int | None
-    stop: str | Sequence[str]
-    keep_stop: bool
-    match: str | None
-    allow: str | None
-    ban: str | None
-    no_repeat: int
-    top_k: int
-    top_p: float
-    min_p: float
-    typical: float
-    repeat_penalty: float
-    repeat_window: int
-    clamp: Mapping[tuple[int, int], float]
-    labels: Mapping[str, Any]
-    vectors: Mapping[str, Sequence[float]]
-    guidance: float
 
 
 class Model:
@@ -107,7 +66,7 @@ class Model:
         self.path, self.name = path.absolute(), loaded.header.name or model_name(path)
         self._vocabulary = loaded.header.vocabulary
         self._title = loaded.header.model.title
-        self._longest = int(loaded.header.corpus.get("longest", 0))
+        self._default_length = loaded.header.sample_length
         self._predictor = predictor(loaded)
 
     def __repr__(self) -> str:
@@ -134,34 +93,38 @@ class Model:
         """As ``generate``, but yields pieces of the text as they are generated."""
         return self._stream(prompt, endless=True, **options)
 
-    def log_probabilities(self, text: str, labels: Mapping[str, Any] | None = None) -> NDArray[np.float64]:
+    def log_probabilities(self, text: str, **given: Unpack[Given]) -> NDArray[np.float64]:
         """(N,) natural logarithm of each character's probability, given the characters before it.
 
-        A model of documents also gives that of the end, (N + 1,), and reads a text written for ``labels``,
-        the values of its labels and vectors. Raises ConfigError, UnknownCharacterError.
+        A model of documents also gives that of the end, (N + 1,). ``given``: see ``Given``. Raises
+        ConfigError, UnknownCharacterError.
         """
         ids = self._vocabulary.encode(text)
         if self._vocabulary.boundary is not None:
             ids = np.append(ids, self._vocabulary.boundary)
-        model = conditioned(self._predictor, labels) if labels else self._predictor
-        return score.log_probabilities(model, self._vocabulary, ids)
+        return score.log_probabilities(_conditioned(self._predictor, **given), self._vocabulary, ids)
 
-    def bits_per_character(self, text: str, labels: Mapping[str, Any] | None = None) -> float:
+    def bits_per_character(self, text: str, **given: Unpack[Given]) -> float:
         """The loss on a text that is not empty, as ``log_probabilities``. Raises UnknownCharacterError."""
-        return float(-self.log_probabilities(text, labels).mean() / np.log(2))
+        return float(-self.log_probabilities(text, **given).mean() / np.log(2))
 
-    def classify(self, text: str, label: str, labels: Mapping[str, Any] | None = None) -> dict[str, float]:
+    def classify(self, text: str, label: str, **given: Unpack[Given]) -> dict[str, float]:
         """The probability of each value of a label for a text, as ``charrnn classify``, the highest first.
 
-        ``labels`` are the values of the model's other labels and vectors. Raises ConfigError.
+        ``given`` are the values of the model's other labels and vectors. Raises ConfigError.
         """
         chosen = find_condition(conditions_of(self._predictor), label)
-        if not isinstance(chosen, Label):
-            raise ConfigError(f"{label} is a vector: it has no values to choose from")
-        values = chosen.values
-        likelihoods = [self.log_probabilities(text, {**(labels or {}), label: v}).sum() for v in values]
-        posterior = np.exp(log_softmax(np.array(likelihoods))).tolist()
-        return dict(sorted(zip(values, posterior, strict=True), key=lambda pair: -pair[1]))
+        if not isinstance(chosen, Label) or len(chosen.values) < 2:
+            raise ConfigError(f"{label} has no values to choose from")
+        others, vectors = given.get("labels", {}), given.get("vectors", {})
+        likelihoods = [
+            self.log_probabilities(text, labels={**others, label: value}, vectors=vectors).sum()
+            for value in chosen.values
+        ]
+        prior = log_prior(None, len(chosen.values))
+        (prediction,) = classify(np.array([likelihoods]), prior)
+        posterior = np.exp(prediction.log_posterior).tolist()
+        return dict(sorted(zip(chosen.values, posterior, strict=True), key=lambda pair: -pair[1]))
 
     def unit(self, text: str, unit: int, layer: int = 0, signal: str | None = None) -> NDArray[np.float64]:
         """(N,) values of one unit after each character; ``signal`` as ``charrnn inspect-cell --of``.
@@ -213,7 +176,7 @@ class Model:
     ) -> Iterator[str]:
         choice = Choice(**filters)
         if length is None:
-            length = 2 * self._longest or 1000
+            length = self._default_length
         constraints = Constraints.from_strings(
             self._vocabulary,
             allow=allow,
@@ -231,13 +194,20 @@ class Model:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
         ids = beginning(self._vocabulary, self._vocabulary.encode(prompt))
         free: Predictor = with_clamps(self._predictor, clamp) if clamp else self._predictor
-        values = {**(labels or {}), **(vectors or {})}
-        model = conditioned(free, values) if values else free
+        model = _conditioned(free, labels or {}, vectors or {})
         model = Guided(model, free, guidance) if guidance else model
         cursor = Cursor(ids, model.start(1))
         generator = sample_generator(choose_seed(seed))
         chunks = sample(model, [cursor], choice, constraints, [generator])
         return _decoded(self._vocabulary, chunks)
+
+
+def _conditioned(
+    model: Predictor, labels: Mapping[str, Any] | None = None, vectors: Mapping[str, Any] | None = None
+) -> Predictor:
+    """The model, conditioned on these values. Raises ConfigError."""
+    values = {**(labels or {}), **(vectors or {})}
+    return conditioned(model, values) if values else model
 
 
 def _decoded(vocabulary: Vocabulary, chunks: Iterator[Chunk]) -> Iterator[str]:
@@ -279,7 +249,7 @@ def train(
 
     text         a string is the text itself, a ``Path`` is a file or a folder
     documents    what one document is, as ``--documents``; "": the text is one long text
-    labels, vectors  the fields of JSON lines that texts are written for
+    labels, vectors  the fields of JSON lines on which texts depend
     name         of the run; by default that of the file, or "text"
     checkpoints  the folder of the runs, by default that of the command line
     on_report    called with each report: its losses, its speed, a sample
@@ -338,7 +308,5 @@ def _read(
 
 def _opened(texts: Sequence[Source], name: str, reading: Reading, origin: Origin) -> Corpus:
     """The texts as ids; as documents, if the origin says so. Raises CorpusError."""
-    if not origin.documents:
-        return open_corpus(texts, name, reading)
-    division = Division(origin.documents, tuple(origin.labels), tuple(origin.vectors))
-    return open_documents(texts, name, division, reading)
+    division = Division.of_origin(origin)
+    return open_documents(texts, name, division, reading) if division else open_corpus(texts, name, reading)

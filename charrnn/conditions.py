@@ -1,4 +1,4 @@
-"""Conditions: what a text is written for, such as a language, or the features of an image.
+"""Conditions: values on which the probabilities of a text depend, such as its language.
 
 A condition is a label, one of some values, or a vector, a list of numbers. Its input is a row of numbers:
 

@@ -89,7 +89,7 @@ class ModelConfig(_Config):
     hidden: int = 512  # units in each layer
     embedding: int = 64  # 0: one-hot input
     documents: bool = False  # whether texts begin with START and end with END
-    conditions: tuple[Condition, ...] = ()  # the labels and vectors that texts are written for
+    conditions: tuple[Condition, ...] = ()  # labels and vectors on which texts depend
     condition: str = "every"  # the steps at which they enter
     condition_width: int = 16  # numbers that each of them becomes
 

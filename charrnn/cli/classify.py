@@ -26,7 +26,6 @@ from charrnn.cli.score_line_reader import Line, windows
 from charrnn.cli.table import RowWriter, aligned, probability, rounded
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_reader import title
-from charrnn.cli.text_source import recorded_division
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -175,15 +174,9 @@ def _model(loaded: Checkpoint, labels: Sequence[Given], vectors: Sequence[Given]
     from charrnn.inference.predictor import predictor
     from charrnn.runs.find import model_name
 
-    network, header = predictor(loaded), loaded.header
-    return Model(
-        model_name(loaded.path),
-        network,
-        header.vocabulary,
-        division=recorded_division(header),
-        values=given_values(conditions_of(network), labels, vectors),
-        text_only=header.training.loss == "text",
-    )
+    network = predictor(loaded)
+    values = given_values(conditions_of(network), labels, vectors)
+    return score_input.conditioned_model(model_name(loaded.path), network, loaded.header, values)
 
 
 def _lines(out: Terminal, scorer: DocumentScorer, texts: Sequence[str]) -> Iterator[list[Row]]:

@@ -1,4 +1,4 @@
-"""The options that say what a text is written for: --label and --vector."""
+"""The options for the values of labels and vectors, and --guidance."""
 
 from __future__ import annotations
 

@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from charrnn.text.documents import Division
     from charrnn.text.vocabulary import Vocabulary
 
-ENDLESS = 2
-"""The most characters of a document, in multiples of the longest document of the text."""
-
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values."""
 
@@ -140,9 +137,7 @@ def sample(
     vocabulary = loaded[0].header.vocabulary
     option.check_ends(context, vocabulary.documents)
     constraints_for = _constraints_for(vocabulary, options, out.note)
-    constraints = constraints_for(
-        length=_length(options, loaded[0].header, bool(given_options(context, "length")))
-    )
+    constraints = constraints_for(length=_length(context, length, loaded[0].header))
     predictor, values = _predictor(out, loaded, options)
     identity = states.identity(loaded, guidance) if save_state or load_state else {}
     state_file = None if load_state is None else input_file(out, load_state, "--load-state")
@@ -184,7 +179,7 @@ def sample(
 
 
 def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> tuple[Predictor, Values]:
-    """The model of the checkpoints, with --clamp a clamped network, and what its texts are written for.
+    """The model of the checkpoints, with --clamp a clamped network, and the values of its conditions.
 
     Raises ConfigError.
     """
@@ -202,10 +197,10 @@ def _predictor(out: Terminal, loaded: Sequence[Checkpoint], options: Options) ->
     return result, values
 
 
-def _length(options: Options, header: Header, given: bool) -> int:
-    """The most characters of a sample: --length; without it, a document ends by itself, if it ever does."""
-    longest = header.corpus.get("longest")
-    return options["length"] if given or not longest else ENDLESS * int(longest)
+def _length(context: typer.Context, length: int, header: Header) -> int:
+    """The most characters of a sample: --length, or that of a session, or as the model says."""
+    chosen = given_options(context, "length") or context.params["interactive"]
+    return length if chosen else header.sample_length
 
 
 def _read_prompts(

@@ -27,7 +27,7 @@ from charrnn.cli.options import (
 from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_documents import DocumentScorer, Entry
 from charrnn.cli.score_html import write_shaded_page
-from charrnn.cli.score_input import Model
+from charrnn.cli.score_input import Model, conditioned_model
 from charrnn.cli.score_output import (
     Score,
     Total,
@@ -40,7 +40,6 @@ from charrnn.cli.score_output import (
 from charrnn.cli.score_part import note_learned_texts, part_of_text
 from charrnn.cli.terminal import Colour, Terminal
 from charrnn.cli.text_reader import Reader, Text, title
-from charrnn.cli.text_source import recorded_division
 from charrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -161,18 +160,11 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
 
 
 def _model(name: str, predictor: Predictor, header: Header, options: Options) -> Model:
-    """A model, with what its texts are written for. Raises ConfigError."""
-    from charrnn.inference.conditioned import conditioned, conditions_of
+    """A model, with the values of its conditions. Raises ConfigError."""
+    from charrnn.inference.conditioned import conditions_of
 
     values = given_values(conditions_of(predictor), options["label"], options["vector"])
-    return Model(
-        name,
-        conditioned(predictor, values) if values else predictor,
-        header.vocabulary,
-        division=recorded_division(header),
-        values=values,
-        text_only=header.training.loss == "text",
-    )
+    return conditioned_model(name, predictor, header, values)
 
 
 def _check_documents(models: Sequence[Model], options: Options) -> None:
@@ -199,8 +191,7 @@ def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
     path = ngram_beside(loaded[0].path, header)
     if path is None:
         return None
-    division = recorded_division(header)
-    return Model(model_name(path), predictor(load(path)), header.vocabulary, division=division)
+    return conditioned_model(model_name(path), predictor(load(path)), header, {})
 
 
 def _score(

@@ -30,7 +30,7 @@ AS_LINES = "to read each line as it is: --lines"
 
 
 class Entry(NamedTuple):
-    """A document: its ids with END, how many of them are its prompt, and what it was written for.
+    """A document: its ids with END, how many of them are its prompt, and the values of its conditions.
 
     ``row`` is the JSON object of its line.
     """
@@ -183,7 +183,7 @@ class DocumentScorer(LineScorer):
         return result
 
     def score_under(self, entries: Sequence[Entry], name: str, value: str) -> list[Score]:
-        """The score of each document, as if written for this value of a label. Raises CheckpointError."""
+        """The score of each document under this value of a label. Raises CheckpointError."""
         return self.score_entries([entry._replace(values={**entry.values, name: value}) for entry in entries])
 
     def pieces(self, entries: Sequence[Entry]) -> Iterator[ScoredPiece]:
@@ -199,7 +199,7 @@ class DocumentScorer(LineScorer):
                 skip = max(0, skip - len(ids))
 
     def _state(self, values: Values) -> State:
-        """The state before a document that was written for these values, and for those of the options."""
+        """The state before a document with these values, and with those of the options."""
         from charrnn.inference.conditioned import conditioned
 
         if not values:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli.terminal import Terminal
+from charrnn.cli.text_source import recorded_division
 from charrnn.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from charrnn.conditions import Values
     from charrnn.inference.adaptive import AdaptiveReader
     from charrnn.inference.network import Predictor
+    from charrnn.runs.checkpoint import Header
     from charrnn.text.documents import Division
     from charrnn.text.vocabulary import Vocabulary
 
@@ -34,6 +36,20 @@ class Model(NamedTuple):
     division: Division | None = None
     values: Values = {}  # noqa: RUF012 - never changed
     text_only: bool = False
+
+
+def conditioned_model(name: str, predictor: Predictor, header: Header, values: Values) -> Model:
+    """A model of a checkpoint, conditioned on values of its labels and vectors."""
+    from charrnn.inference.conditioned import conditioned
+
+    return Model(
+        name,
+        conditioned(predictor, values) if values else predictor,
+        header.vocabulary,
+        division=recorded_division(header),
+        values=values,
+        text_only=header.training.loss == "text",
+    )
 
 
 def split_arguments(

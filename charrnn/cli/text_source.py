@@ -68,6 +68,7 @@ def read_corpus(
     from charrnn.text import catalog
     from charrnn.text.corpus import open_corpus
     from charrnn.text.document_files import open_documents
+    from charrnn.text.documents import Division
     from charrnn.text.sources import Reading
 
     reading = Reading(origin.encoding, origin.byte_level, origin.newlines)
@@ -86,7 +87,7 @@ def read_corpus(
             for text in texts
             for source in _open(out, text, origin.glob, reading, folder, option, copies)
         ]
-        division = division_of(origin)
+        division = Division.of_origin(origin)
 
         def progress(task: str, count: int) -> None:
             bar(task).update(count)
@@ -101,23 +102,15 @@ def read_corpus(
     return corpus
 
 
-def division_of(origin: Origin) -> Division | None:
-    """How the text is divided into documents; None for one long text. Raises ConfigError."""
-    from charrnn.text.documents import Division
-
-    if not origin.documents:
-        return None
-    labels, vectors = tuple(origin.labels), tuple(origin.vectors)
-    return Division(origin.documents, labels, vectors, bool(origin.label_by))
-
-
 def recorded_division(header: Header) -> Division | None:
     """How the text of a model was divided into documents; None for a model of one long text."""
     from charrnn.text.documents import Division
 
     if not header.vocabulary.documents:
         return None
-    return (division_of(Origin.from_record(header.origin)) if header.origin else None) or Division("line")
+    return (Division.of_origin(Origin.from_record(header.origin)) if header.origin else None) or Division(
+        "line"
+    )
 
 
 def _open(

@@ -71,7 +71,7 @@ def train_command(
 
 
 def _document_options(model: ModelConfig, config: TrainConfig, origin: Origin) -> list[str]:
-    """The options that say what the documents are, and what they are written for."""
+    """The options of documents, labels and vectors."""
     settings = {"documents": escape(origin.documents)} if origin.documents else {}
     settings |= _changed(model, ("condition",)) if model.conditions else {}
     settings |= _changed(config, ("loss",)) | ({"label-by": origin.label_by} if origin.label_by else {})

@@ -10,7 +10,6 @@ import typer
 
 from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
-from charrnn.cli.text_source import division_of
 from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
 from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
@@ -109,7 +108,9 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
 
 def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint | None) -> None:
     """Raises ConfigError for options of documents that lack or contradict each other."""
-    division = division_of(origin)
+    from charrnn.text.documents import Division
+
+    division = Division.of_origin(origin)
     kind = division.kind if division else ""
     for option in given_options(context, "label", "vector", "loss") if kind != "json" else ():
         use = "leaves out the prompts" if option == "--loss" else "names a field"

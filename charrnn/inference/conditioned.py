@@ -1,4 +1,4 @@
-"""Models whose texts are written for something: a label, a vector; and guidance, which sharpens it.
+"""Models conditioned on values of labels and vectors; and guidance, which strengthens their effect.
 
 B: batch   T: characters   V: vocabulary
 """
@@ -31,7 +31,7 @@ def conditions_of(predictor: Predictor) -> list[Condition]:
 
 
 def conditioned(predictor: Predictor, values: Values) -> Predictor:
-    """The same model, whose texts are written for these values of its conditions, by their names.
+    """The same model, conditioned on these values of labels and vectors, by their names.
 
     Each model of a mixture is given the conditions that it has. Raises ConfigError for a condition that no
     model has, and for a value that it cannot have.
@@ -59,7 +59,7 @@ class Guided:
     """A Predictor with log p(x|c) + G (log p(x|c) - log p(x)), not normalised (Ho & Salimans 2022).
 
     given     predicts p(x|c)
-    free      predicts p(x): the same model, whose conditions are missing
+    free      the same model with missing conditions; of it only ``start`` is used, as the state holds them
     strength  G: 0 is ``given`` alone
     """
 

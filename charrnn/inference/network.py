@@ -165,7 +165,7 @@ class Inference:
             self._given = self._condition_products([condition.input(None) for condition in config.conditions])
 
     def given(self, values: Values) -> Inference:
-        """The same network, whose texts are written for these values of its conditions, by their names.
+        """The same network, conditioned on these values of labels and vectors, by their names.
 
         It shares its weights with this one. Conditions that are not named are missing. Raises ConfigError for
         a condition that the model lacks, and for a value that it cannot have.

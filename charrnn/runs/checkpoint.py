@@ -33,6 +33,8 @@ FORMAT = TensorFormat("checkpoint", "charrnn", version=2)
 WITHOUT_DOCUMENTS = 1
 """The version of a file that has nothing but what the first versions of charrnn read."""
 RESUME = "resume."
+DEFAULT_LENGTH = 1000
+"""The most characters of a sample of one long text where no length is given."""
 LARGEST = 1e9
 """The size at which a weight is refused: arithmetic may overflow, and no training reaches it."""
 
@@ -71,6 +73,12 @@ class Header:
                 f"{self.name or 'this checkpoint'} is an n-gram model: this command needs a network"
             )
         return self.model
+
+    @property
+    def sample_length(self) -> int:
+        """The most characters of a sample where no length is given: of documents, twice the longest one."""
+        longest = self.corpus.get("longest")
+        return 2 * longest if isinstance(longest, int) and longest > 0 else DEFAULT_LENGTH
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _architecture(header: Header, path: Path) -> dict[str, Any]:
 
 
 def _documents(header: Header) -> dict[str, Any]:
-    """What the documents of a model of documents are, and what they can be written for.
+    """The documents of a model of documents, and its labels and vectors.
 
     labels   by label, how many documents of the text have each of its values
     vectors  by vector, how many numbers it has

@@ -1,4 +1,4 @@
-"""Corpora of documents: texts that begin and end, as ids, with what they are written for.
+"""Corpora of documents: texts that begin and end, as ids, with their labels and vectors.
 
 The ids are those of all documents, one after the other, with the boundary before the first, between two, and
 after the last: it is the START of the document after it and the END of the one before it.

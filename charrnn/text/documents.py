@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from charrnn.conditions import check_vector
 from charrnn.errors import ConfigError, CorpusError, similar_name, wrong_value
-from charrnn.origin import FILE_LABEL
+from charrnn.origin import FILE_LABEL, Origin
 from charrnn.text.sources import Reading, Source, characters
 
 KINDS = ("line", "blank", "file", "json")
@@ -69,6 +69,13 @@ class Division:
         if self.label_by_file and FILE_LABEL in fields:
             raise ConfigError("--label-by file makes a label called file: leave out --label file")
 
+    @classmethod
+    def of_origin(cls, origin: Origin) -> Division | None:
+        """How the text of an origin is divided; None for one long text. Raises ConfigError."""
+        if not origin.documents:
+            return None
+        return cls(origin.documents, tuple(origin.labels), tuple(origin.vectors), bool(origin.label_by))
+
     @property
     def all_labels(self) -> tuple[str, ...]:
         """The names of all labels, that of the file last."""
@@ -83,7 +90,7 @@ class Division:
 
 
 class Document(NamedTuple):
-    """One document: the units that the model reads, and what they are written for.
+    """One document: the units that the model reads, and the values of its labels and vectors.
 
     units    as ``sources.characters`` reads them
     prompt   how many of them are the prompt

@@ -173,7 +173,6 @@ class DocumentBatches:
         shuffled = generator.permutation(len(counts))
         pool = np.cumsum(counts[shuffled]) // (POOL * self.budget)
         shuffled = shuffled[np.lexsort((self.lengths[shuffled], pool))]
-        pool.sort()
         window = np.cumsum(counts[shuffled]) // self.budget  # of similar lengths
         rank = generator.random(int(window[-1]) + 1)[window]
         return shuffled[np.lexsort((window, rank, pool))]
@@ -181,7 +180,7 @@ class DocumentBatches:
     def window(self, place: Place) -> tuple[Window, Place]:
         """The window after a place, and the place after it."""
         epoch, index, open_rows = place
-        parts = [np.column_stack([open_rows, np.arange(len(open_rows))])]
+        pieces = [np.column_stack([open_rows, np.arange(len(open_rows))])]
         total = int(np.minimum(self.lengths[open_rows[:, 0]] - open_rows[:, 1], self.bptt).sum())
         while True:
             order = self.order(epoch)
@@ -191,14 +190,14 @@ class DocumentBatches:
             halves = (np.append(total, sums[:-1]) + sums) / 2
             count = int(np.count_nonzero(halves <= self.budget))
             if index + count < len(order):
-                size = sum(map(len, parts)) + count
+                size = sum(map(len, pieces)) + count
                 count = min(max(0, count + _rounded(size) - size), len(order) - index - 1)
-                parts.append(_begun(new[:count], epoch))
+                pieces.append(_begun(new[:count], epoch))
                 index += count
                 break
-            parts.append(_begun(new[:count], epoch))
+            pieces.append(_begun(new[:count], epoch))
             epoch, index, total = epoch + 1, 0, int(sums[-1])
-        documents, offsets, epochs, before = np.concatenate(parts).T
+        documents, offsets, epochs, before = np.concatenate(pieces).T
         lengths = np.minimum(self.lengths[documents] - offsets, self.bptt)
         goes_on = offsets + lengths < self.lengths[documents]
         chosen = np.lexsort((~goes_on, -lengths))

@@ -103,7 +103,7 @@ class DocumentReading:
 
 
 class DocumentReader:
-    """Reads rows of documents, with what they are written for."""
+    """Reads rows of documents, with their labels and vectors."""
 
     def __init__(self, corpus: DocumentCorpus, config: TrainConfig, device: torch.device) -> None:
         self.corpus, self.config, self.device = corpus, config, device
