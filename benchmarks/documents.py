@@ -36,7 +36,7 @@ def contestant(corpus: Corpus, cell: str, hidden: int) -> tuple[common.Contestan
         learner.train_step(step[0], 1.0)
         step[0] += 1
 
-    return train, learner.reading.characters_per_step
+    return train, learner.data.characters_per_step
 
 
 def padding(corpus: DocumentCorpus) -> tuple[float, float]:

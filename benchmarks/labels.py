@@ -48,9 +48,9 @@ def losses(
         text, own = row["text"], row[name]
         wrong = [value for value in values if value != own]
         characters += len(text) + 1
-        totals["own label"] -= model.log_probabilities(text, {name: own}).sum()
+        totals["own label"] -= model.log_probabilities(text, labels={name: own}).sum()
         totals["no label"] -= model.log_probabilities(text).sum()
-        each = [model.log_probabilities(text, {name: value}).sum() for value in wrong]
+        each = [model.log_probabilities(text, labels={name: value}).sum() for value in wrong]
         totals["wrong labels"] -= float(np.mean(each))
     return {kind: total / characters for kind, total in totals.items()}
 

@@ -134,7 +134,7 @@ def test_empty_documents_are_counted_and_described() -> None:
     corpus = opened([b"a\n\nb\n\nb\nc"], kind="line")
     assert corpus.empty == 2
     description = corpus.description((50, 50, 0))
-    assert description.startswith("4 documents (1 occurs more than once; 2 empty left out): ")
+    assert description.startswith("4 documents (1 is a copy; 2 empty left out): ")
     assert description.endswith("; 4 characters, 3 symbols")
 
 

@@ -62,9 +62,9 @@ def test_the_probabilities_of_a_document_are_those_of_its_characters_and_its_end
 ) -> None:
     expected = by_hand("labelled", "a cab", values)
     assert len(expected) == 6
-    np.testing.assert_allclose(model.log_probabilities("a cab", values), expected)
+    np.testing.assert_allclose(model.log_probabilities("a cab", labels=values), expected)
     bits = -expected.mean() / math.log(2)
-    assert model.bits_per_character("a cab", values) == pytest.approx(bits)
+    assert model.bits_per_character("a cab", labels=values) == pytest.approx(bits)
     if not values:
         (total,) = map(
             json.loads, command("score", "labelled", "--lines", "--json", stdin=b"a cab").out.splitlines()
@@ -77,10 +77,12 @@ def test_a_text_is_classified_as_on_the_command_line(model: charrnn.Model) -> No
         ({}, ()),
         ({"who": "ann", "picture": [1, 2]}, ("--label", "who=ann", "--vector", "[1,2]")),
     ):
-        found = model.classify("a cab", "lang", others)
+        found = model.classify("a cab", "lang", labels=others)
         ran = command("classify", "labelled", "--label", "lang", "--json", *arguments, stdin=b"a cab")
         row = json.loads(ran.out)
-        assert found == {value: pytest.approx(share, rel=1e-4) for value, share in row["posteriors"].items()}
+        assert found == {
+            value: pytest.approx(share, rel=1e-4) for value, share in row["probabilities"].items()
+        }
         assert list(found) == sorted(found, key=lambda value: -found[value])
         assert next(iter(found)) == row["label"]
         assert set(found) == set(LANG.values)
@@ -95,8 +97,8 @@ def test_a_text_is_classified_as_on_the_command_line(model: charrnn.Model) -> No
         (lambda m: m.generate(vectors={"picture": [1]}), "must have 2 numbers, not 1"),
         (lambda m: m.generate(guidance=-1.0), "must be from 0"),
         (lambda m: m.generate(guidance=float("nan")), "must be from 0"),
-        (lambda m: m.log_probabilities("a", {"age": 3}), "no label or vector called 'age'"),
-        (lambda m: m.classify("a", "picture"), "picture is a vector: it has no values to choose from"),
+        (lambda m: m.log_probabilities("a", labels={"age": 3}), "no label or vector called 'age'"),
+        (lambda m: m.classify("a", "picture"), "picture has no values to choose from"),
         (lambda m: m.classify("a", "age"), "no label or vector called 'age'"),
     ],
 )
@@ -110,7 +112,7 @@ def test_a_model_without_labels_says_so() -> None:
     model = charrnn.load("plain")
     for call in (
         lambda: model.generate(labels={"lang": "de"}),
-        lambda: model.log_probabilities("a", {"lang": "de"}),
+        lambda: model.log_probabilities("a", labels={"lang": "de"}),
         lambda: model.classify("a", "lang"),
     ):
         with pytest.raises(charrnn.ConfigError, match="this model has no labels and no vectors"):

@@ -263,7 +263,7 @@ def test_a_mixture_of_a_labelled_network_and_an_n_gram_model_is_given_the_label(
         ("--adapt", "--adapt reads one long text, and this model reads documents"),
         ("--lines --carry", "--carry reads one long text, and this model reads documents"),
         ("--streams 2", "--streams cuts one long text, and this model reads documents"),
-        ("--adapt --label lang=de", "--adapt and --label: a model of labels or vectors does not adapt"),
+        ("--adapt --label lang=de", "--adapt and --label: only a model without labels and vectors adapts"),
     ],
 )
 def test_a_wrong_option_is_one_line(labelled: None, arguments: str, message: str) -> None:
@@ -274,12 +274,20 @@ def test_a_wrong_option_is_one_line(labelled: None, arguments: str, message: str
     ("data", "options", "message"),
     [
         (b"abc\n", "", "standard input, line 1: not JSON"),
-        (b'{"text": "a"}\nabc\n', "--lines", 'line 2: not a JSON object with a "text", as the first line is'),
+        (
+            b'{"text": "a"}\nabc\n',
+            "--lines",
+            "line 2: not JSON (Expecting value, column 1); the first line is a JSON object",
+        ),
         (b'{"txt": "a"}\n', "", 'line 1: no text in the field "text"; its fields: txt'),
         (b'{"text": "a", "lang": ["de"]}\n', "", "line 1: label lang is a list"),
         (b'{"text": "a", "lang": 1.5}\n', "--lines", "line 1: label lang is a fraction"),
         (b'{"text": "a", "picture": [1]}\n', "--lines", "line 1: vector picture: must have 2 numbers, not 1"),
-        (b'{"text": "a", "prompt": 3}\n', "--lines", 'line 1: the field "prompt" must be a text'),
+        (
+            b'{"text": "a", "prompt": 3}\n',
+            "--lines",
+            'line 1: no text in the field "prompt"; it must be a text',
+        ),
         (
             b'{"text": "a", "prompt": "\\ud800"}\n',
             "--lines",

@@ -67,7 +67,7 @@ def refusal(*arguments: str, status: int = 2, **options: Any) -> str:
 def test_a_run_records_its_documents_and_their_labels() -> None:
     done = train("rows.jsonl", *LABELS, "--loss", "text", "--condition", "first", "--name", "run")
     assert "60 documents" in done.err
-    assert "lang (2 values), numbers (2 numbers); at first step" in done.err
+    assert "lang (2 values), numbers (2 numbers); read with START alone" in done.err
     saved = header("run")
     assert saved.network.documents
     assert saved.vocabulary.documents

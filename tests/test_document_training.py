@@ -28,9 +28,9 @@ from charrnn.text.document_files import open_documents
 from charrnn.text.documents import Division
 from charrnn.text.sources import Source
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training import document_batches, document_reading, evaluate
+from charrnn.training import document_batches, document_data, evaluate
 from charrnn.training.devices import ProcessGroup
-from charrnn.training.document_reading import DocumentReader, DocumentReading
+from charrnn.training.document_data import DocumentData, DocumentReader
 from charrnn.training.network import CharRNN, weights
 from charrnn.training.pretrained import extended
 from charrnn.training.train import Event, Training
@@ -119,17 +119,17 @@ def test_rows_read_like_their_documents_one_by_one(
     model = network(corpus, cell, embedding, condition)
     alone = [read_alone(model, corpus, number) for number in range(corpus.count)]
     config = TrainConfig(streams=5, bptt=8, **ALL)
-    reading = DocumentReading(corpus, config, ProcessGroup(CPU))
+    reading = DocumentData(corpus, config, ProcessGroup(CPU))
     reading.start(model)
     for step in range(6):
         rows = reading.batches.window(reading.place)[0].rows
-        loss = float(reading.loss(model, step).detach())
+        loss = float(reading.read_window(model, step).detach())
         spans = list(zip(*(array.tolist() for array in rows), strict=True))
         expected = [alone[number][0][offset : offset + size] for number, offset, size in spans]
         assert loss == pytest.approx(np.concatenate(expected).mean(), rel=1e-11)
         for row, (number, offset, _) in enumerate(reading.place.open.tolist()):
             state = alone[number][1][offset - 1]
-            for layer, expected_layer in zip(reading.carry.state, state, strict=True):
+            for layer, expected_layer in zip(reading.window_state.state, state, strict=True):
                 for part, expected_part in zip(layer, expected_layer, strict=True):
                     np.testing.assert_allclose(part[row].numpy(), expected_part[0], atol=1e-12)
 
@@ -178,8 +178,8 @@ def test_validation_is_the_mean_over_documents_one_by_one(
     cell: str, condition: str, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name, value in (
-        (document_reading, "LONG", 10),  # documents above it are read in chunks
-        (document_reading, "BATCH", 16),
+        (document_data, "LONG", 10),  # documents above it are read in chunks
+        (document_data, "BATCH", 16),
         (evaluate, "SHORTEST", 6),
         (evaluate, "BURN_IN", 4),
         (evaluate, "TOLERANCE", 1e-13),
@@ -199,14 +199,14 @@ def test_validation_is_the_mean_over_documents_one_by_one(
 def test_a_window_of_prompts_alone_has_no_loss_and_no_gradient() -> None:
     rows = [{"prompt": letter * 20, "text": "c"} for letter in "ab"]
     corpus = corpus_of(rows)
-    reading = DocumentReading(corpus, TrainConfig(streams=2, bptt=8, loss="text", **ALL), ProcessGroup(CPU))
+    reading = DocumentData(corpus, TrainConfig(streams=2, bptt=8, loss="text", **ALL), ProcessGroup(CPU))
     model = CharRNN(ModelConfig(hidden=4, documents=True), len(corpus.vocabulary))
     reading.start(model)
-    loss = reading.loss(model, 0)
+    loss = reading.read_window(model, 0)
     torch.autograd.backward(loss)
     assert float(loss.detach()) == 0
     assert all((gradient == 0).all() for gradient in gradients_of(model))
-    assert [float(reading.loss(model, step).detach()) > 0 for step in (1, 2)] == [False, True]
+    assert [float(reading.read_window(model, step).detach()) > 0 for step in (1, 2)] == [False, True]
 
 
 # Dropped conditions

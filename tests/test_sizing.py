@@ -119,7 +119,7 @@ def test_the_speed_is_that_of_the_fastest_lap_after_the_first(corpus: Corpus) ->
         (9.0, 8.0, 7.0, 6.0, 5.0, 2.0),
     ):
         speed = budget.speed(learner(corpus), laps(*seconds).__next__)
-        assert speed == pytest.approx(learner(corpus).reading.characters_per_step / 2.0)
+        assert speed == pytest.approx(learner(corpus).data.characters_per_step / 2.0)
 
 
 def test_the_speed_is_timed_with_the_very_model_that_is_asked_about(
@@ -147,7 +147,7 @@ def test_the_characters_of_steps_and_epochs_are_those_that_training_reads(
     read = budget.characters(corpus, ModelConfig(hidden=4), config, group)
     trained = Learner(corpus, ModelConfig(hidden=4), config, group)
     steps, _ = budget.plan_steps(trained)
-    assert read == pytest.approx(steps * trained.reading.characters_per_step, rel=0.5 / steps + 0.01)
+    assert read == pytest.approx(steps * trained.data.characters_per_step, rel=0.5 / steps + 0.01)
 
 
 # --- learning by heart ---

@@ -30,7 +30,7 @@ from charrnn.text.sources import file_source
 from charrnn.training import train
 from charrnn.training.run_state import LATER, RunState
 from charrnn.training.schedule import begin_stage, lr_factor
-from charrnn.training.text_reading import TextReading
+from charrnn.training.text_data import TextData
 from charrnn.training.train import DIVERGENCE, Event, Notice, Progress, Training
 from tests.conftest import TEXT
 
@@ -56,10 +56,10 @@ def trained(tmp_path: Path, name: str = "run", **changes: Any) -> tuple[Training
     return training, list(training.run())
 
 
-def reading(training: Training) -> TextReading:
+def data_of(training: Training) -> TextData:
     """How a training reads its one long text."""
-    assert isinstance(training.learner.reading, TextReading)
-    return training.learner.reading
+    assert isinstance(training.learner.data, TextData)
+    return training.learner.data
 
 
 def lines_of(log: Path) -> list[dict]:
@@ -425,14 +425,14 @@ def test_the_last_state_is_saved_by_time_too(tmp_path: Path) -> None:
 
 def test_the_state_passes_from_window_to_window_without_its_gradient(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0, **PLAIN), tmp_path / "r")
-    ids = [reading(training).batches.batch(step)[0] for step in (0, 1)]
+    ids = [data_of(training).batches.batch(step)[0] for step in (0, 1)]
     training.learner.train_step(0, 0.0)
     training.learner.train_step(1, 0.0)
     with torch.no_grad():
         _, expected = training.learner.model(
             torch.from_numpy(np.concatenate(ids, 1)), training.learner.model.start(4)
         )
-    for layer, expected_layer in zip(reading(training).carry.state, expected, strict=True):
+    for layer, expected_layer in zip(data_of(training).window_state.state, expected, strict=True):
         for part, expected_part in zip(layer, expected_layer, strict=True):
             assert not part.requires_grad
             torch.testing.assert_close(part, expected_part, rtol=1e-4, atol=1e-5)
@@ -440,23 +440,23 @@ def test_the_state_passes_from_window_to_window_without_its_gradient(tmp_path: P
 
 def test_at_a_new_epoch_a_stream_continues_the_state_of_the_stream_before_it(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0), tmp_path / "r")
-    reading(training).carry.state = tuple(
+    data_of(training).window_state.state = tuple(
         tuple(torch.arange(4.0)[:, None].expand(4, 12) + 1 for _ in layer)
-        for layer in reading(training).carry.state
+        for layer in data_of(training).window_state.state
     )
-    ((hidden, _),) = reading(training).initial_state(reading(training).batches.steps_per_epoch)
+    ((hidden, _),) = data_of(training).initial_state(data_of(training).batches.steps_per_epoch)
     assert hidden[:, 0].tolist() == [0, 1, 2, 3]
-    ((hidden, _),) = reading(training).initial_state(1)
+    ((hidden, _),) = data_of(training).initial_state(1)
     assert hidden[:, 0].tolist() == [1, 2, 3, 4]
 
 
 def test_streams_are_reset_as_often_as_configured(tmp_path: Path) -> None:
     training = Training(corpus(tmp_path), MODEL, replace(CONFIG, reset=0.25), tmp_path / "r")
-    reading(training).carry.state = tuple(
-        tuple(torch.ones_like(part) for part in layer) for layer in reading(training).carry.state
+    data_of(training).window_state.state = tuple(
+        tuple(torch.ones_like(part) for part in layer) for layer in data_of(training).window_state.state
     )
-    steps = [step for step in range(2000) if not reading(training).batches.starts_epoch(step)]
-    kept = np.mean([float(reading(training).initial_state(step)[0][0].mean()) for step in steps])
+    steps = [step for step in range(2000) if not data_of(training).batches.starts_epoch(step)]
+    kept = np.mean([float(data_of(training).initial_state(step)[0][0].mean()) for step in steps])
     assert kept == pytest.approx(0.75, abs=0.02)
 
 
@@ -558,7 +558,7 @@ def test_a_new_budget_trains_on_after_the_end_and_the_log_continues(tmp_path: Pa
 def test_a_new_budget_in_epochs_is_so_many_more(tmp_path: Path) -> None:
     trained(tmp_path)
     training = train_on(tmp_path, "run", "more", epochs=1)
-    assert training.steps == STEPS + training.learner.reading.steps_per_epoch
+    assert training.steps == STEPS + training.learner.data.steps_per_epoch
 
 
 @pytest.mark.slow

@@ -41,8 +41,8 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         steps = "every character" if model.condition == "every" else "START alone"
         facts["labels"] = f"{', '.join(map(_condition_text, model.conditions))}; read with {steps}"
     screen(out).facts(facts)
-    if learner.reading.shortened:
-        out.note(learner.reading.shortened)
+    if learner.data.shortened:
+        out.note(learner.data.shortened)
     if not learner.validation_part:
         out.note("no validation part: the best checkpoint is the one with the lowest training loss")
     if training.done:

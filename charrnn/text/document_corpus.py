@@ -92,7 +92,7 @@ class DocumentCorpus(Corpus):
             f"{count:,} {name}" for count, name in zip(numbers, ("train", "validate", "test"), strict=True)
         )
         copies = "1 is a copy" if self.duplicates == 1 else f"{self.duplicates:,} are copies"
-        also = [f"{copies} of others"] if self.duplicates else []
+        also = [copies] if self.duplicates else []
         also += [f"{self.empty:,} empty left out"] if self.empty else []
         noted = f" ({'; '.join(also)})" if also else ""
         characters = len(self.ids) - self.count - 1

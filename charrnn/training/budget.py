@@ -13,9 +13,9 @@ from charrnn import cells
 from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, DEFAULT_STEPS, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import sizing
+from charrnn.training.data import training_data
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
-from charrnn.training.reading import open_reading
 
 LAPS = 5  # timed steps; the fastest counts
 TRAINING_SHARE = 0.85  # typical fraction of a budget in minutes that steps take at the fastest speed
@@ -39,7 +39,7 @@ def choose_settings(
     if len(corpus.ids) < BY_HEART:
         return (*sizing.learn_by_heart(model, config, left_open), "")
     if "steps" in left_open:
-        fewest = DEFAULT_STEPS / open_reading(corpus, config, group).steps_per_epoch
+        fewest = DEFAULT_STEPS / training_data(corpus, config, group).steps_per_epoch
         config = replace(config, minutes=DEFAULT_MINUTES, epochs=max(DEFAULT_EPOCHS, fewest))
     choices = left_open & set(sizing.CHOSEN)
     if not choices:
@@ -52,7 +52,7 @@ def characters(corpus: Corpus, model: ModelConfig, config: TrainConfig, group: P
     """Estimate the characters that the budget allows to read. For minutes, steps of this model are timed."""
     limits = []
     if config.steps is not None:
-        limits.append(config.steps * open_reading(corpus, config, group).characters_per_step)
+        limits.append(config.steps * training_data(corpus, config, group).characters_per_step)
     if config.epochs is not None:
         limits.append(config.epochs * len(corpus.splits(config.split)[0]))
     if config.minutes is not None:
@@ -67,7 +67,7 @@ def speed(learner: Learner, clock: Callable[[], float] = time.perf_counter) -> f
     The fastest of LAPS steps counts: other processes on the machine can only make a step slower.
     """
     fastest = min(_step_times(learner, LAPS + 1, clock)[1:])  # the first step also allocates memory
-    return learner.group.broadcast(learner.reading.characters_per_step / max(fastest, 1e-9))
+    return learner.group.broadcast(learner.data.characters_per_step / max(fastest, 1e-9))
 
 
 def _step_times(learner: Learner, count: int, clock: Callable[[], float]) -> list[float]:
@@ -87,7 +87,7 @@ def plan_steps(learner: Learner) -> tuple[int, int]:
     if config.steps is not None:
         limits.append(config.steps)
     if config.epochs is not None:
-        limits.append(math.ceil(config.epochs * learner.reading.steps_per_epoch))
+        limits.append(math.ceil(config.epochs * learner.data.steps_per_epoch))
     reports = MOST_REPORTS
     if config.minutes is not None:
         start, budget = time.perf_counter(), config.minutes * 60

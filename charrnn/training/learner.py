@@ -15,12 +15,12 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.runs.checkpoint import RESUME, Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.training import devices
-from charrnn.training.carry import checked
+from charrnn.training.data import training_data
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.muon import Muon
 from charrnn.training.network import CharRNN, load_weights, weights
 from charrnn.training.pretrained import extended
-from charrnn.training.reading import open_reading
+from charrnn.training.window_state import checked
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -32,7 +32,7 @@ class Learner:
         """Raises CorpusError for a text too short, ConfigError for streams that cannot be shared equally."""
         self.corpus, self.config, self.group = corpus, config, group
         self.train_part, self.validation_part, _ = corpus.splits(config.split)
-        self.reading = open_reading(corpus, config, group)
+        self.data = training_data(corpus, config, group)
         # Initial weights use a CPU generator, so they are equal on every device.
         initial = torch.Generator().manual_seed(config.seed)
         self.model = CharRNN(model, len(corpus.vocabulary), initial).to(group.device)
@@ -42,13 +42,13 @@ class Learner:
             config.weight_drop,
             devices.precision(group.device, config.precision),
             self.generator,
-            self.reading.streams,
+            self.data.streams,
         )
         self.parallel_model: nn.Module = self.model
         if group.world_size > 1:
             self.parallel_model = DistributedDataParallel(self.model)
         self.reset_optimizers()
-        self.reading.start(self.model)
+        self.data.start(self.model)
 
     def reset_optimizers(self) -> None:
         """Make new optimisers, each with its highest learning rate (see TrainConfig).
@@ -90,7 +90,7 @@ class Learner:
         for optimizer, highest_lr in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = highest_lr * lr_factor
-        loss = self.reading.loss(self.parallel_model, step)
+        loss = self.data.read_window(self.parallel_model, step)
         self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
@@ -101,7 +101,7 @@ class Learner:
     def validate(self, part: range | None = None) -> float | None:
         """Nats per character of ``part`` (default: the validation part), None when it is empty."""
         part = self.validation_part if part is None else part
-        return self.reading.validate(self.model, part) if part else None
+        return self.data.validate(self.model, part) if part else None
 
     def weights(self) -> Arrays:
         """The parameters by name."""
@@ -116,7 +116,7 @@ class Learner:
         for name, parameter, optimizer in self._optimized_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
-        tensors |= self.reading.arrays()
+        tensors |= self.data.arrays()
         arrays = {RESUME + name: value.detach().cpu().numpy().copy() for name, value in tensors.items()}
         return self.weights() | arrays
 
@@ -133,7 +133,7 @@ class Learner:
                 key: checked(arrays, prefix + key, () if key == "step" else tuple(parameter.shape)).to(device)
                 for key in keys
             }
-        self.reading.restore(arrays)
+        self.data.restore(arrays)
         self.generator.set_state(torch.from_numpy(arrays[RESUME + "generator"].copy()))
 
     def _optimized_parameters(self) -> Iterator[tuple[str, Tensor, torch.optim.Optimizer]]:

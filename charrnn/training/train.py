@@ -131,12 +131,12 @@ class Training:
     @property
     def epoch(self) -> float:
         """Times the training text has been read so far."""
-        return self.step / self.learner.reading.steps_per_epoch
+        return self.step / self.learner.data.steps_per_epoch
 
     @property
     def characters_per_step(self) -> float:
         """Characters read in a step by all processes together, averaged over an epoch."""
-        return self.learner.reading.characters_per_step
+        return self.learner.data.characters_per_step
 
     @property
     def done(self) -> bool:

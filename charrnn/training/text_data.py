@@ -14,13 +14,13 @@ from charrnn.cells import State
 from charrnn.config import TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
-from charrnn.training.carry import Arrays, Carry
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.evaluate import evaluate
 from charrnn.training.network import CharRNN, detach
+from charrnn.training.window_state import Arrays, WindowState
 
 
-class TextReading:
+class TextData:
     """One long text as streams, each of which hands its state from window to window."""
 
     def __init__(self, corpus: Corpus, config: TrainConfig, group: ProcessGroup) -> None:
@@ -33,22 +33,22 @@ class TextReading:
 
     @property
     def characters_per_step(self) -> float:
-        """As of ``Reading``; of all processes together."""
+        """As of ``TrainingData``; of all processes together."""
         return self.batches.characters_per_step
 
     @property
     def steps_per_epoch(self) -> float:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         return self.batches.steps_per_epoch
 
     @property
     def streams(self) -> tuple[int, slice]:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         return self.batches.streams, self.local_streams
 
     @property
     def shortened(self) -> str:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         batches, config = self.batches, self.config
         if (batches.streams, batches.bptt) == (config.streams, config.bptt):
             return ""
@@ -58,22 +58,22 @@ class TextReading:
         )
 
     def start(self, model: CharRNN) -> None:
-        """As of ``Reading``."""
-        self.carry = Carry(model, self.local_streams.stop - self.local_streams.start)
+        """As of ``TrainingData``."""
+        self.window_state = WindowState(model, self.local_streams.stop - self.local_streams.start)
 
-    def loss(self, model: nn.Module, step: int) -> Tensor:
-        """As of ``Reading``."""
+    def read_window(self, model: nn.Module, step: int) -> Tensor:
+        """As of ``TrainingData``."""
         inputs, targets = (
             torch.from_numpy(ids).to(self.group.device, non_blocking=True)
             for ids in self.batches.batch(step, self.local_streams)
         )
         logits, state = model(inputs, self.initial_state(step))
-        self.carry.state = detach(state)
+        self.window_state.state = detach(state)
         return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
     def initial_state(self, step: int) -> State:
         """The state after the window before, with zeros for the streams that are reset."""
-        state = self.carry.state
+        state = self.window_state.state
         random = np.random.default_rng((self.config.seed, step)).random(self.batches.streams)
         reset = random < self.config.reset
         if self.batches.starts_epoch(step):
@@ -89,13 +89,13 @@ class TextReading:
         return tuple(tuple(part * keep for part in layer) for layer in state)
 
     def validate(self, model: CharRNN, part: range) -> float:
-        """As of ``Reading``; the part is read as one stream."""
+        """As of ``TrainingData``; the part is read as one stream."""
         return evaluate(model, self.corpus.ids, part)
 
     def arrays(self) -> dict[str, Tensor]:
-        """As of ``Reading``: the state of all streams, the same in every process."""
-        return self.carry.arrays(self.group.gather)
+        """As of ``TrainingData``: the state of all streams, the same in every process."""
+        return self.window_state.arrays(self.group.gather)
 
     def restore(self, arrays: Arrays) -> None:
-        """As of ``Reading``."""
-        self.carry.restore(arrays, self.batches.streams, self.local_streams)
+        """As of ``TrainingData``."""
+        self.window_state.restore(arrays, self.batches.streams, self.local_streams)

@@ -20,7 +20,7 @@ from charrnn.training.network import CharRNN
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Carry:
+class WindowState:
     """A state, (B, H) for each part of each layer, with the names under which a checkpoint stores it."""
 
     def __init__(self, model: CharRNN, rows: int) -> None:

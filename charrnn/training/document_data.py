@@ -18,11 +18,11 @@ from charrnn.config import TrainConfig
 from charrnn.errors import ConfigError
 from charrnn.runs.checkpoint import RESUME
 from charrnn.text.document_corpus import DocumentCorpus
-from charrnn.training.carry import Arrays, Carry
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.document_batches import START, DocumentBatches, Rows, parts, rows_of, slices
 from charrnn.training.evaluate import LOGITS, evaluate
 from charrnn.training.network import CharRNN, detach
+from charrnn.training.window_state import Arrays, WindowState
 
 LONG = 1 << 14
 """Characters above which a document is validated by itself, as a long text; shorter ones are read as rows."""
@@ -34,7 +34,7 @@ DROP_SEED = 1
 Integers = NDArray[np.int64]
 
 
-class DocumentReading:
+class DocumentData:
     """Documents, each of which begins in the state of zeros."""
 
     def __init__(self, corpus: DocumentCorpus, config: TrainConfig, group: ProcessGroup) -> None:
@@ -51,28 +51,28 @@ class DocumentReading:
 
     @property
     def characters_per_step(self) -> float:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         return self.batches.characters_per_step
 
     @property
     def steps_per_epoch(self) -> float:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         return self.batches.steps_per_epoch
 
     @property
     def shortened(self) -> str:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         wanted = self.config.streams * self.config.bptt
         if self.batches.budget == wanted:
             return ""
         return f"short text: {self.batches.budget:,} characters in a step, instead of {wanted:,}"
 
     def start(self, model: CharRNN) -> None:
-        """As of ``Reading``."""
-        self.place, self.carry = START, Carry(model, 0)
+        """As of ``TrainingData``."""
+        self.place, self.window_state = START, WindowState(model, 0)
 
-    def loss(self, model: nn.Module, step: int) -> Tensor:
-        """As of ``Reading``; END counts as a character."""
+    def read_window(self, model: nn.Module, step: int) -> Tensor:
+        """As of ``TrainingData``; END counts as a character."""
         assert isinstance(model, CharRNN)
         window, self.place = self.batches.window(self.place)
         chosen, offsets, lengths = window.rows
@@ -80,26 +80,26 @@ class DocumentReading:
         before = torch.from_numpy(window.before).to(self.group.device)
         state = tuple(
             tuple(functional.pad(part, (0, 0, 0, 1))[before] for part in layer)  # row -1: zeros
-            for layer in self.carry.state
+            for layer in self.window_state.state
         )
         missing = self.reader.dropped(rows.documents, window.epochs)
         nats, count, after = self.reader.read(model, rows, state, missing)
         going = len(self.place.open)
-        self.carry.state = tuple(tuple(part[:going] for part in layer) for layer in detach(after))
+        self.window_state.state = tuple(tuple(part[:going] for part in layer) for layer in detach(after))
         return nats / max(1, count)
 
     def validate(self, model: CharRNN, part: range) -> float:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         return self.reader.evaluate(model, np.array(self.corpus.numbers(part)))
 
     def arrays(self) -> dict[str, Tensor]:
-        """As of ``Reading``: the place in the documents, and the state of the rows that go on."""
-        return {"documents": torch.from_numpy(self.place.to_array())} | self.carry.arrays()
+        """As of ``TrainingData``: the place in the documents, and the state of the rows that go on."""
+        return {"documents": torch.from_numpy(self.place.to_array())} | self.window_state.arrays()
 
     def restore(self, arrays: Arrays) -> None:
-        """As of ``Reading``."""
+        """As of ``TrainingData``."""
         self.place = self.batches.place(arrays[RESUME + "documents"])
-        self.carry.restore(arrays, len(self.place.open))
+        self.window_state.restore(arrays, len(self.place.open))
 
 
 class DocumentReader:

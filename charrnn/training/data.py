@@ -1,6 +1,6 @@
 """How a training reads its text: as streams of one long text, or as documents.
 
-A reading gives the loss of each step, hands the recurrent state from window to window, and validates.
+It gives the loss of each step, hands the recurrent state from window to window, and validates.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from charrnn.config import TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.text.document_corpus import DocumentCorpus
-from charrnn.training.carry import Arrays
 from charrnn.training.devices import ProcessGroup
-from charrnn.training.document_reading import DocumentReading
+from charrnn.training.document_data import DocumentData
 from charrnn.training.network import CharRNN
-from charrnn.training.text_reading import TextReading
+from charrnn.training.text_data import TextData
+from charrnn.training.window_state import Arrays
 
 
-class Reading(Protocol):
+class TrainingData(Protocol):
     """What a learner asks of the way its text is read."""
 
     @property
@@ -41,7 +41,7 @@ class Reading(Protocol):
     def start(self, model: CharRNN) -> None:
         """Begin at the start of the text."""
 
-    def loss(self, model: nn.Module, step: int) -> Tensor:
+    def read_window(self, model: nn.Module, step: int) -> Tensor:
         """Read the window of a step: its mean nats per character, a number with a gradient."""
 
     def validate(self, model: CharRNN, part: range) -> float:
@@ -54,8 +54,8 @@ class Reading(Protocol):
         """Set what ``arrays`` returned. Raises KeyError, ValueError for other arrays."""
 
 
-def open_reading(corpus: Corpus, config: TrainConfig, group: ProcessGroup) -> Reading:
-    """The reading of the training part. Raises CorpusError, ConfigError."""
+def training_data(corpus: Corpus, config: TrainConfig, group: ProcessGroup) -> TrainingData:
+    """The training part, as it is read. Raises CorpusError, ConfigError."""
     if isinstance(corpus, DocumentCorpus):
-        return DocumentReading(corpus, config, group)
-    return TextReading(corpus, config, group)
+        return DocumentData(corpus, config, group)
+    return TextData(corpus, config, group)
