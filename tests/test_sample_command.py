@@ -562,7 +562,7 @@ def test_a_line_is_flushed_while_other_samples_are_generated(run: Path) -> None:
         (["--count", "2", "--length", "0"], "--count: with --length 0 no sample ends"),
         (["--prompts", "-", "--length", "0"], "--prompts: with --length 0"),
         (["--json", "--length", "0"], "--json: with --length 0"),
-        (["--scores", "--length", "0"], "--json: with --length 0"),
+        (["--scores", "--length", "0"], "--scores: with --length 0"),
         (["--novel", "corpus.txt", "--length", "0"], "--novel: with --length 0"),
         (["--save-state", "s", "--length", "0"], "--save-state: with --length 0"),
         (["--save-state", "s", "--count", "2"], "--save-state and --count: a state file holds one sample"),

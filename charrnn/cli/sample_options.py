@@ -276,7 +276,7 @@ CONFLICTS = (
 )
 """Options of which only one may be given, and why."""
 
-NEED_AN_END = ("--count", "--prompts", "--json", "--novel", "--save-state")
+NEED_AN_END = ("--count", "--prompts", "--json", "--scores", "--novel", "--save-state")
 """Options that need samples that end."""
 
 
