@@ -41,7 +41,7 @@ def contestant(corpus: Corpus, cell: str, hidden: int) -> tuple[common.Contestan
 
 def padding(corpus: DocumentCorpus) -> tuple[float, float]:
     """The characters that are computed after the ends of rows, as a share of all, and slices of a window."""
-    batches = DocumentBatches(corpus.starts[1:] - corpus.starts[:-1], 32, 64, 1)
+    batches = DocumentBatches(corpus.lengths, 32, 64, 1)
     place, outside, total, count = START, 0, 0, 0
     for _ in range(50):
         window, place = batches.window(place)

@@ -45,22 +45,28 @@ class Label:
     def _rows(self) -> dict[str, int]:
         return {value: row for row, value in enumerate(self.values, 1)}
 
+    def check(self, value: Any) -> None:
+        """Raise ConfigError for an unknown value, with a similar one, and for wrong shares."""
+        shares = _shares(value)
+        for each in shares:
+            if each not in self._rows:
+                raise ConfigError(f"label {self.name} has no value {each!r}{self._advice(str(each))}")
+        if not all(0 <= share < math.inf for share in shares.values()) or (
+            shares and not sum(shares.values()) > 0
+        ):
+            raise ConfigError(f"--label {self.name}: shares must be 0 or more, and one of them above 0")
+
     def input(self, value: Any) -> list[float]:
         """The input of a value: None, a text, or a mapping from values to their shares.
 
-        Raises ConfigError for an unknown value, with a similar one, and for shares that are no shares.
+        Raises ConfigError as ``check``.
         """
-        shares = value if isinstance(value, Mapping) else {} if value is None else {value: 1.0}
+        self.check(value)
+        shares = _shares(value)
         result = [0.0] * self.inputs
-        if not shares:
-            result[MISSING] = 1.0
-            return result
-        if not all(0 <= share < math.inf for share in shares.values()) or not sum(shares.values()) > 0:
-            raise ConfigError(f"--label {self.name}: shares must be 0 or more, and one of them above 0")
         for each, share in shares.items():
-            if each not in self._rows:
-                raise ConfigError(f"label {self.name} has no value {each!r}{self._advice(str(each))}")
             result[self._rows[each]] += share / sum(shares.values())
+        result[MISSING] = 0.0 if shares else 1.0
         return result
 
     def parse(self, text: str) -> str | dict[str, float] | None:
@@ -103,14 +109,19 @@ class Vector:
         """The length of its input."""
         return len(self.mean) + 1
 
+    def check(self, value: Any) -> None:
+        """Raise ConfigError for a vector of another length, or with other values than finite numbers."""
+        if value is not None:
+            check_vector(self.name, value, len(self.mean))
+
     def input(self, value: Sequence[float] | None) -> list[float]:
         """The input of a vector: (value - mean) / scale, or that of a missing one.
 
-        Raises ConfigError for a vector of another length, or with other values than finite numbers.
+        Raises ConfigError as ``check``.
         """
+        self.check(value)
         if value is None:
             return [1.0] + [0.0] * len(self.mean)
-        check_vector(self.name, value, len(self.mean))
         rows = zip(value, self.mean, self.scale, strict=True)
         return [0.0, *((number - mean) / scale for number, mean, scale in rows)]
 
@@ -120,6 +131,12 @@ class Vector:
 
 
 Condition = Label | Vector
+
+
+def _shares(value: Any) -> Mapping[Any, float]:
+    """The shares of values; none for a missing value."""
+    return value if isinstance(value, Mapping) else {} if value is None else {value: 1.0}
+
 
 Values = Mapping[str, Any]
 """The values of conditions by name: a text or shares for a label, numbers for a vector, None if missing."""

@@ -293,3 +293,10 @@ def test_an_n_gram_model_has_no_labels() -> None:
 )
 def test_a_text_that_cannot_be_read_is_one_line(data: bytes, options: str, message: str) -> None:
     assert message in refusal("classify", "langs", "-", *options.split(), stdin=data, status=1)
+
+
+def test_of_several_texts_the_empty_one_is_named() -> None:
+    Path("empty").write_text("")
+    for texts in (("empty", "lines"), ("lines", "empty")):
+        line = refusal("classify", "langs", *texts, "--unknown", "skip", status=1)
+        assert line.endswith("empty: the text is empty")

@@ -312,3 +312,9 @@ def test_unknown_characters_of_a_prompt_are_counted_once(labelled: None) -> None
     done = charrnn("score", "labelled", "--lines", "--unknown", "skip", "--json", stdin=data)
     assert json.loads(done.out)["nats"] == pytest.approx(-by_hand("labelled", "ab").sum(), abs=1e-4)
     assert "skipped 1 unknown character: '☃' (1)" in done.err
+
+
+def test_a_prompt_of_null_is_no_prompt_in_lines_as_in_training(labelled: None) -> None:
+    (one,) = lines("labelled", stdin=b'{"prompt": null, "text": "a cab"}\n')
+    (two,) = lines("labelled", stdin=b'{"text": "a cab"}\n')
+    assert one["nats"] == two["nats"]

@@ -166,6 +166,18 @@ def test_a_model_of_one_long_text_becomes_one_of_documents_with_labels() -> None
     assert set(before.header.vocabulary.symbols) <= set(after.header.vocabulary.symbols)
     hidden = [loaded.weights["layers.0.weight_hh"] for loaded in (before, after)]
     assert 0 < np.abs(hidden[0] - hidden[1]).max() < 0.1
+    train(
+        "rows.jsonl",
+        *LABELS,
+        "--from",
+        "prose",
+        "--condition",
+        "first",
+        "--name",
+        "first",
+        settings=("--steps", "1"),
+    )
+    assert header("first").network.condition == "first"
 
 
 def test_a_model_of_documents_is_continued_with_its_labels_and_new_values() -> None:

@@ -327,7 +327,7 @@ def test_lines_of_json_give_the_model_of_their_texts(lines: list[str]) -> None:
 def test_an_order_beyond_the_longest_document_is_limited_with_a_note() -> None:
     Path("names.txt").write_text("ada\nbo\n" * 4)
     ran = charrnn("ngram", "names.txt", "--documents", "line", "--order", "9")
-    message = "the longest document of the training part has 3 characters: order 5 instead of 9\n"
+    message = "the longest document of the training part, with START and END, has 5 characters: order 5 instead of 9\n"
     assert message in ran.err
     assert load(Path(ran.text.strip())).header.model == NgramConfig(5, documents=True)
 
@@ -422,7 +422,7 @@ def test_a_network_with_labels_mixes_with_equal_weights_and_a_reason(lines: list
     out, err = terminal()
     checkpoints = [load(path) for path in paths]
     mixture = mixtures.combined(out, checkpoints, None, Path("corpora"))
-    reason = "a model has labels or vectors, for which no weights are fitted"
+    reason = "weights are not fitted for models with labels or vectors"
     assert err.getvalue() == f"equal weights: {reason}; to choose others: --weights A,B\n"
     ids = np.array([[checkpoints[0].header.vocabulary.boundary, 1, 2]])
     np.testing.assert_allclose(np.exp(mixture(ids, mixture.start(1))[0]).sum(-1), 1)

@@ -83,7 +83,7 @@ def given_values(
         if not isinstance(label, Label):
             raise ConfigError(f"--label {given.name}: it is a vector: --vector '{given.name}=[...]'")
         _add(values, given.name, label.parse(given.value or ""))
-        label.input(values[given.name])
+        label.check(values[given.name])
     for given in vectors or ():
         names = [condition.name for condition in conditions if isinstance(condition, Vector)]
         if not given.name and not names:
@@ -94,7 +94,7 @@ def given_values(
         if not isinstance(vector, Vector):
             raise ConfigError(f"--vector {given.name}: it is a label: --label {given.name}=VALUE")
         _add(values, vector.name, _numbers(vector.name, given.value or ""))
-        vector.input(values[vector.name])
+        vector.check(values[vector.name])
     return values
 
 
@@ -129,11 +129,10 @@ def row_values(conditions: Sequence[Condition], row: dict[str, Any], strict: boo
     for condition in conditions:
         if condition.name not in row:
             continue
+        value = row[condition.name]
         if isinstance(condition, Label):
-            value = label_value(condition.name, row[condition.name])
-            values[condition.name] = value if strict or condition.row(value) else None
-            condition.input(values[condition.name])
-        else:
-            condition.input(row[condition.name])
-            values[condition.name] = row[condition.name]
+            value = label_value(condition.name, value)
+            value = value if strict or condition.row(value) else None
+        condition.check(value)
+        values[condition.name] = value
     return values

@@ -23,7 +23,6 @@ from charrnn.conditions import Condition, Label, Vector
 from charrnn.errors import CorpusError
 from charrnn.text.cache import load_ids
 from charrnn.text.corpus import Corpus, cache_path
-from charrnn.text.documents import Division
 from charrnn.text.vocabulary import Vocabulary
 
 BLOCK = 1 << 20
@@ -42,7 +41,6 @@ class DocumentCorpus(Corpus):
     empty       the documents that were left out because they have no character
     """
 
-    division: Division = field(default_factory=lambda: Division("line"))
     conditions: tuple[Condition, ...] = ()
     table: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
     table_sha256: str = ""
@@ -57,6 +55,11 @@ class DocumentCorpus(Corpus):
             [start + np.flatnonzero(self.ids[start : start + BLOCK] == boundary) for start in blocks]
         )
 
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(D,) the characters of each document, and START."""
+        return np.diff(self.starts)
+
     @property
     def count(self) -> int:
         """D."""
@@ -65,8 +68,7 @@ class DocumentCorpus(Corpus):
     @cached_property
     def duplicates(self) -> int:
         """How many documents have the text of another one before them."""
-        lengths = np.diff(self.starts)
-        same_length = np.flatnonzero(lengths[1:] == lengths[:-1])
+        same_length = np.flatnonzero(self.lengths[1:] == self.lengths[:-1])
         return sum(self._is_repeated(int(number) + 1) for number in same_length)
 
     def record(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class DocumentCorpus(Corpus):
             "sha256": self.sha256,
             "characters": characters,
             "documents": self.count,
-            "longest": int(np.diff(self.starts).max()) - 1,
+            "longest": int(self.lengths.max()) - 1,
         }
         if self.table_sha256:
             values["table_sha256"] = self.table_sha256
@@ -130,7 +132,7 @@ class DocumentCorpus(Corpus):
 
     def holds(self, texts: Sequence[NDArray[np.integer[Any]]]) -> list[bool]:
         """Whether each text, (n,) ids without boundaries, is a whole document."""
-        lengths = np.diff(self.starts) - 1
+        lengths = self.lengths - 1
         wanted = np.unique([len(text) for text in texts])
         known = {
             self.document(number)[1:].tobytes()

@@ -78,7 +78,6 @@ def open_documents(
         scan.vocabulary,
         scan.sha256,
         name,
-        division,
         scan.conditions,
         table,
         scan.table_sha256,

@@ -107,7 +107,7 @@ class DocumentReader:
 
     def __init__(self, corpus: DocumentCorpus, config: TrainConfig, device: torch.device) -> None:
         self.corpus, self.config, self.device = corpus, config, device
-        self.lengths = np.diff(corpus.starts)
+        self.lengths = corpus.lengths
         self._dropped: dict[int, NDArray[np.bool_]] = {}
 
     def dropped(self, documents: Integers, epochs: Integers) -> NDArray[np.bool_]:
