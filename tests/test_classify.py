@@ -298,5 +298,6 @@ def test_a_text_that_cannot_be_read_is_one_line(data: bytes, options: str, messa
 def test_of_several_texts_the_empty_one_is_named() -> None:
     Path("empty").write_text("")
     for texts in (("empty", "lines"), ("lines", "empty")):
-        line = refusal("classify", "langs", *texts, "--unknown", "skip", status=1)
-        assert line.endswith("empty: the text is empty")
+        ran = charrnn("classify", "langs", *texts, "--unknown", "skip")
+        assert ran.status == 1
+        assert ran.err.endswith("charrnn: empty: the text is empty\n")
