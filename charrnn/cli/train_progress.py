@@ -37,6 +37,9 @@ def announce(out: Terminal, training: Training, device: str) -> None:
         "device": device,
         "run": str(training.folder),
     }
+    if model.documents:
+        counted = "characters of the texts, without prompts," if config.loss == "text" else "characters"
+        facts["loss"] = f"nats per character: {counted} and the END of each document"
     if model.conditions:
         steps = "every character" if model.condition == "every" else "START alone"
         facts["labels"] = f"{', '.join(map(_condition_text, model.conditions))}; read with {steps}"
