@@ -196,6 +196,8 @@ class Model:
         free: Predictor = with_clamps(self._predictor, clamp) if clamp else self._predictor
         model = _conditioned(free, labels or {}, vectors or {})
         model = Guided(model, free, guidance) if guidance else model
+        if guidance and not (labels or vectors):
+            raise ConfigError("guidance has no effect without labels or vectors")
         cursor = Cursor(ids, model.start(1))
         generator = sample_generator(choose_seed(seed))
         chunks = sample(model, [cursor], choice, constraints, [generator])
@@ -264,6 +266,8 @@ def train(
 
     if name is not None and not is_run_name(name):
         raise ConfigError(f"name {name!r}: must be a plain folder name")
+    if (labels or vectors or "loss" in settings) and documents != "json":
+        raise ConfigError('labels, vectors and loss are for JSON lines: add documents="json"')
     corpus, origin = _read(text, Origin([], "*", "utf-8", byte_level, "", documents, [*labels], [*vectors]))
     architecture = {field.name for field in fields(ModelConfig)} & settings.keys()
     model = ModelConfig(**{key: settings[key] for key in architecture})

@@ -146,17 +146,20 @@ def from_dict(values: Any) -> Condition:
     """A condition from its JSON object. Raises TypeError, KeyError or ValueError for another object."""
     if not isinstance(values, dict):
         raise TypeError("a condition must be an object")
+    name = values.get("label", values.get("vector"))
+    if not isinstance(name, str) or not name:
+        raise ValueError("a label or a vector must have a name")
     if "label" in values:
-        if set(values) != {"label", "values"} or not all(isinstance(v, str) for v in values["values"]):
-            raise ValueError("a label must have a name and values")
-        if list(values["values"]) != sorted(set(values["values"])):
-            raise ValueError("the values of a label must be sorted and without repeats")
-        return Label(str(values["label"]), tuple(values["values"]))
-    name, mean, scale = str(values["vector"]), tuple(values["mean"]), tuple(values["scale"])
+        names = values["values"]
+        valid = isinstance(names, list) and all(isinstance(value, str) and value for value in names)
+        if not valid or list(names) != sorted(set(names)) or not names:
+            raise ValueError(f"the values of {name} must be texts, sorted and without repeats")
+        return Label(name, tuple(names))
+    mean, scale = (tuple(values[key]) for key in ("mean", "scale"))
     if len(mean) != len(scale) or not mean or not all(is_number(number) for number in mean + scale):
-        raise ValueError("the mean and the scale of a vector must be numbers, equally many")
-    if min(scale) <= 0:
-        raise ValueError("the scale of a vector must be above 0")
+        raise ValueError(f"the mean and the scale of {name} must be numbers, equally many")
+    if min(scale) < 1e-30:
+        raise ValueError(f"the scale of {name} must be above 0")
     return Vector(name, mean, scale)
 
 
@@ -167,9 +170,9 @@ def is_number(value: Any) -> bool:
 
 def check_vector(name: str, value: Any, length: int | None) -> None:
     """Raise ConfigError unless the value is a list of ``length`` finite numbers; None: of any length."""
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, list | tuple) and not hasattr(value, "tolist"):  # an array of NumPy
         raise ConfigError(f"vector {name}: must be a list of numbers such as [0.1, -2, 3]")
-    if not value or len(value) > LONGEST_VECTOR:
+    if not 0 < len(value) <= LONGEST_VECTOR:
         raise ConfigError(f"vector {name}: must have 1 to {LONGEST_VECTOR:,} numbers, not {len(value):,}")
     if length is not None and len(value) != length:
         raise ConfigError(f"vector {name}: must have {length} number{'s' * (length != 1)}, not {len(value)}")
@@ -187,7 +190,7 @@ def find(conditions: Sequence[Condition], name: str) -> Condition:
             return condition
     if not conditions:
         raise ConfigError(
-            f"{name}: this model has no labels and no vectors; charrnn train --label NAME trains with them"
+            f"--label {name}: this model has no labels and no vectors; charrnn train --label learns them"
         )
     names = [condition.name for condition in conditions]
     hint = did_you_mean(name, names) or f"; it has: {', '.join(names)}"

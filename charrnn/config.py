@@ -98,6 +98,9 @@ class ModelConfig(_Config):
         _require(isinstance(self.documents, bool), "documents", self.documents, "true or false")
         self._check_name("condition", CONDITION_STEPS, {})
         self._check_integers("condition_width", 1, WIDEST)
+        names = [condition.name for condition in self.conditions]
+        if len(set(names)) < len(names):
+            raise ConfigError("conditions: two of them have one name")
         if self.conditions and not self.documents:
             raise ConfigError("conditions: only a model of documents has them")
         _require(isinstance(self.cell, str), "cell", self.cell, "a name")

@@ -47,8 +47,11 @@ class Origin:
                 values = getattr(origin, name)
                 if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
                     raise TypeError(name)
-            if not isinstance(origin.documents, str):
-                raise TypeError("documents")
+            for name in ("glob", "encoding", "newlines", "documents", "label_by"):
+                if not isinstance(getattr(origin, name), str):
+                    raise TypeError(name)
+            if not isinstance(origin.byte_level, bool):
+                raise TypeError("byte_level")
         except TypeError as error:
             raise CheckpointError(f"the run does not say how its text was read: {error}") from error
         return origin

@@ -22,6 +22,7 @@ from safetensors.numpy import save, save_file
 
 import charrnn
 from charrnn import cells
+from charrnn.conditions import Label, Vector
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import checkpoint, parameters
@@ -332,6 +333,44 @@ HOSTILE: dict[str, list[Any]] = {
 )
 def test_a_header_that_makes_no_sense_is_refused(path: Path, keys: str, value: object) -> None:
     damage(path, changed(header_of(path), keys, value))
+    refusal(path)
+
+
+HOSTILE_DOCUMENTS: dict[str, list[Any]] = {
+    "model.documents": [..., "x", 1, None],
+    "model.conditions": [..., "x", 5, [5], [{}], [{"label": "a"}], [{"vector": "v"}]],
+    "model.condition": ["last", 3, None],
+    "model.condition_width": [0, "16", 10**12],
+    "model.conditions.0": [{"label": 3, "values": ["a"]}, {"label": "", "values": ["a"]}],
+    "model.conditions.0.values": [..., None, "ab", [], ["b", "a"], ["a", "a"], ["", "b"], [1, 2]],
+    "model.conditions.0.label": [..., 3, "", None, "v"],
+    "model.conditions.1.mean": [..., None, [], ["x", 1], [float("nan"), 1], [1]],
+    "model.conditions.1.scale": [..., None, [0, 1], [-1, 1], [1e-300, 1], [float("inf"), 1]],
+    "corpus.labels": [None, "x", [], {"who": "x"}, {"who": {"a": "x"}}, {"who": {"a": -1}}, {"who": None}],
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"), [(keys, value) for keys, values in HOSTILE_DOCUMENTS.items() for value in values]
+)
+def test_a_header_of_documents_that_makes_no_sense_is_refused(
+    tmp_path: Path, keys: str, value: object
+) -> None:
+    conditions = (Label("who", ("a", "b")), Vector("v", (0.0, 1.0), (1.0, 2.0)))
+    config = ModelConfig("gru", 1, 2, 2, documents=True, conditions=conditions)
+    header = Header(config, Vocabulary("abc", documents=True), corpus={"labels": {"who": {"a": 1, "b": 2}}})
+    weights, path = random_weights(config, 4), tmp_path / BEST
+    save_checkpoint(path, header, weights)
+    values = header_of(path)
+    *outer, last = [int(key) if key.isdigit() else key for key in keys.split(".")]
+    inside: Any = values
+    for key in outer:
+        inside = inside[key]
+    if value is ...:
+        del inside[last]
+    else:
+        inside[last] = value
+    damage(path, values, weights)
     refusal(path)
 
 

@@ -281,11 +281,17 @@ def test_lines_of_prompts_have_their_own_labels(labelled: None) -> None:
         {"prompt": ""},
     ]
     Path("prompts").write_text("".join(json.dumps(row) + "\n" for row in given))
-    results = rows("labelled", "--prompts", "prompts", "--label", "lang=en", "--label", "who=ann")
+    for arguments, option in (((), None), (("--label", "lang=en"), "en")):
+        results = rows("labelled", "--prompts", "prompts", "--label", "who=ann", *arguments)
+        check_labels(given, results, option)
+
+
+def check_labels(given: list[dict[str, Any]], results: list[dict[str, Any]], option: str | None) -> None:
+    """The labels of an option come before those of lines."""
     for row, result in zip(given, results, strict=True):
-        own = {name: value for name, value in row.items() if value is not None}
-        assert result | {"lang": "en", "who": "ann"} | own == result
-        values = {"lang": row.get("lang") or "en", "who": "ann", "picture": row.get("picture")}
+        values = {"lang": option or row.get("lang"), "who": "ann", "picture": row.get("picture")}
+        assert {name: result.get(name) for name in values} == values
+        assert result.get("id") == row.get("id")
         scores = by_hand("labelled", row["prompt"] + result["text"], values, result["ended"] == "end")
         assert result["log_probability"] == pytest.approx(scores[len(row["prompt"]) :].sum(), abs=1e-3)
 

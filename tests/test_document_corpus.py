@@ -183,7 +183,7 @@ def test_of_few_documents_one_validates() -> None:
 
 def test_equal_documents_are_all_trained_on_and_a_single_one_is_refused() -> None:
     assert [len(part) for part in parts(opened(["a"] * 9), (90, 5, 5))] == [9, 0, 0]
-    with pytest.raises(CorpusError, match="text: 1 document: training needs at least 2"):
+    with pytest.raises(CorpusError, match="text: 1 document; training needs at least 2"):
         opened(["a"]).splits((90, 5, 5))
 
 

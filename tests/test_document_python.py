@@ -161,7 +161,7 @@ def test_a_string_is_divided_into_documents() -> None:
     assert model.symbols == "abcd"
     assert model.info["documents_count"] == 80
     assert len(model.generate(seed=1)) <= 4
-    with pytest.raises(charrnn.CorpusError, match="1 document: training needs at least 2"):
+    with pytest.raises(charrnn.CorpusError, match="1 document; training needs at least 2"):
         charrnn.train("ab\ncd\n", documents="file", **SETTINGS)
-    with pytest.raises(charrnn.ConfigError, match="add --documents json"):
+    with pytest.raises(charrnn.ConfigError, match="JSON lines: add documents"):
         charrnn.train("ab\ncd\n", documents="line", labels=["lang"], **SETTINGS)

@@ -36,10 +36,11 @@ def values_of(row: dict[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in ("lang", "who", "picture") if name in known}
 
 
-def scores_of(row: dict[str, Any], name: str = "labelled", **override: Any) -> np.ndarray:
+def scores_of(row: dict[str, Any], name: str = "labelled", **others: Any) -> np.ndarray:
     """The log-probabilities of a line's characters and END; none for a line without a character."""
     text = row.get("prompt", "") + row["text"]
-    return by_hand(name, text, values_of(row) | override) if text else np.zeros(0)
+    own = {key: value for key, value in values_of(row).items() if value is not None}
+    return by_hand(name, text, own | others) if text else np.zeros(0)
 
 
 def score(*arguments: str, **options: Any) -> str:
@@ -105,7 +106,7 @@ def test_the_labels_of_json_lines_are_read(labelled: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "override"),
+    ("arguments", "others"),
     [
         ("--label lang=en", {"lang": "en"}),
         ("--label lang=", {"lang": None}),
@@ -113,9 +114,9 @@ def test_the_labels_of_json_lines_are_read(labelled: None) -> None:
     ],
 )
 def test_a_label_of_the_options_comes_before_those_of_the_lines(
-    labelled: None, arguments: str, override: dict[str, Any]
+    labelled: None, arguments: str, others: dict[str, Any]
 ) -> None:
-    expected = [-scores_of(row, **override).sum() for row in ROWS]
+    expected = [-scores_of(row, **others).sum() for row in ROWS]
     (total,) = lines("labelled", "rows.jsonl", *arguments.split())
     assert total["nats"] == pytest.approx(sum(expected), rel=1e-6)
     rows = lines("labelled", "rows.jsonl", "--lines", *arguments.split())
@@ -291,7 +292,7 @@ def test_a_wrong_option_is_one_line(labelled: None, arguments: str, message: str
         (
             b'{"text": "a", "prompt": "\\ud800"}\n',
             "--lines",
-            "line 1, column 1: byte 0xED is not valid UTF-8",
+            'the field "prompt" holds U+D800, half of a character',
         ),
         (b'{"text": "a\\u2603"}\n', "", "document 1 of standard input, column 2: '\u2603'"),
         (b'{"text": "a\\u2603"}\n', "--lines", "line 1, column 2: '\u2603'"),
@@ -318,3 +319,12 @@ def test_a_prompt_of_null_is_no_prompt_in_lines_as_in_training(labelled: None) -
     (one,) = lines("labelled", stdin=b'{"prompt": null, "text": "a cab"}\n')
     (two,) = lines("labelled", stdin=b'{"text": "a cab"}\n')
     assert one["nats"] == two["nats"]
+
+
+def test_models_that_are_compared_count_the_same_characters_where_one_leaves_out_prompts() -> None:
+    save_labelled("texts", "text")
+    save_labelled("all", "all")
+    Path("rows.jsonl").write_text('{"prompt": "ab", "text": "cde"}\n')
+    for arguments in (("texts", "all"), ("all", "texts")):
+        compared = lines(*arguments, "--compare", "rows.jsonl")
+        assert [row["characters"] for row in compared] == [4, 4]

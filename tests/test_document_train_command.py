@@ -245,8 +245,8 @@ def test_a_wrong_combination_is_one_line(arguments: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "data", "message"),
     [
-        ("lines.txt --documents file", None, "lines.txt: 1 document: training needs at least 2"),
-        ("lines.txt --documents ##", None, "lines.txt: 1 document: training needs at least 2"),
+        ("lines.txt --documents file", None, "lines.txt: 1 document; training needs at least 2"),
+        ("lines.txt --documents ##", None, "lines.txt: 1 document; training needs at least 2"),
         ("lines.txt --label-by file", None, "lines.txt: 1 document"),
         ("lines.txt --documents json", None, "lines.txt, line 1: not JSON ("),
         ("rows.jsonl --documents json --label size", None, '--label size: no document has a field "size"'),

@@ -111,6 +111,8 @@ def _check_part(headers: Sequence[Header]) -> None:
     first = headers[0]
     if any(isinstance(header.model, ModelConfig) and header.model.conditions for header in headers):
         raise NoWeights("weights are not fitted for models with labels or vectors")
+    if any(header.training.loss == "text" for header in headers):
+        raise NoWeights("weights are not fitted for models that were trained with --loss text")
     if not all(header.corpus.get("sha256") for header in headers):
         raise NoWeights("a checkpoint does not say which text it is from")
     if any(header.corpus["sha256"] != first.corpus["sha256"] for header in headers):

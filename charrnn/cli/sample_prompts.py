@@ -90,11 +90,13 @@ class PromptReader:
 
     def _line_prompts(self, file: BinaryIO) -> Iterator[Prompt]:
         """The lines, or the "prompt" of each line's JSON object; the first line decides which of them."""
-        as_json = True
+        from charrnn.inference.conditioned import conditions_of
+
+        as_json, needed = True, not conditions_of(self.predictor)  # a line may have labels alone
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
             try:
                 text = self._decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
-                row = _json_row(text) if as_json else None
+                row = _json_row(text, needed) if as_json else None
                 if number == 1:
                     as_json = row is not None
                 if not as_json:
@@ -131,7 +133,7 @@ class PromptReader:
         return self.vocabulary.encode(self._replace(text))
 
     def _values(self, row: dict[str, Any]) -> Values:
-        """The values of labels and vectors for a prompt: those of its JSON line, else those of the options.
+        """The values of labels and vectors for a prompt: those of the options, else those of its JSON line.
 
         Raises CharrnnError.
         """
@@ -141,7 +143,7 @@ class PromptReader:
         own = {name: value for name, value in own.items() if value is not None}
         if own and self.saved is not None:
             raise CorpusError(f"{next(iter(own))}: --load-state keeps the labels of the saved state")
-        return {**self.values, **own}
+        return {**own, **self.values}
 
     def _prompt(
         self, text: str, fields: dict[str, Any] | None = None, values: Values | None = None
@@ -195,11 +197,16 @@ def _check_readable(path: str) -> None:
             raise CorpusError(f"--prompts {path}: {error.strerror or error}") from error
 
 
-def _json_row(line: str) -> dict[str, Any] | None:
-    """A line's JSON object with a text as its "prompt"; None for any other line."""
+def _json_row(line: str, needed: bool) -> dict[str, Any] | None:
+    """A line's JSON object with a text as its "prompt", which may lack if it is not ``needed``.
+
+    None for any other line.
+    """
     try:
         row = json.loads(line)
         json.dumps(row, allow_nan=False)  # Python reads NaN and 1e999, which cannot be written as JSON
     except (ValueError, RecursionError):
         return None
+    if isinstance(row, dict) and not needed:
+        row = {"prompt": ""} | row
     return row if isinstance(row, dict) and isinstance(row.get("prompt"), str) else None

@@ -27,7 +27,7 @@ from charrnn.cli.options import (
 from charrnn.cli.reading_options import Unknown
 from charrnn.cli.score_documents import DocumentScorer, Entry
 from charrnn.cli.score_html import write_shaded_page
-from charrnn.cli.score_input import Model, conditioned_model
+from charrnn.cli.score_input import Model, conditioned_model, same_characters
 from charrnn.cli.score_output import (
     Score,
     Total,
@@ -117,7 +117,7 @@ def score(
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in given]
     if part is None:
         note_learned_texts(out, loaded, texts)
-    models = _models(out, loaded, options)
+    models = same_characters(_models(out, loaded, options))
     _check_documents(models, options)
     if candidates is not None:
         score_candidates.rank(out, models[0], options)

@@ -199,9 +199,10 @@ class DocumentScorer(LineScorer):
                 skip = max(0, skip - len(ids))
 
     def _state(self, values: Values) -> State:
-        """The state before a document with these values, and with those of the options."""
+        """The state before a document with these values; those of the options come first."""
         from charrnn.inference.conditioned import conditioned
 
+        values = {name: value for name, value in values.items() if value is not None}
         if not values:
             return self._start.state
         key = json.dumps(values)

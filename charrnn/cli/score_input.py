@@ -52,6 +52,12 @@ def conditioned_model(name: str, predictor: Predictor, header: Header, values: V
     )
 
 
+def same_characters(models: Sequence[Model]) -> list[Model]:
+    """The models, all of which leave out the prompts if one of them does: so their scores can be compared."""
+    text_only = any(model.text_only for model in models)
+    return [model._replace(text_only=text_only and model.division is not None) for model in models]
+
+
 def split_arguments(
     arguments: Sequence[str], folder: Path, catalogue: bool = False
 ) -> tuple[list[str], list[str]]:

@@ -132,6 +132,8 @@ def _beside(run: Path) -> str:
     ngram = ngram_beside(run / BEST, read_header(run / BEST))
     if ngram is None:
         return ""
+    if read_header(run / BEST).training.loss == "text":  # an n-gram model's loss is also that of the prompts
+        return ""
     header = read_header(ngram)
     loss = header.results.get("validation_nats")
     return "" if loss is None else f"; {header.model.title} model: validation {loss:.3f}"

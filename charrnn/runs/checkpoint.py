@@ -192,11 +192,15 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
     parent = values.get("parent")
     if parent is not None:
         parent = {str(key): str(value) for key, value in parent.items()}
+    corpus = dict(values["corpus"])
+    labels = corpus.get("labels", {})
+    if not isinstance(labels, dict) or not all(_are_counts(counts) for counts in labels.values()):
+        raise ValueError("corpus: labels must have a number of documents for each value")
     return Header(
         model=model,
         vocabulary=Vocabulary(symbols, byte_level, model.documents),
         training=TrainConfig.from_dict(values["training"]),
-        corpus=dict(values["corpus"]),
+        corpus=corpus,
         results=dict(values["results"]),
         versions=dict(values["versions"]),
         resume=values.get("resume"),
@@ -206,6 +210,11 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         # earlier versions kept the origin beside the position to resume from
         origin=dict(values.get("origin") or values.get("resume", {}).get("origin", {})),
     )
+
+
+def _are_counts(counts: Any) -> bool:
+    """Whether a value is an object of whole numbers."""
+    return isinstance(counts, dict) and all(type(count) is int and count >= 0 for count in counts.values())
 
 
 def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:

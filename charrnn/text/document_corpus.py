@@ -120,9 +120,7 @@ class DocumentCorpus(Corpus):
         """
         count, total = self.count, sum(shares)
         if count < 2:
-            raise CorpusError(
-                f"{self.name}: 1 document: training needs at least 2; without --documents it is one long text"
-            )
+            raise CorpusError(f"{self.name}: 1 document; training needs at least 2: is --documents right?")
         cuts = [round(count * share / total) for share in (shares[0], shares[0] + shares[1])]
         if shares[1] and cuts[0] == cuts[1]:  # few documents: one of them validates
             cuts[0] = max(1, cuts[1] - 1)

@@ -61,11 +61,16 @@ class Division:
         fields = [*self.labels, *self.vectors]
         if fields and self.kind != "json":
             raise ConfigError("--label and --vector name fields of JSON lines: add --documents json")
-        if taken := {TEXT, PROMPT} & set(fields):
-            raise ConfigError(f"--label {taken.pop()}: this field is what the model reads")
-        for name in fields:
+        options = [("--label", name) for name in self.labels] + [("--vector", name) for name in self.vectors]
+        for option, name in options:
+            if name in (TEXT, PROMPT):
+                raise ConfigError(f"{option} {name}: this field is what the model reads")
             if fields.count(name) > 1:
-                raise ConfigError(f"--label {name}: is given twice")
+                raise ConfigError(f"{option} {name}: is given twice")
+            if not name or "=" in name:
+                raise ConfigError(
+                    f"{option} {name}: a name is not empty and has no =, for NAME=VALUE; rename it"
+                )
         if self.label_by_file and FILE_LABEL in fields:
             raise ConfigError("--label-by file makes a label called file: leave out --label file")
 
@@ -295,7 +300,17 @@ def json_texts(line: str | bytes, advice: str = "") -> JsonTexts:
         if not isinstance(value, str):
             has = f"its fields: {', '.join(map(str, row))}" if field not in row else "it must be a text"
             raise CorpusError(f'no text in the field "{field}"; {has}')
+        check_characters(f'the field "{field}"', value)
     return JsonTexts(given[PROMPT], given[TEXT], row)
+
+
+def check_characters(what: str, text: str) -> None:
+    """Raise CorpusError for half of a surrogate pair, which JSON can hold and no file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise CorpusError(f"{what} holds U+{code:04X}, half of a character: remove it") from error
 
 
 def label_value(name: str, value: Any) -> str | None:
@@ -305,6 +320,7 @@ def label_value(name: str, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         kind = {list: "a list", dict: "an object", float: "a fraction", bool: "true or false"}[type(value)]
         raise CorpusError(f"label {name} is {kind}; it must be a text or a whole number")
+    check_characters(f"label {name}", str(value))
     return str(value)
 
 
