@@ -138,7 +138,7 @@ class Layer(nn.Module):
     def read(self, slices: Sequence[Tensor], state: LayerState) -> tuple[list[Tensor], LayerState]:
         """Slices that follow each other, (T, B, D) each -> (T, B, H) each, and the state after the last.
 
-        The batches of the slices get smaller: a slice has the first rows of the one before it.
+        The batches get smaller: a slice has the first rows of the one before it.
         """
         w = self.weights()
         run = self._run
@@ -205,10 +205,8 @@ class CharRNN(nn.Module):
         if config.embedding:
             self.embedding = nn.Embedding(symbols, config.embedding)
         if config.conditions:
-            width = config.condition_width
-            self.conditions = nn.ModuleList(
-                nn.Embedding(condition.inputs, width) for condition in config.conditions
-            )
+            sizes = [condition.inputs for condition in config.conditions]
+            self.conditions = nn.ModuleList(nn.Embedding(size, config.condition_width) for size in sizes)
         self.stack = [
             Layer(config.cell, inputs, config.hidden) for inputs in parameters.layer_inputs(config, symbols)
         ]
@@ -323,8 +321,7 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, State]:
         """Read rows in slices: (M,) ids -> (M, H) outputs of the last layer, and the state after the last.
 
-        bounds      the (start, stop, rows) of each slice; its ids are those of its positions, one after the
-                    other, each with those of all its rows
+        bounds      the (start, stop, rows) of each slice, whose ids come position by position, each of all rows
         state       of all rows
         conditions  (R, C) of all rows
         """
