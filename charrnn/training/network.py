@@ -321,7 +321,7 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, State]:
         """Read rows in slices: (M,) ids -> (M, H) outputs of the last layer, and the state after the last.
 
-        bounds      the (start, stop, rows) of each slice, whose ids come position by position, each of all rows
+        bounds      the (start, stop, rows) of each slice; its ids come position by position, each of all rows
         state       of all rows
         conditions  (R, C) of all rows
         """
