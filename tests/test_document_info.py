@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,19 @@ def test_bash_which_parts_words_at_equals_signs_gets_what_follows_them(
     words = ("labelled", "--label", "lang", "=", "de", "--label", "who", "=", "b")
     assert complete("sample", *words) == ["bob"]
     assert complete("sample", "labelled", "--label", "lang", "=", "de", "--label", "w") == ["who="]
+
+
+def test_a_network_with_labels_is_looked_into_with_missing_labels() -> None:
+    save_labelled("labelled")
+    Path("text.txt").write_text("a cab bad" * 200)
+    for arguments in (
+        ("inspect-cell", "labelled", "text.txt", "--unit", "1"),
+        ("inspect-cell", "labelled", "text.txt", "--gates"),
+        ("inspect-cell", "labelled", "--unit", "1", "--sample", "20"),
+        ("encode", "labelled", "text.txt", "--output", "states.npy"),
+        ("gradient-flow", "labelled", "text.txt", "--length", "5"),
+    ):
+        assert charrnn(*arguments).status == 0, arguments
+    refused = charrnn("inspect-cell", "labelled", "text.txt", "--errors")
+    assert refused.status == 2
+    assert "--errors reads one long text" in refused.err

@@ -31,6 +31,8 @@ BAR_WIDTH = 12
 
 def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     """Write how many errors each oracle removes. Raises ConfigError without a text."""
+    if subject.vocabulary.documents:
+        raise ConfigError("--errors reads one long text, and this model reads documents: leave it out")
     from charrnn.inference.predictor import predictor
     from charrnn.inspection.oracles import peel
 
@@ -134,7 +136,7 @@ def _training_words(out: Terminal, subject: Subject, options: dict[str, Any]) ->
 
     given = [options["training_text"]] if options["training_text"] else []
     try:
-        text, documents, part = part_of_text(
+        text, *_ = part_of_text(
             out, [subject.checkpoint], "training", given, options["corpora"], "--training-text TEXT"
         )
     except CharrnnError as error:
@@ -142,10 +144,6 @@ def _training_words(out: Terminal, subject: Subject, options: dict[str, Any]) ->
             raise
         out.note(f"the oracle of rare words is left out: {error}")
         return None
-    if documents is not None:
-        numbers = documents.numbers(part)
-        counts = (count_words(subject.vocabulary, documents.document(number)[1:]) for number in numbers)
-        return sum(counts, Counter())
     (ids,) = text.pieces
     return count_words(subject.vocabulary, ids)
 

@@ -163,7 +163,7 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     state = [tuple(part.requires_grad_() for part in layer_state) for layer_state in model.start(len(ids))]
     weights = [layer.weights() for layer in model.stack]
     for symbols in ids[:, :-1].T:
-        x = model.embed(symbols)
+        (x,) = model.first_inputs(symbols[None])
         # The next step receives copies, so that a gradient has only the paths through that step. The
         # originals have more: an lstm's cell state makes h of its own step, which the layer above reads.
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]

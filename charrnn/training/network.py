@@ -280,11 +280,15 @@ class CharRNN(nn.Module):
             embedded.append(functional.embedding(given, weight) if given.dim() == 1 else given @ weight)
         return torch.cat(embedded, -1)
 
-    def _with_conditions(self, x: Tensor, ids: Tensor, conditions: Tensor | None) -> Tensor:
-        """(T, B, D) embedded (T, B) ids, (B', C) conditions of more rows -> (T, B, D + C)."""
-        if conditions is None:
+    def first_inputs(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """(T, B) ids -> (T, B, D); ``conditions`` (B', C) of B or more rows, by default missing ones."""
+        x = self.embed(ids)
+        if not self.config.conditions:
             return x
-        given = conditions[: x.shape[1]].expand(len(x), -1, -1)
+        if conditions is None:  # row 0 of each table
+            rows = [layer.weight[0] for layer in self.conditions]  # type: ignore[index]
+            conditions = torch.cat(rows).expand(ids.shape[1], -1)
+        given = conditions[: ids.shape[1]].expand(len(ids), -1, -1)
         if self.config.condition == "first":
             given = given * (ids == self.symbols - 1)[..., None]
         return torch.cat([x, given], -1)
@@ -308,13 +312,9 @@ class CharRNN(nn.Module):
         return slices, tuple(new_state)
 
     def forward(self, ids: Tensor, state: State, conditions: Tensor | None = None) -> tuple[Tensor, State]:
-        """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last.
-
-        ``conditions`` (B, C) are of ``embed_conditions``.
-        """
-        x = self._with_conditions(self.embed(ids.T), ids.T, conditions)
-        (y,), state = self._read_layers([x], state)
-        return self.readout(y).transpose(0, 1), state
+        """(B, T) ids, (B, C) conditions -> (B, T, V) logits of what follows each, state after the last."""
+        (y,), after = self._read_layers([self.first_inputs(ids.T, conditions)], state)
+        return self.readout(y).transpose(0, 1), after
 
     def read_slices(
         self, ids: Tensor, bounds: Sequence[tuple[int, int, int]], state: State, conditions: Tensor | None
@@ -328,8 +328,7 @@ class CharRNN(nn.Module):
         sizes = [(stop - start) * rows for start, stop, rows in bounds]
         parts = zip(torch.split(ids, sizes), bounds, strict=True)
         shaped = [part.view(-1, rows) for part, (_, _, rows) in parts]
-        x = [self._with_conditions(self.embed(part), part, conditions) for part in shaped]
-        outputs, state = self._read_layers(x, state)
+        outputs, state = self._read_layers([self.first_inputs(part, conditions) for part in shaped], state)
         return torch.cat([output.flatten(0, 1) for output in outputs]), state
 
 
