@@ -387,10 +387,12 @@ def peak(data: bytes, **options: Any) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"above": 0.1}, {"top": 9}], ids=str)
-def test_ten_times_as_many_lines_take_no_more_memory(options: dict[str, Any]) -> None:
+def test_fifty_times_as_many_lines_take_no_more_memory(options: dict[str, Any]) -> None:
     data = b"ababab\nabab\n" * 300
     peak(data[:100])  # what is imported and cached once
-    assert peak(data * 10, **options) < 1.2 * peak(data, **options)
+    # The peaks of equal texts differ by up to 1.9 times, with what has been collected by then; 30,000 lines
+    # that are kept take more than 15 times as much.
+    assert peak(data * 50, **options) < 3 * peak(data, **options)
 
 
 @pytest.mark.slow
