@@ -280,9 +280,12 @@ def test_a_cell_this_version_does_not_know_is_named_with_those_it_does(path: Pat
 
 
 def changed(header: dict[str, Any], keys: str, value: object) -> dict[str, Any]:
-    """The header with the entry at ``keys``, like "model.cell", set; left out where the value is ``...``."""
-    *outer, last = keys.split(".")
-    inside = header
+    """The header with the entry at ``keys``, like "model.cell" or "model.conditions.0", set.
+
+    It is left out where the value is ``...``.
+    """
+    *outer, last = [int(key) if key.isdigit() else key for key in keys.split(".")]
+    inside: Any = header
     for key in outer:
         inside = inside[key]
     if value is ...:
@@ -361,16 +364,7 @@ def test_a_header_of_documents_that_makes_no_sense_is_refused(
     header = Header(config, Vocabulary("abc", documents=True), corpus={"labels": {"who": {"a": 1, "b": 2}}})
     weights, path = random_weights(config, 4), tmp_path / BEST
     save_checkpoint(path, header, weights)
-    values = header_of(path)
-    *outer, last = [int(key) if key.isdigit() else key for key in keys.split(".")]
-    inside: Any = values
-    for key in outer:
-        inside = inside[key]
-    if value is ...:
-        del inside[last]
-    else:
-        inside[last] = value
-    damage(path, values, weights)
+    damage(path, changed(header_of(path), keys, value), weights)
     refusal(path)
 
 

@@ -58,10 +58,12 @@ class PromptReader:
         saved: Cursor | None,
         values: Values | None = None,
     ) -> None:
+        from charrnn.inference.conditioned import conditions_of
         from charrnn.text.unknown import Replacement
 
         self.out, self.vocabulary, self.unknown = out, vocabulary, unknown
         self.predictor, self.saved, self.values = predictor, saved, values or {}
+        self._conditions = conditions_of(predictor)
         self._replacement = Replacement(vocabulary, skip=unknown is Unknown.skip)
 
     def read(self, text: str | None, file: str | None, lines: str | None) -> Iterable[Prompt]:
@@ -90,9 +92,7 @@ class PromptReader:
 
     def _line_prompts(self, file: BinaryIO) -> Iterator[Prompt]:
         """The lines, or the "prompt" of each line's JSON object; the first line decides which of them."""
-        from charrnn.inference.conditioned import conditions_of
-
-        as_json, needed = True, not conditions_of(self.predictor)  # a line may have labels alone
+        as_json, needed = True, not self._conditions  # a line may have labels alone
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
             try:
                 text = self._decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
@@ -137,9 +137,7 @@ class PromptReader:
 
         Raises CharrnnError.
         """
-        from charrnn.inference.conditioned import conditions_of
-
-        own = row_values(conditions_of(self.predictor), row, strict=True)
+        own = row_values(self._conditions, row, strict=True)
         own = {name: value for name, value in own.items() if value is not None}
         if own and self.saved is not None:
             raise CorpusError(f"{next(iter(own))}: --load-state keeps the labels of the saved state")

@@ -49,7 +49,10 @@ class DocumentScorer(LineScorer):
     """
 
     def __init__(self, out: Terminal, model: Model, unknown: Unknown) -> None:
+        from charrnn.inference.conditioned import conditions_of
+
         super().__init__(out, model, unknown, False, "none")
+        self._conditions = conditions_of(model.predictor)
         self._states: dict[str, State] = {}
         self._as_json: bool | None = None
         # bytes that are not UTF-8 are surrogates in units that keep them
@@ -75,12 +78,10 @@ class DocumentScorer(LineScorer):
             yield entries
 
     def _entry(self, document: Document, name: str) -> Entry:
-        from charrnn.inference.conditioned import conditions_of
-
         assert self.model.division is not None
         names = self.model.division.all_labels + self.model.division.vectors
         row = dict(zip(names, (*document.labels, *document.vectors), strict=True))
-        values = row_values(conditions_of(self.model.predictor), row)
+        values = row_values(self._conditions, row)
         line = Line(name, 0, document.units.encode(*self._encoding))
         return Entry(self._with_end(line, "as it is"), document.prompt, values)
 
@@ -92,7 +93,7 @@ class DocumentScorer(LineScorer):
         for first in range(0, len(numbers), WINDOW):
             yield [
                 Entry(
-                    np.append(corpus.document(number)[1:], len(corpus.vocabulary) - 1).astype(np.int64),
+                    np.roll(corpus.document(number), -1).astype(np.int64),  # START, first, is also END
                     int(corpus.table[number]["prompt"]),
                     corpus.values(number),
                 )
@@ -110,7 +111,6 @@ class DocumentScorer(LineScorer):
         return Entry(self._with_end(line, "none"))
 
     def _of_json(self, line: Line) -> Entry:
-        from charrnn.inference.conditioned import conditions_of
         from charrnn.text.documents import json_texts
 
         if not line.content.strip():
@@ -121,7 +121,7 @@ class DocumentScorer(LineScorer):
         except CorpusError as error:
             raise CorpusError(f"{place}: {error}; the first line is a JSON object") from error
         try:
-            values = row_values(conditions_of(self.model.predictor), row)
+            values = row_values(self._conditions, row)
         except CharrnnError as error:
             raise type(error)(f"{place}: {error}") from error
         before, ids = (
@@ -148,7 +148,7 @@ class DocumentScorer(LineScorer):
         """The ids of a document with its END; none for a document without a character that is known."""
         import numpy as np
 
-        ids = np.concatenate([*parts, [len(self.model.vocabulary) - 1]]).astype(np.int64)
+        ids = np.concatenate([*parts, [self.model.vocabulary.boundary]]).astype(np.int64)
         return ids if len(ids) > 1 else ids[:0]
 
     # --- what is scored ---
