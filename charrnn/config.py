@@ -21,6 +21,8 @@ OPTIMIZERS = ("muon", "adamw", "sgd")
 OPTIMIZER_SYNONYMS = {"adam": "adamw", "gradient-descent": "sgd"}
 LEARNING_RATES = {"muon": 6e-3, "adamw": 6e-3, "sgd": 4.0}
 """The default of ``lr`` for each optimiser (docs/training.md)."""
+READOUTS = ("top", "all")
+"""The layers whose outputs the readout reads."""
 CONDITION_STEPS = ("every", "first")
 """The steps at which conditions enter the network: every step, or that of START alone."""
 LOSSES = ("all", "text")
@@ -80,6 +82,10 @@ class _Config:
             raise ConfigError(f"a setting has the wrong type: {error}") from error
 
 
+PART_VERSIONS = {"documents": 2, "residual": 3, "readout": 3}
+"""Settings that a checkpoint names only where the model has that part, and the first format that has them."""
+
+
 @dataclass(frozen=True)
 class ModelConfig(_Config):
     """The architecture: with the size of the vocabulary it fixes the shape of every parameter."""
@@ -88,6 +94,8 @@ class ModelConfig(_Config):
     layers: int = 1
     hidden: int = 512  # units in each layer
     embedding: int = 64  # 0: one-hot input
+    residual: bool = False  # whether each layer from the second on adds its input to its output
+    readout: str = "top"  # the layers whose outputs the readout reads
     documents: bool = False  # whether texts begin with START and end with END
     conditions: tuple[Condition, ...] = ()  # labels and vectors on which texts depend
     condition: str = "every"  # the steps at which they enter
@@ -107,6 +115,12 @@ class ModelConfig(_Config):
         self._check_integers("layers", 1, 100)
         self._check_integers("hidden", 1, WIDEST)
         self._check_integers("embedding", 0, WIDEST)
+        _require(isinstance(self.residual, bool), "residual", self.residual, "true or false")
+        self._check_name("readout", READOUTS, {})
+        one_layer = self.layers == 1 and (self.residual or self.readout == "all")
+        if one_layer:
+            option = "--residual" if self.residual else "--readout all"
+            raise ConfigError(f"{option} connects layers: add --layers 2 or more")
 
     @property
     def title(self) -> str:
@@ -119,10 +133,10 @@ class ModelConfig(_Config):
         return self.condition_width * len(self.conditions)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; without documents and conditions where the model has none."""
+        """As JSON values, without what the network lacks: connections, documents, conditions."""
         values = vars(self) | {"conditions": [condition.to_dict() for condition in self.conditions]}
         left_out = [] if self.conditions else ["conditions", "condition", "condition_width"]
-        left_out += [] if self.documents else ["documents"]
+        left_out += [name for name in PART_VERSIONS if values[name] == getattr(type(self), name)]
         return {name: value for name, value in values.items() if name not in left_out}
 
 

@@ -296,10 +296,10 @@ def changed(header: dict[str, Any], keys: str, value: object) -> dict[str, Any]:
 
 
 def test_a_format_from_the_future_says_to_upgrade(path: Path) -> None:
-    damage(path, changed(header_of(path), "format", 3))
-    assert "has checkpoint format 3, this charrnn reads up to 2: upgrade" in refusal(path)
+    damage(path, changed(header_of(path), "format", 4))
+    assert "has checkpoint format 4, this charrnn reads up to 3: upgrade" in refusal(path)
     # ... even if nothing else is where this version expects it
-    damage(path, {"format": 3})
+    damage(path, {"format": 4})
     assert "upgrade charrnn" in refusal(path)
 
 

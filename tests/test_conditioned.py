@@ -54,7 +54,10 @@ def weights_of(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def settings(cell: str = "lstm", condition: str = "every", embedding: int = 3) -> ModelConfig:
-    return ModelConfig(cell, 2, 5, embedding, True, (LANG, PICTURE), condition, condition_width=2)
+    conditions = LANG, PICTURE
+    return ModelConfig(
+        cell, 2, 5, embedding, documents=True, conditions=conditions, condition=condition, condition_width=2
+    )
 
 
 def net(seed: int = 0, config: ModelConfig | None = None) -> Inference:

@@ -111,7 +111,7 @@ def test_the_format_page_names_every_tensor_and_key_for_resuming() -> None:
     options = ["--documents", "json", "--label", "who", "--vector", "v", "--hidden", "6", "--steps", "3"]
     done = charrnn("train", "rows.jsonl", *options, "--name", "run")
     assert done.status == 0, done.err
-    page = section(read("docs/checkpoint-format.md"), "Checkpoint, formats 1 and 2")
+    page = section(read("docs/checkpoint-format.md"), "Checkpoint, formats 1 to 3")
     with safe_open("checkpoints/run/last.safetensors", "numpy") as file:
         tensors, header = set(file.keys()), json.loads(file.metadata()["charrnn"])
     parameter_names = "|".join(re.escape(name) for name in tensors if not name.startswith("resume."))

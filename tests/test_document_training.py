@@ -389,7 +389,9 @@ def test_a_model_of_documents_that_gets_symbols_and_values_reads_the_old_ones_as
     cell: str, embedding: int, condition: str
 ) -> None:
     old, new = Vocabulary(OLD, documents=True), Vocabulary(NEW, documents=True)
-    config = ModelConfig(cell, 2, 5, embedding, True, (WHO, V), condition, condition_width=4)
+    config = ModelConfig(
+        cell, 2, 5, embedding, documents=True, conditions=(WHO, V), condition=condition, condition_width=4
+    )
     longer = replace(config, conditions=(Label("x", ("a",)), Label("who", ("a", "b", "c")), V))
     before = Checkpoint(Path("old"), Header(config, old), drawn(config, old, 0))
     after = Inference(longer, extended(before, longer, new, drawn(longer, new, 1)))

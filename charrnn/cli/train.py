@@ -50,6 +50,8 @@ def train(
     hidden: option.Hidden = None,
     params: option.Params = None,
     embedding: option.Embedding = ModelConfig.embedding,
+    residual: option.Residual = ModelConfig.residual,
+    readout: option.Readout = ModelConfig.readout,
     epochs: option.Epochs = None,
     steps: option.Steps = None,
     minutes: option.Minutes = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
     from charrnn.training.train import Training
 
-MODEL = ("cell", "layers", "embedding")
+MODEL = ("cell", "layers", "embedding", "residual", "readout")
 FIELDS = ("label", "vector")
 TRAINING = (
     "epochs",
@@ -65,7 +65,8 @@ def train_command(
     if origin.newlines != replace(origin, newlines="").newlines:
         settings["newlines"] = origin.newlines
     for name, value in settings.items():
-        words += [f"--{name.replace('_', '-')}", _number(value)]
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, _number(value)]
     words += _document_options(model, config, origin)
     return shlex.join([*words, *options])
 

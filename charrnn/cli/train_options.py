@@ -24,6 +24,7 @@ from charrnn.config import (
     LOSSES,
     OPTIMIZERS,
     PRECISIONS,
+    READOUTS,
     TrainConfig,
 )
 from charrnn.errors import did_you_mean
@@ -135,7 +136,10 @@ From = Annotated[
 ]
 
 # The cells by name; a test compares them with the files of charrnn/cells.
-CELLS = "gru, gru-cho, lstm, lstm-coupled, lstm-peephole, mingru, minlstm, mut1, mut2, mut3, rnn"
+CELLS = (
+    "gru, gru-cho, lstm, lstm-coupled, lstm-cs230, lstm-peephole, lstm-peephole-full, mingru, minlstm, mut1,"
+    " mut2, mut3, rnn"
+)
 Cell = Annotated[
     str, option(f"The recurrent cell. One of: {CELLS}.", metavar="CELL", complete=completion.cell_names)
 ]
@@ -146,6 +150,16 @@ Params = Annotated[
     _model("Choose --hidden to reach N parameters, e.g. 1.27M.", metavar="N", parser=parse_params),
 ]
 Embedding = Annotated[int, _model("Width of the character embedding; 0: one-hot input.")]
+Residual = Annotated[
+    bool, _model("Each layer from the second on adds its input to its output.", "--residual")
+]
+Readout = Annotated[
+    str,
+    _model(
+        "The layers that predict the next character. top: the highest layer; all: all layers.",
+        values=READOUTS,
+    ),
+]
 
 Epochs = Annotated[float | None, option("Stop after N passes through the training part.")]
 Steps = Annotated[int | None, option("Stop after N training steps.")]

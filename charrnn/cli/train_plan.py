@@ -25,7 +25,7 @@ Config = TypeVar("Config", ModelConfig, TrainConfig)
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values; None where not given."""
 
-ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding")
+ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding", "residual", "readout")
 BUDGET = ("epochs", "steps", "minutes")
 _FREE = (
     "patience",

@@ -1,6 +1,7 @@
 """The trained network in NumPy: ``logits, state = inference(ids, state)``.
 
 B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G: gates
+R: inputs of the readout
 """
 
 from __future__ import annotations
@@ -232,11 +233,11 @@ class Inference:
         new_state: list[LayerState] = []
         x = self._first_inputs(ids, state)
         resets = self._resets(ids)
-        outputs = x
+        outputs: list[Floats] = []  # of each layer, (T*B, H)
         for index, (step, w) in enumerate(zip(self.steps, self.layers, strict=True)):
             layer_state = state[index]
-            if index:
-                x = self.cell.inputs(w, outputs, NumpyOps)
+            if outputs:
+                x = self.cell.inputs(w, outputs[-1], NumpyOps)
             hidden = []
             for time, step_inputs in enumerate((x,) if times == 1 else x.reshape(times, batch, x.shape[1])):
                 if resets is not None:
@@ -245,11 +246,13 @@ class Inference:
                 hidden.append(layer_state[0])
                 if trace is not None:
                     trace(index, layer_state, gates)
-            # (T*B, H); with T = 0 there is nothing to concatenate
-            outputs = hidden[0] if times == 1 else np.concatenate(hidden or [layer_state[0][:0]])
+            # with T = 0 there is nothing to concatenate
+            output = hidden[0] if times == 1 else np.concatenate(hidden or [layer_state[0][:0]])
+            outputs.append(output + outputs[-1] if outputs and self.config.residual else output)
             new_state.append(layer_state)
         new_state += state[len(self.layers) :]
-        logits = NumpyOps.affine(self.readout_bias, outputs, self.readout)
+        read = np.concatenate(outputs, -1) if self.config.readout == "all" else outputs[-1]  # (T*B, R)
+        logits = NumpyOps.affine(self.readout_bias, read, self.readout)
         return logits.reshape(times, batch, logits.shape[1]).swapaxes(0, 1), tuple(new_state)
 
 

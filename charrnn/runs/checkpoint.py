@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import cells
-from charrnn.config import ModelConfig, NgramConfig, TrainConfig
+from charrnn.config import PART_VERSIONS, ModelConfig, NgramConfig, TrainConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
@@ -29,9 +29,8 @@ from charrnn.runs.tensor_file import TensorFormat, map_tensors
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
-FORMAT = TensorFormat("checkpoint", "charrnn", version=2)
-WITHOUT_DOCUMENTS = 1
-"""The version of a file that has nothing but what the first versions of charrnn read."""
+FORMAT = TensorFormat("checkpoint", "charrnn", version=3)
+FIRST_VERSION = 1
 RESUME = "resume."
 DEFAULT_LENGTH = 1000
 """The most characters of a sample of one long text where no length is given."""
@@ -113,13 +112,13 @@ def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError where the disk refuses."""
-    version = FORMAT.version if header.model.documents else WITHOUT_DOCUMENTS
+    model = header.model.to_dict()
     values = {
-        "format": version,
+        "format": max(PART_VERSIONS.get(name, FIRST_VERSION) for name in model),
         "name": header.name,
         "parent": header.parent,
         "weights_sha256": weights_sha256(tensors),
-        "model": header.model.to_dict(),
+        "model": model,
         "vocabulary": {"symbols": header.vocabulary.symbols, "bytes": header.vocabulary.byte_level},
         "training": header.training.to_dict(),
         "corpus": header.corpus,

@@ -1,13 +1,14 @@
 """The names and shapes of the network's parameters, for training, inference and checkpoints.
 
-V: vocabulary   E: embedding   D: inputs of a layer   H: hidden   C: condition width
+V: vocabulary   E: embedding   D: inputs of a layer   H: hidden   R: inputs of the readout
+C: condition width
 
     embedding.weight            (V, E), absent with one-hot input
     conditions.0.weight ...     (inputs, C) for each label or vector (``charrnn.conditions``)
     layers.0.weight_ih ...      the ``shapes`` of the cell; D is E or, with one-hot input, V, and C more for
                                 each condition
     layers.1.weight_ih ...      the ``shapes`` of the cell; D is H, here and in all higher layers
-    readout.weight, .bias       (V, H), (V,)
+    readout.weight, .bias       (V, R), (V,); R is H, or H times the layers where the readout reads all layers
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
     return [first] + [config.hidden] * (config.layers - 1)
 
 
+def readout_inputs(config: ModelConfig) -> int:
+    """The number of inputs R of the readout."""
+    return config.hidden * (config.layers if config.readout == "all" else 1)
+
+
 def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     """Every parameter's name and shape, for a vocabulary of ``symbols``."""
     cell = cells.get(config.cell)
@@ -38,7 +44,7 @@ def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     for index, inputs in enumerate(layer_inputs(config, symbols)):
         for name, shape in cell.shapes(inputs, config.hidden).items():
             result[f"layers.{index}.{name}"] = shape
-    result["readout.weight"] = (symbols, config.hidden)
+    result["readout.weight"] = (symbols, readout_inputs(config))
     result["readout.bias"] = (symbols,)
     return result
 

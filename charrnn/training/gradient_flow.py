@@ -169,11 +169,14 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]
         received += [part for layer_state in state for part in layer_state]
         state[0][0].register_hook(passed)
+        outputs: list[Tensor] = []
         for index, (layer, w) in enumerate(zip(model.stack, weights, strict=True)):
             state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
-            x = state[index][0]
+            x = state[index][0] + x if outputs and model.config.residual else state[index][0]
+            outputs.append(x)
         tick()
-    return functional.cross_entropy(model.readout(x), ids[:, -1], reduction="sum"), received
+    logits = model.readout(model.readout_inputs(outputs))
+    return functional.cross_entropy(logits, ids[:, -1], reduction="sum"), received
 
 
 def singular_values(model: CharRNN, layer: int) -> tuple[float | None, float | None]:

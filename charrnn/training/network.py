@@ -1,6 +1,7 @@
 """The network that learns, in torch.
 
 B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G: gates
+R: inputs of the readout
 """
 
 from __future__ import annotations
@@ -211,7 +212,7 @@ class CharRNN(nn.Module):
             Layer(config.cell, inputs, config.hidden) for inputs in parameters.layer_inputs(config, symbols)
         ]
         self.layers = nn.ModuleList(self.stack)  # registers the parameters, as layers.0. and so on
-        self.readout = nn.Linear(config.hidden, symbols)
+        self.readout = nn.Linear(parameters.readout_inputs(config), symbols)
         self.initialise()
 
     @torch.no_grad()
@@ -303,13 +304,22 @@ class CharRNN(nn.Module):
         return [x * mask[: x.shape[1]] for x in slices]
 
     def _read_layers(self, slices: list[Tensor], state: State) -> tuple[list[Tensor], State]:
-        """The inputs of the first layer -> the outputs of the last, and the state after the last slice."""
-        new_state = []
+        """The inputs of the first layer -> those of the readout, and the state after the last slice."""
+        new_state: list[LayerState] = []
+        outputs: list[list[Tensor]] = []
         for layer, layer_state in zip(self.stack, state, strict=True):
-            slices, layer_state = layer.read(slices, layer_state)
-            slices = self._drop_units(slices)
+            results, layer_state = layer.read(slices, layer_state)
+            results = self._drop_units(results)
+            if outputs and self.config.residual:
+                results = [y + x for y, x in zip(results, slices, strict=True)]
+            slices = results
+            outputs.append(slices)
             new_state.append(layer_state)
-        return slices, tuple(new_state)
+        return [self.readout_inputs(parts) for parts in zip(*outputs, strict=True)], tuple(new_state)
+
+    def readout_inputs(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The outputs of all layers, (..., H) each -> (..., R)."""
+        return torch.cat(list(outputs), -1) if self.config.readout == "all" else outputs[-1]
 
     def forward(self, ids: Tensor, state: State, conditions: Tensor | None = None) -> tuple[Tensor, State]:
         """(B, T) ids, (B, C) conditions -> (B, T, V) logits of what follows each, state after the last."""
@@ -319,7 +329,7 @@ class CharRNN(nn.Module):
     def read_slices(
         self, ids: Tensor, bounds: Sequence[tuple[int, int, int]], state: State, conditions: Tensor | None
     ) -> tuple[Tensor, State]:
-        """Read rows in slices: (M,) ids -> (M, H) outputs of the last layer, and the state after the last.
+        """Read rows in slices: (M,) ids -> (M, R) inputs of the readout, and the state after the last.
 
         bounds      the (start, stop, rows) of each slice; its ids come position by position, each of all rows
         state       of all rows

@@ -1,0 +1,34 @@
+"""LSTM whose gates see the cell states of all units: full peephole matrices, as many lectures draw them.
+
+    i = sigmoid(Wi x + Ui h + Pi c + bi)      input gate i
+    f = sigmoid(Wf x + Uf h + Pf c + bf)      forget gate f
+    g = tanh(Wg x + Ug h + bg)                candidate g
+    c' = f * c + i * g                        cell state c
+    o = sigmoid(Wo x + Uo h + Po c' + bo)     output gate o
+    h' = o * tanh(c')                         hidden state h
+
+The lectures write W [c, h, x] for the sum of the three products. In the paper (Gers & Schmidhuber 2000) and
+in ``lstm-peephole`` the matrices Pi, Pf and Po are diagonal.
+"""
+
+from charrnn.cells import Array, LayerState, Ops
+from charrnn.cells.lstm import LSTM
+
+
+class LSTMPeepholeFull(LSTM):
+    """Nearly 7/4 of an LSTM's weights: below the rows of U, ``weight_hh`` has those of Pi, Pf and Po."""
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        return super().shapes(inputs, hidden) | {"weight_hh": (7 * hidden, hidden)}
+
+    def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
+        h, c = state
+        units = h.shape[-1]
+        a = ops.affine(x, h, w.weight_hh[: 4 * units])
+        seen = ops.affine(a[:, : 2 * units], c, w.weight_hh[4 * units : 6 * units])
+        i, f = ops.gates(seen, ("sigmoid", "sigmoid"))
+        g = ops.tanh(a[:, 2 * units : 3 * units])
+        c = f * c + i * g
+        o = ops.sigmoid(ops.affine(a[:, 3 * units :], c, w.weight_hh[6 * units :]))
+        h = o * ops.tanh(c)
+        return (h, c), (i, f, g, o)
