@@ -83,7 +83,7 @@ def test_the_short_help_names_the_command_that_shows_everything(show: Any) -> No
 def test_values_are_shown_by_what_may_be_typed(command: str, show: Any) -> None:
     text = show(*command.split(), "--help")
     assert not re.search(
-        r"INTEGER|FLOAT|TEXT\b.*range|PATH\b(?!\|)|<\w+>|\[default|--no-(?!echo|repeat)", text
+        r"INTEGER|FLOAT|TEXT\b.*range|PATH\b(?!\|)|<\w+>|\[default|--no-(?!echo|repeat|residual)", text
     )
     assert "False" not in text
     assert text.count("Default: ") == len(re.findall(r"Default: \S", text))

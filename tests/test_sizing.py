@@ -14,13 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import BY_HEART, DEFAULT_EPOCHS, DEFAULT_MINUTES, DEFAULT_STEPS, ModelConfig, TrainConfig
+from charrnn.runs import parameters
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import budget
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.learner import Learner
-from charrnn.training.sizing import CHOSEN, WIDTHS, choose, dropouts, learn_by_heart, regularised
+from charrnn.training.sizing import (
+    CHOSEN,
+    CONNECTIONS,
+    DEEP,
+    SIZES,
+    choose,
+    dropouts,
+    learn_by_heart,
+    of_parameters,
+    regularised,
+)
 from tests.conftest import TEXT
 
 lengths = st.integers(2, 10**9)
@@ -31,26 +42,56 @@ budgets = st.floats(1, 1e10)
 def test_only_what_the_user_left_open_is_chosen(length: int, read: float, left_open: set[str]) -> None:
     before = ModelConfig(hidden=77), TrainConfig(dropout=0.77, weight_drop=0.66, streams=5)
     model, config, why = choose(*before, left_open, length, lambda *settings: read)
+    old, new = (vars(side[0]) | vars(side[1]) for side in (before, (model, config)))
     for name in CHOSEN:
-        old, new = (
-            getattr(side[0], name, None) or getattr(side[1], name, None) for side in (before, (model, config))
-        )
         if name not in left_open:
-            assert new == old
+            assert new[name] == old[name]
             assert name.replace("_", " ") not in why
-        else:
-            assert name.replace("_", " ") in why
+        elif name not in CONNECTIONS:
+            assert f"{name.replace('_', ' ')} {new[name]:g}" in why
     assert config.streams == 5
 
 
+@given(lengths, budgets, st.integers(1, 5), st.sets(st.sampled_from(("hidden", *CONNECTIONS))))
+def test_layers_are_connected_unless_the_user_says_otherwise(
+    length: int, read: float, layers: int, left_open: set[str]
+) -> None:
+    model, _, why = choose(ModelConfig(layers=layers), TrainConfig(), left_open, length, lambda *_: read)
+    assert model.layers == layers
+    deep = layers > 1
+    assert model.residual == (deep and "residual" in left_open) == ("residual" in why)
+    assert (model.readout == "all") == (deep and "readout" in left_open) == ("readout all" in why)
+
+
+@given(lengths, budgets, st.integers(1, 4))
+def test_a_given_number_of_layers_gets_about_the_parameters_that_the_chosen_one_would_get(
+    length: int, read: float, layers: int
+) -> None:
+    free = choose(ModelConfig(), TrainConfig(), CHOSEN, length, lambda *_: read)[0]
+    left_open = set(CHOSEN) - {"layers"}
+    model = choose(ModelConfig(layers=layers), TrainConfig(), left_open, length, lambda *_: read)[0]
+    sizes = [parameters.count(side, 65) for side in (free, model)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.35)
+
+
+@given(st.sampled_from([20_000, 99_000, 375_000, 1_270_000]), st.sets(st.sampled_from(["layers"])))
+def test_a_number_of_parameters_decides_the_layers_where_they_are_left_open(
+    count: int, left_open: set[str]
+) -> None:
+    model = of_parameters(ModelConfig(layers=3), {*left_open, *CONNECTIONS}, 65, count)
+    assert model.layers == ((2 if count >= DEEP else 1) if left_open else 3)
+    assert parameters.count(model, 65) == pytest.approx(count, rel=0.05)
+
+
 @given(lengths, budgets, st.floats(1, 100))
-def test_more_text_and_more_budget_never_choose_a_smaller_width(
+def test_more_text_and_more_budget_never_choose_a_smaller_network(
     length: int, read: float, more: float
 ) -> None:
-    def width(text: float, characters: float) -> int:
-        return choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), lambda *settings: characters)[0].hidden
+    def size(text: float, characters: float) -> int:
+        model, _, _ = choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), lambda *settings: characters)
+        return parameters.count(model, 65)
 
-    assert width(length * more, read * more) >= width(length, read)
+    assert size(length * more, read * more) >= size(length, read)
 
 
 @given(lengths, budgets, st.floats(1, 100))
@@ -68,7 +109,7 @@ def test_the_choice_and_the_timing_of_what_is_chosen_agree(length: int, read: fl
 
     model, config, why = choose(ModelConfig(), TrainConfig(), CHOSEN, length, characters)
     allowed = characters(model, config)
-    text, enough = next(row[:2] for row in WIDTHS if row[2] == model.hidden)
+    text, enough = next(row[:2] for row in SIZES if row[2:] == (model.layers, model.hidden))
     assert length >= text
     (shown,) = re.findall(r"about ([\d,]+) characters", why)
     assert float(shown.replace(",", "")) == pytest.approx(allowed, rel=0.05, abs=0.5)
@@ -85,10 +126,10 @@ def test_a_width_is_timed_only_if_the_budget_suffices_for_it_at_the_speed_of_the
 
     def characters(model: ModelConfig, config: TrainConfig) -> float:
         timed.append(model.hidden)
-        return {64: 2e6, 128: 1e6, 256: 400_000}[model.hidden]
+        return {64: 2e6, 128: 1e6, 160: 400_000}[model.hidden]
 
-    assert choose(ModelConfig(), TrainConfig(), CHOSEN, 10**6, characters)[0].hidden == 256
-    assert 512 not in timed
+    assert choose(ModelConfig(), TrainConfig(), CHOSEN, 10**6, characters)[0].hidden == 160
+    assert 320 not in timed
     assert timed.count(64) == timed.count(128) == 1
 
 

@@ -99,6 +99,18 @@ def test_a_run_of_minutes_is_repeated_by_its_steps(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("connections", [(), ("--no-residual",), ("--readout", "top")])
+def test_the_connections_of_the_layers_are_repeated_too(connections: tuple[str, ...]) -> None:
+    done = charrnn("train", "notes.txt", *TINY, "--steps", "5", "--layers", "2", *connections)
+    arguments = suggested(line_of(done, "to repeat exactly: "))
+    assert [word for word in arguments if "residual" in word or word in ("--readout", "top")] == [
+        *connections
+    ]
+    assert charrnn(*arguments).status == 0
+    assert same("notes", "notes-2")
+
+
+@pytest.mark.slow
 def test_a_fine_tuned_run_and_a_piped_one_are_repeated_too() -> None:
     charrnn("train", "notes.txt", *SMALL, "--steps", "5")
     done = charrnn("train", "-", "--from", "notes", "--steps", "5", stdin=TEXT.upper().encode())
@@ -120,7 +132,8 @@ def test_a_command_has_every_setting_that_is_not_a_default() -> None:
     origin = Origin(["my notes.txt"], glob="*.md", encoding="latin-1", newlines="keep")
     config = TrainConfig(minutes=5.0, epochs=2.5, streams=9, dropout=0.1, weight_drop=0.0, patience=3)
     assert train_command(ModelConfig("gru", 2, 99, 7), config, origin, SHORT) == (
-        "charrnn train 'my notes.txt' --cell gru --layers 2 --embedding 7 --hidden 99 --dropout 0.1"
+        "charrnn train 'my notes.txt' --cell gru --layers 2 --embedding 7 --no-residual --readout top"
+        " --hidden 99 --dropout 0.1"
         " --weight-drop 0 --epochs 2.5 --minutes 5 --patience 3 --streams 9 --glob '*.md'"
         " --encoding latin-1 --newlines keep"
     )

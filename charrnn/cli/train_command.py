@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
     from charrnn.training.train import Training
 
-MODEL = ("cell", "layers", "embedding", "residual", "readout")
+MODEL = ("cell", "layers", "embedding")
 FIELDS = ("label", "vector")
 TRAINING = (
     "epochs",
@@ -52,7 +52,7 @@ def train_command(
     if start is None:
         defaults = TrainConfig(optimizer=config.optimizer)
         changed = {name: rate for name, rate in rates.items() if rate != getattr(defaults, name)}
-        settings = _changed(model, MODEL) | {"hidden": model.hidden} | changed
+        settings = _changed(model, MODEL) | _connections(model) | {"hidden": model.hidden} | changed
     else:
         settings = {"from": start} | rates
     settings |= {"dropout": config.dropout, "weight_drop": config.weight_drop}
@@ -65,8 +65,11 @@ def train_command(
     if origin.newlines != replace(origin, newlines="").newlines:
         settings["newlines"] = origin.newlines
     for name, value in settings.items():
-        option = f"--{name.replace('_', '-')}"
-        words += [option] if value is True else [option, _number(value)]
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", _number(value)]
     words += _document_options(model, config, origin)
     return shlex.join([*words, *options])
 
@@ -209,6 +212,12 @@ def kept_options(options: dict[str, Any]) -> list[str]:
 def pipe_again(texts: Sequence[str]) -> str:
     """What precedes a command that reads stdin."""
     return ", pipe the text in again" if "-" in texts else ""
+
+
+def _connections(model: ModelConfig) -> dict[str, Any]:
+    """The connections of the layers, where they are not those that ``train`` chooses."""
+    usual = {"residual": model.layers > 1, "readout": "all" if model.layers > 1 else "top"}
+    return {name: getattr(model, name) for name, value in usual.items() if getattr(model, name) != value}
 
 
 def _changed(config: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ CELLS = (
 Cell = Annotated[
     str, option(f"The recurrent cell. One of: {CELLS}.", metavar="CELL", complete=completion.cell_names)
 ]
-Layers = Annotated[int, option("Number of layers.")]
+Layers = Annotated[int | None, option("Number of layers.", default=f"{CHOSEN}; with --hidden: 1")]
 Hidden = Annotated[int | None, option("Units per layer.", default=CHOSEN)]
 Params = Annotated[
     int | None,
@@ -151,12 +151,18 @@ Params = Annotated[
 ]
 Embedding = Annotated[int, _model("Width of the character embedding; 0: one-hot input.")]
 Residual = Annotated[
-    bool, _model("Each layer from the second on adds its input to its output.", "--residual")
+    bool | None,
+    _model(
+        "Each layer from the second on adds its input to its output; --no-residual: it does not.",
+        "--residual/--no-residual",
+        default="--residual",
+    ),
 ]
 Readout = Annotated[
-    str,
+    str | None,
     _model(
         "The layers that predict the next character. top: the highest layer; all: all layers.",
+        default="all",
         values=READOUTS,
     ),
 ]

@@ -139,9 +139,13 @@ def _check_start(
 
 def _left_open(context: typer.Context) -> frozenset[str]:
     """The settings to choose for the text; "steps" stands for the whole budget."""
+    from charrnn.training.sizing import CHOSEN
+
     options = context.params
-    left_open = {name for name in ("hidden", "dropout", "weight_drop") if options[name] is None}
-    if options["start"] is not None or options["params"] is not None:
+    left_open = {name for name in CHOSEN if options[name] is None}
+    if options["start"] is not None:
+        left_open -= set(ARCHITECTURE)
+    if options["params"] is not None:
         left_open.discard("hidden")
     if not given_options(context, "split"):
         left_open.add("split")
@@ -227,9 +231,8 @@ def _resumed(out: Terminal, options: Options) -> Plan:
 
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
     """The plan with the settings that are left open chosen for the text; a note says which."""
-    from charrnn.runs import parameters
     from charrnn.text.document_corpus import DocumentCorpus
-    from charrnn.training import budget
+    from charrnn.training import budget, sizing
 
     if plan.last:
         return plan
@@ -239,7 +242,8 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
         if not plan.model.conditions:  # a model of --from keeps its own
             model = replace(model, condition=plan.options["condition"])
     if plan.options["params"] is not None:
-        model = parameters.sized(model, len(corpus.vocabulary), plan.options["params"])
+        count = plan.options["params"]
+        model = sizing.of_parameters(model, plan.left_open, len(corpus.vocabulary), count)
     if BY_HEART <= length < SHORT:
         fact = f"{length:,} characters teach spelling and phrases of this text, but no language"
         screen(out).facts({"short": f"{fact}: use {SHORT:,} or more, better 1,000,000"})

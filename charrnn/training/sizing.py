@@ -1,7 +1,7 @@
-"""The width, the dropout and, for a very short text, the steps that suit a text and a budget.
+"""The layers, their width, connections and dropout that suit a text and a budget.
 
-The thresholds were measured on English plays (benchmarks/RESULTS.md, "Sizing"): width was better
-than depth at every budget, and dropout should grow with the number of epochs.
+The thresholds were measured on texts of four kinds (benchmarks/RESULTS.md, "Sizing"; docs/training.md says
+what each choice is worth). A text that is learnt by heart has its own settings.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.runs import parameters
 
-WIDTHS = (
-    # characters in the text, characters read in training: both at least this, width
-    (0, 0, 64),
-    (2_000, 50_000, 128),
-    (20_000, 300_000, 256),
-    (150_000, 1_000_000, 512),
-    (500_000, 30_000_000, 1024),
+SIZES = (
+    # characters in the text, characters read in training: both at least this, layers, hidden
+    (0, 0, 1, 64),
+    (2_000, 50_000, 1, 128),
+    (20_000, 300_000, 2, 160),
+    (150_000, 1_000_000, 2, 320),
+    (500_000, 30_000_000, 2, 640),
 )
+DEEP = 100_000
+"""Parameters from which two layers are chosen for a network of a given number of parameters."""
 DROPOUTS = (
     # epochs: at most this, dropout, weight_drop
     (2.5, 0.0, 0.0),
@@ -29,7 +32,8 @@ DROPOUTS = (
     (20.0, 0.3, 0.2),
     (float("inf"), 0.5, 0.2),
 )
-CHOSEN = ("hidden", "dropout", "weight_drop")
+CONNECTIONS = ("residual", "readout")
+CHOSEN = ("layers", "hidden", *CONNECTIONS, "dropout", "weight_drop")
 """The settings that ``choose`` can choose."""
 ROUNDS = 3
 """Most times that the dropout is chosen again because it changed the speed."""
@@ -52,7 +56,32 @@ def learn_by_heart(
     config = replace(config, **{name: value for name, value in settings.items() if name in left_open})
     if "steps" in left_open:
         config = replace(config, steps=BY_HEART_STEPS, epochs=None, minutes=None)
-    return replace(model, hidden=BY_HEART_HIDDEN if "hidden" in left_open else model.hidden), config
+    hidden = BY_HEART_HIDDEN if "hidden" in left_open else model.hidden
+    return connected(replace(model, hidden=hidden), left_open), config
+
+
+def connected(model: ModelConfig, left_open: Collection[str]) -> ModelConfig:
+    """The network with the connections that suit its number of layers, where they are left open."""
+    deep = model.layers > 1
+    settings: dict[str, Any] = {"residual": deep, "readout": "all" if deep else "top"}
+    return replace(model, **{name: value for name, value in settings.items() if name in left_open})
+
+
+def networks(model: ModelConfig, left_open: Collection[str]) -> list[tuple[int, int, ModelConfig]]:
+    """The networks to choose from, the smallest first: characters of the text and in training, network.
+
+    With a given number of layers, the width is that with about as many recurrent weights as the row of SIZES.
+    With a given width, there is one layer.
+    """
+    if "hidden" not in left_open:
+        return [(0, 0, connected(model, left_open))]
+    result = []
+    for text, enough, layers, hidden in SIZES:
+        if "layers" not in left_open:
+            hidden = 16 * round(hidden * math.sqrt((2 * layers - 1) / (2 * model.layers - 1)) / 16)
+            layers = model.layers
+        result.append((text, enough, connected(replace(model, layers=layers, hidden=hidden), left_open)))
+    return result
 
 
 def choose(
@@ -62,17 +91,16 @@ def choose(
     length: int,
     characters: Characters,
 ) -> tuple[ModelConfig, TrainConfig, str]:
-    """Choose hidden, dropout and weight_drop where the user left them open, and say in a line which and why.
+    """Choose the settings of CHOSEN where the user left them open, and say in a line which and why.
 
-    The widths are tried from the narrowest up: a width is chosen if the budget suffices for it at its own
-    speed. ``length`` is that of the training part in characters.
+    The networks are tried from the smallest up: one is chosen if the budget suffices for it at its own speed.
+    ``length`` is that of the training part in characters.
     """
-    rows = [row for row in WIDTHS if length >= row[0]] if "hidden" in left_open else [(0, 0, model.hidden)]
     budget = math.inf
-    for _, enough, width in rows:
-        if budget < enough:
-            break  # a wider network is slower still
-        candidate = replace(model, hidden=width), replace(config, **dropouts(budget / length, left_open))
+    for text, enough, network in networks(model, left_open):
+        if length < text or budget < enough:
+            break  # a larger network is slower still
+        candidate = network, replace(config, **dropouts(budget / length, left_open))
         allowed = characters(*candidate)
         if allowed < enough:
             break
@@ -83,12 +111,26 @@ def choose(
             break
         config = replace(config, **settings)
         budget = characters(model, config)
-    values = {"hidden": model.hidden, "dropout": config.dropout, "weight_drop": config.weight_drop}
-    shown = ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" for name, value in values.items() if name in left_open
-    )
+    values = vars(model) | vars(config)
+    shown = ", ".join(filter(None, (_shown(name, values[name]) for name in CHOSEN if name in left_open)))
     enough_for = f"about {float(f'{budget:.2g}'):,.0f} characters, {budget / length:.1f} epochs"
     return model, config, f"{shown}; the budget suffices for {enough_for}"
+
+
+def of_parameters(model: ModelConfig, left_open: Collection[str], symbols: int, count: int) -> ModelConfig:
+    """The network with about ``count`` parameters, for a vocabulary of ``symbols``. Raises ConfigError."""
+    if "layers" in left_open:
+        model = replace(model, layers=2 if count >= DEEP else 1)
+    return parameters.sized(connected(model, left_open), symbols, count)
+
+
+def _shown(name: str, value: Any) -> str:
+    """A setting in words; "" for a connection that the network does not have."""
+    if name == "residual":
+        return name if value else ""
+    if name == "readout":
+        return "readout all" if value == "all" else ""
+    return f"{name.replace('_', ' ')} {value:g}"
 
 
 def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, Any]:
@@ -106,6 +148,6 @@ def regularised(
         if dropout > config.dropout:
             weight_drop = max(weight_drop, config.weight_drop)
             return model, replace(config, dropout=dropout, weight_drop=weight_drop), "more dropout"
-    if fixed_width or model.hidden < 2 * WIDTHS[0][-1]:
+    if fixed_width or model.hidden < 2 * SIZES[0][-1]:
         return model, config, ""
     return replace(model, hidden=model.hidden // 2), config, "fewer units"
