@@ -73,6 +73,7 @@ class Cell(ABC):
        gates          the names of the gates: first those that ``weight_ih`` has rows for, in the same order
        activations    for each gate "sigmoid", "tanh" or "linear"
        initial_bias   gate -> the value at which its bias starts. Default: 0 for all
+       recurrent      the matrices that ``step`` multiplies. Default: ``weight_hh``, if the cell has it
        raw_input      True when ``step`` also needs the layer's input itself. Default: False
 
     3. ``shapes``, only when the parameters differ from the default ones;
@@ -86,6 +87,7 @@ class Cell(ABC):
     gates: ClassVar[tuple[str, ...]]
     activations: ClassVar[tuple[str, ...]]
     initial_bias: ClassVar[dict[str, float]] = {}
+    recurrent: ClassVar[tuple[str, ...]] = ("weight_hh",)
     raw_input: ClassVar[bool] = False
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -100,8 +102,8 @@ class Cell(ABC):
     def step(self, w: Any, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         """One step: the next state, and the gates in the order of ``gates``, all (B, H).
 
-        w: the layer's parameters as attributes. ``weight_hh``, or a slice of its rows, is multiplied
-        by ``ops.affine`` or ``ops.product``.
+        w: the layer's parameters as attributes. A matrix of ``recurrent``, or a slice of its rows, is
+        multiplied by ``ops.affine`` or ``ops.product``.
         x: (B, G*H), this step's part of ``inputs``.
         state: the last state, (B, H) for each of ``state_names``; not changed in place.
         """

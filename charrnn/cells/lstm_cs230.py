@@ -11,18 +11,18 @@
 The relevance gate is the reset gate of ``gru-cho``. The output has no second tanh, so h can exceed 1.
 """
 
-from typing import ClassVar
-
 from charrnn.cells import Array, Cell, LayerState, Ops
 
 
 class LSTMCS230(Cell):
-    """Five quarters of an LSTM's weights. The forget gate starts open, with bias 1."""
+    """Five quarters of an LSTM's weights.
+
+    All biases start at 0: with a forget gate that starts open, h grew so large that training diverged.
+    """
 
     state_names = ("hidden", "memory")
     gates = ("input", "forget", "output", "relevance", "candidate")
     activations = ("sigmoid", "sigmoid", "sigmoid", "sigmoid", "tanh")
-    initial_bias: ClassVar = {"forget": 1.0}
 
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         h, c = state

@@ -16,19 +16,21 @@ from charrnn.cells.lstm import LSTM
 
 
 class LSTMPeepholeFull(LSTM):
-    """Nearly 7/4 of an LSTM's weights: below the rows of U, ``weight_hh`` has those of Pi, Pf and Po."""
+    """Nearly 7/4 of an LSTM's weights: ``peephole`` (3H, H) has the rows of Pi, Pf, Po. They start at 0."""
+
+    recurrent = ("weight_hh", "peephole")
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        return super().shapes(inputs, hidden) | {"weight_hh": (7 * hidden, hidden)}
+        return super().shapes(inputs, hidden) | {"peephole": (3 * hidden, hidden)}
 
     def step(self, w: Array, x: Array, state: LayerState, ops: Ops) -> tuple[LayerState, tuple[Array, ...]]:
         h, c = state
         units = h.shape[-1]
-        a = ops.affine(x, h, w.weight_hh[: 4 * units])
-        seen = ops.affine(a[:, : 2 * units], c, w.weight_hh[4 * units : 6 * units])
-        i, f = ops.gates(seen, ("sigmoid", "sigmoid"))
-        g = ops.tanh(a[:, 2 * units : 3 * units])
+        both = 2 * units  # the rows of i and f
+        a = ops.affine(x, h, w.weight_hh)
+        i, f = ops.gates(ops.affine(a[:, :both], c, w.peephole[:both]), self.activations[:2])
+        g = ops.tanh(a[:, both : 3 * units])
         c = f * c + i * g
-        o = ops.sigmoid(ops.affine(a[:, 3 * units :], c, w.weight_hh[6 * units :]))
+        o = ops.sigmoid(ops.affine(a[:, 3 * units :], c, w.peephole[both:]))
         h = o * ops.tanh(c)
         return (h, c), (i, f, g, o)

@@ -145,8 +145,10 @@ class Layer(nn.Module):
         run = self._run
         if self.fused and self.kernel is not None:
             run, w = self._run_kernel, self._kernel_weights(w)
-        elif hasattr(w, "weight_hh"):
-            w.weight_hh = Recurrent(w.weight_hh)
+        else:
+            for name in self.cell.recurrent:
+                if hasattr(w, name):
+                    setattr(w, name, Recurrent(getattr(w, name)))
         outputs = []
         for x in slices:
             y, state = run(w, x, tuple(part[: x.shape[1]] for part in state))
@@ -219,8 +221,9 @@ class CharRNN(nn.Module):
     def initialise(self) -> None:
         """Set the initial weights.
 
-        The recurrent matrix of each gate is orthogonal, the embedding is standard normal, and all other
-        matrices are uniform within 1/sqrt(H). Biases are 0, except those in the cell's ``initial_bias``.
+        The recurrent matrix of each gate is orthogonal, the embedding is standard normal, peepholes are 0,
+        and all other matrices are uniform within 1/sqrt(H). Biases are 0, except those in the cell's
+        ``initial_bias``.
         """
         hidden, generator = self.config.hidden, self.generator
         for name, parameter in self.named_parameters():
@@ -229,7 +232,7 @@ class CharRNN(nn.Module):
             elif name.endswith("weight_hh"):
                 for block in torch.split(parameter, hidden):
                     nn.init.orthogonal_(block, generator=generator)
-            elif parameter.dim() > 1:
+            elif parameter.dim() > 1 and not name.endswith("peephole"):
                 bound = hidden**-0.5
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
             else:
