@@ -73,7 +73,7 @@ def model_config(corpus: DocumentCorpus, **settings: Any) -> ModelConfig:
 
 def network(corpus: DocumentCorpus, cell: str, embedding: int, condition: str, fused: bool = True) -> CharRNN:
     """A float64 network whose parameters are all drawn, biases too."""
-    sizes = {"layers": 2, "hidden": 5, "embedding": embedding}
+    sizes: dict[str, Any] = {"layers": 2, "hidden": 5, "embedding": embedding}
     config = model_config(corpus, **network_settings(cell), **sizes, condition=condition)
     model = CharRNN(config, len(corpus.vocabulary), torch.Generator().manual_seed(0)).double()
     generator = torch.Generator().manual_seed(1)
@@ -367,7 +367,7 @@ def test_a_plain_model_that_begins_to_learn_documents_and_labels_reads_as_before
     cell: str, embedding: int, condition: str, hidden: int
 ) -> None:
     old, new = Vocabulary(OLD), Vocabulary(NEW, documents=True)
-    config = ModelConfig(cell=cell, layers=2, hidden=hidden, embedding=embedding)
+    config = ModelConfig(**network_settings(cell), layers=2, hidden=hidden, embedding=embedding)
     more: dict[str, Any] = {} if condition == "none" else {"conditions": (WHO, V), "condition": condition}
     longer = replace(config, documents=True, **more)
     before = Checkpoint(Path("old"), Header(config, old), drawn(config, old, 0))
@@ -392,9 +392,9 @@ def test_a_model_of_documents_that_gets_symbols_and_values_reads_the_old_ones_as
     cell: str, embedding: int, condition: str
 ) -> None:
     old, new = Vocabulary(OLD, documents=True), Vocabulary(NEW, documents=True)
-    config = ModelConfig(
-        cell, 2, 5, embedding, documents=True, conditions=(WHO, V), condition=condition, condition_width=4
-    )
+    conditioned: dict[str, Any] = {"conditions": (WHO, V), "condition": condition, "condition_width": 4}
+    sizes: dict[str, Any] = {"layers": 2, "hidden": 5, "embedding": embedding}
+    config = ModelConfig(**network_settings(cell), **sizes, documents=True, **conditioned)
     longer = replace(config, conditions=(Label("x", ("a",)), Label("who", ("a", "b", "c")), V))
     before = Checkpoint(Path("old"), Header(config, old), drawn(config, old, 0))
     after = Inference(longer, extended(before, longer, new, drawn(longer, new, 1)))
@@ -442,7 +442,7 @@ def test_shares_of_values_enter_as_their_weighted_mean(cell: str, condition: str
     twin = Inference(model.config, weights(model))
 
     def entering(value: Any) -> np.ndarray:
-        ((result,),) = twin.given({"who": value}).start(1)[len(twin.layers) :]
+        (result,) = twin.given({"who": value}).start(1)[-1]
         return np.asarray(result)
 
     mixed = entering({"a": 1, "c": 3})
@@ -450,7 +450,7 @@ def test_shares_of_values_enter_as_their_weighted_mean(cell: str, condition: str
     assert np.abs(entering("a") - entering("c")).max() > 0.01
     assert (entering({"a": 2}) == entering("a")).all()
     assert (entering(None) == entering({})).all()
-    ((without,),) = twin.start(1)[len(twin.layers) :]
+    (without,) = twin.start(1)[-1]
     assert (entering(None) == without).all()
 
 
