@@ -71,8 +71,7 @@ Of = Annotated[
     str | None,
     option(
         "The signal to show: hidden (hidden state), cell (cell state), attention or a gate, such as forget."
-        " attention: how much each of the last outputs counts in the prediction, in a model of"
-        " train --attention.",
+        " Attention is how much each of the last outputs counts, in a model of train --attention.",
         default="cell, or hidden where there is no cell state",
         metavar="SIGNAL",
         complete=completion.signals,
