@@ -17,9 +17,9 @@ V, ROUNDS, CALLS = 65, 15, 200
 BATCHES = (1, 2, 4, 6, 8, 16)
 
 
-def drawn(cell: str, layers: int, hidden: int) -> Inference:
+def drawn(cell: str, layers: int, hidden: int, attention: int = 0) -> Inference:
     """A network of random weights."""
-    config = ModelConfig(cell=cell, layers=layers, hidden=hidden)
+    config = ModelConfig(cell=cell, layers=layers, hidden=hidden, attention=attention)
     generator = np.random.default_rng(0)
     shapes = parameters.shapes(config, V)
     return Inference(

@@ -27,7 +27,7 @@ FORMAT = Path(__file__).parent / "checkpoint-format.md"
 OTHER_TOOLS = Path(__file__).parent / "from-other-tools.md"
 TABLES_BEGIN, TABLES_END = "<!-- begin: tables of tensors -->\n", "<!-- end: tables of tensors -->\n"
 
-H, D, E, V = 1_000_000, 10_000, 100, 1
+N, H, D, E, V = 1_000_000_000, 1_000_000, 10_000, 100, 1
 """Sizes whose sums are read back as letters: 3_010_000 is 3 H + D."""
 
 ENVIRONMENT = {
@@ -182,11 +182,13 @@ def tensor_tables() -> str:
     """Two tables of names and shapes: the tensors outside the layers, and each cell's tensors of a layer."""
     network = parameters.shapes(ModelConfig(layers=1, hidden=H, embedding=E), V)
     one_hot = parameters.shapes(ModelConfig(layers=1, hidden=H, embedding=0), V)
+    attending = parameters.shapes(ModelConfig(layers=1, hidden=H, embedding=E, attention=N), V)
     lines = ["| tensor | shape | |", "|---|---|---|"]
-    for name, shape in network.items():
+    for name, shape in attending.items():
         if not name.startswith("layers."):
             condition = "" if name in one_hot else "not with one-hot input"
-            lines.append(f"| `{name}` | {_letters(shape)} | {condition} |")
+            condition = condition if name in network else "only with attention"
+            lines.append(f"| `{name}` | {_letters(network.get(name, shape))} | {condition} |")
     lines += ["", "| cell | gates, in order | tensors of layer K, after `layers.K.` |", "|---|---|---|"]
     for name in cells.names():
         cell = cells.get(name)
@@ -248,7 +250,7 @@ def _letters(shape: tuple[int, ...]) -> str:
     sizes = []
     for size in shape:
         terms = []
-        for letter, unit in (("H", H), ("D", D), ("E", E), ("V", V)):
+        for letter, unit in (("N", N), ("H", H), ("D", D), ("E", E), ("V", V)):
             count, size = divmod(size, unit)
             terms += [letter if count == 1 else f"{count} {letter}"] if count else []
         sizes.append(" + ".join(terms))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from charrnn import cells
 from charrnn.training.network import CharRNN, TorchOps
+
+NETWORKS = (*cells.names(), "lstm+3", "mingru+30")
+"""The cells, and two networks with attention over 3 and 30 outputs."""
+
+
+def network_settings(name: str) -> dict[str, Any]:
+    """The settings of ``ModelConfig`` for one of NETWORKS."""
+    cell, _, attention = name.partition("+")
+    return {"cell": cell, "attention": int(attention or 0)}
 
 
 class PlainOps(TorchOps):

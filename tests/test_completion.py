@@ -16,6 +16,7 @@ from charrnn.cli import main
 from charrnn.runs import LAST
 from charrnn.runs.find import pretrained
 from charrnn.text import catalog
+from tests.test_attention import saved
 
 SHELLS = [
     pytest.param(name, marks=pytest.mark.skipif(not shutil.which(name), reason=f"there is no {name} here"))
@@ -97,6 +98,9 @@ def test_texts_are_offered_by_their_name_in_the_catalogue_beside_files(complete:
 def test_the_signals_of_the_checkpoints_cell_are_offered(run: Path, complete: Any) -> None:
     assert complete("inspect-cell", "tiny", "--of", "") == sorted([*cells.get("lstm").signals, "cell"])
     assert "update" in complete("inspect-cell", "missing", "--of", "")
+    saved(run.parent / "attending")
+    assert complete("inspect-cell", "attending", "--of", "a") == ["attention"]
+    assert complete("inspect-cell", "tiny", "--of", "a") == []
 
 
 def test_values_and_devices_are_offered(complete: Any) -> None:

@@ -76,19 +76,23 @@ def test_the_tables_of_tensors_are_what_the_cells_say() -> None:
 @pytest.mark.parametrize("embedding", [0, 4, 6])
 @pytest.mark.parametrize("cell", cells.names())
 def test_the_tables_of_tensors_give_every_shape_of_a_network(cell: str, embedding: int) -> None:
-    config, symbols = ModelConfig(cell, layers=2, hidden=6, embedding=embedding), 9
+    attention = 5 if embedding == 4 else 0
+    config = ModelConfig(cell, layers=2, hidden=6, embedding=embedding, attention=attention)
+    symbols = 9
     tables = read("docs/checkpoint-format.md").split("<!--")[1]
 
     def shapes(row: str, inputs: int) -> dict[str, tuple[int, ...]]:
         """The row's shapes, with numbers for letters."""
-        sizes = {"H": 6, "D": inputs, "E": embedding, "V": symbols}
+        sizes = {"H": 6, "D": inputs, "E": embedding, "V": symbols, "N": attention}
         result = {}
         for name, shape, condition in re.findall(r"`([\w.]+)`(?: \|)? \(([^)]*)\)([^`,]*)", row):
             if "where D ≠ H" in condition and inputs == 6:
                 continue
             if "not with one-hot input" in condition and not embedding:
                 continue
-            terms = [re.fullmatch(r"(?:(\d) )?([HDEV])", size) for size in shape.strip(",").split(", ")]
+            if "only with attention" in condition and not attention:
+                continue
+            terms = [re.fullmatch(r"(?:(\d) )?([HDEVN])", size) for size in shape.strip(",").split(", ")]
             result[name] = tuple(int(term[1] or 1) * sizes[term[2]] for term in terms if term)
         return result
 
@@ -98,6 +102,8 @@ def test_the_tables_of_tensors_give_every_shape_of_a_network(cell: str, embeddin
     (row,) = re.findall(rf"^\| `{cell}` \|(.*)$", tables, re.MULTILINE)
     for layer, inputs in enumerate((embedding or symbols, 6)):
         documented |= {f"layers.{layer}.{name}": shape for name, shape in shapes(row, inputs).items()}
+    if attention:  # as the page says below the tables
+        documented["readout.weight"] = (symbols, 6 + 6)
     assert documented == parameters.shapes(config, symbols)
 
 
@@ -109,6 +115,7 @@ def test_the_format_page_names_every_tensor_and_key_for_resuming() -> None:
     row = {"text": "the cat", "who": "a", "v": [1]}
     Path("rows.jsonl").write_text("".join(json.dumps(row | {"text": f"a {n}"}) + "\n" for n in range(30)))
     options = ["--documents", "json", "--label", "who", "--vector", "v", "--hidden", "6", "--steps", "3"]
+    options += ["--attention", "4"]
     done = charrnn("train", "rows.jsonl", *options, "--name", "run")
     assert done.status == 0, done.err
     page = section(read("docs/checkpoint-format.md"), "Checkpoint, formats 1 to 3")

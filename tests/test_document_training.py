@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from charrnn import cells
 from charrnn.conditions import Label, Vector
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CheckpointError, ConfigError
@@ -34,12 +33,12 @@ from charrnn.training.document_data import DocumentData, DocumentReader
 from charrnn.training.network import CharRNN, weights
 from charrnn.training.pretrained import extended
 from charrnn.training.train import Event, Training
-from tests.oracles import gradients_of, log_softmax
+from tests.oracles import NETWORKS, gradients_of, log_softmax, network_settings
 from tests.test_train import reports, same_weights, validation
 
 CPU = torch.device("cpu")
 ALL: dict[str, Any] = {"split": (1, 0, 0), "label_drop": 0.0}
-every_cell = pytest.mark.parametrize("cell", cells.names())
+every_cell = pytest.mark.parametrize("cell", NETWORKS)
 every_input = pytest.mark.parametrize("embedding", [0, 3])
 every_condition = pytest.mark.parametrize("condition", ["none", "every", "first"])
 
@@ -74,7 +73,8 @@ def model_config(corpus: DocumentCorpus, **settings: Any) -> ModelConfig:
 
 def network(corpus: DocumentCorpus, cell: str, embedding: int, condition: str, fused: bool = True) -> CharRNN:
     """A float64 network whose parameters are all drawn, biases too."""
-    config = model_config(corpus, cell=cell, layers=2, hidden=5, embedding=embedding, condition=condition)
+    sizes: dict[str, Any] = {"layers": 2, "hidden": 5, "embedding": embedding}
+    config = model_config(corpus, **network_settings(cell), **sizes, condition=condition)
     model = CharRNN(config, len(corpus.vocabulary), torch.Generator().manual_seed(0)).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def read_alone(model: CharRNN, corpus: DocumentCorpus, number: int) -> tuple[np.
     for symbol, following in pairwise(ids):
         logits, state = twin(np.array([[symbol]]), state)
         nats.append(-log_softmax(logits[0, 0])[following])
-        states.append(state[:2])
+        states.append(state[: len(model.start(1))])
     return np.array(nats), states
 
 
@@ -263,7 +263,7 @@ def labelled(swapped: bool = False, prompt: int = 0) -> DocumentCorpus:
 
 def training_on(corpus: DocumentCorpus, folder: Path, **changes: Any) -> Training:
     options = {name: changes.pop(name) for name in ("resume", "group", "pretrained") if name in changes}
-    config = model_config(corpus, **MODEL)
+    config = model_config(corpus, **MODEL, attention=changes.pop("attention", 0))
     return Training(corpus, config, replace(CONFIG, **changes), folder, **options)
 
 
@@ -293,11 +293,14 @@ def test_training_learns_the_documents_and_their_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stop_step", "optimizer"), [(1, "muon"), (6, "adamw"), (7, "muon"), (13, "adamw")])
+@pytest.mark.parametrize(
+    ("stop_step", "optimizer", "attention"),
+    [(1, "muon", 0), (6, "adamw", 0), (7, "muon", 0), (13, "adamw", 0), (7, "muon", 9)],
+)
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str, attention: int
 ) -> None:
-    changes: dict[str, Any] = {"optimizer": optimizer, "label_drop": 0.3, "clip": 0.3}
+    changes: dict[str, Any] = {"optimizer": optimizer, "label_drop": 0.3, "clip": 0.3, "attention": attention}
     finished(training_on(labelled(), tmp_path / "whole", **changes))
     training = training_on(labelled(), tmp_path / "cut", **changes)
     train_step = training.learner.train_step
@@ -364,7 +367,7 @@ def test_a_plain_model_that_begins_to_learn_documents_and_labels_reads_as_before
     cell: str, embedding: int, condition: str, hidden: int
 ) -> None:
     old, new = Vocabulary(OLD), Vocabulary(NEW, documents=True)
-    config = ModelConfig(cell=cell, layers=2, hidden=hidden, embedding=embedding)
+    config = ModelConfig(**network_settings(cell), layers=2, hidden=hidden, embedding=embedding)
     more: dict[str, Any] = {} if condition == "none" else {"conditions": (WHO, V), "condition": condition}
     longer = replace(config, documents=True, **more)
     before = Checkpoint(Path("old"), Header(config, old), drawn(config, old, 0))
@@ -389,9 +392,9 @@ def test_a_model_of_documents_that_gets_symbols_and_values_reads_the_old_ones_as
     cell: str, embedding: int, condition: str
 ) -> None:
     old, new = Vocabulary(OLD, documents=True), Vocabulary(NEW, documents=True)
-    config = ModelConfig(
-        cell, 2, 5, embedding, documents=True, conditions=(WHO, V), condition=condition, condition_width=4
-    )
+    conditioned: dict[str, Any] = {"conditions": (WHO, V), "condition": condition, "condition_width": 4}
+    sizes: dict[str, Any] = {"layers": 2, "hidden": 5, "embedding": embedding}
+    config = ModelConfig(**network_settings(cell), **sizes, documents=True, **conditioned)
     longer = replace(config, conditions=(Label("x", ("a",)), Label("who", ("a", "b", "c")), V))
     before = Checkpoint(Path("old"), Header(config, old), drawn(config, old, 0))
     after = Inference(longer, extended(before, longer, new, drawn(longer, new, 1)))
@@ -439,7 +442,7 @@ def test_shares_of_values_enter_as_their_weighted_mean(cell: str, condition: str
     twin = Inference(model.config, weights(model))
 
     def entering(value: Any) -> np.ndarray:
-        ((result,),) = twin.given({"who": value}).start(1)[len(twin.layers) :]
+        (result,) = twin.given({"who": value}).start(1)[-1]
         return np.asarray(result)
 
     mixed = entering({"a": 1, "c": 3})
@@ -447,7 +450,7 @@ def test_shares_of_values_enter_as_their_weighted_mean(cell: str, condition: str
     assert np.abs(entering("a") - entering("c")).max() > 0.01
     assert (entering({"a": 2}) == entering("a")).all()
     assert (entering(None) == entering({})).all()
-    ((without,),) = twin.start(1)[len(twin.layers) :]
+    (without,) = twin.start(1)[-1]
     assert (entering(None) == without).all()
 
 

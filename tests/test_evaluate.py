@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.inference.network import Inference, read
 from charrnn.training import evaluate as module
 from charrnn.training.evaluate import evaluate
 from charrnn.training.network import CharRNN, weights
-from tests.oracles import log_softmax
+from tests.oracles import NETWORKS, log_softmax, network_settings
 
 V = 6
 
@@ -22,7 +21,7 @@ def text(count: int = 900) -> np.ndarray:
 
 
 def network(cell: str = "lstm", seed: int = 0) -> CharRNN:
-    config = ModelConfig(cell=cell, hidden=7, embedding=3)
+    config = ModelConfig(**network_settings(cell), hidden=7, embedding=3)
     model = CharRNN(config, V, torch.Generator().manual_seed(seed)).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,7 +47,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("cell", cells.names())
+@pytest.mark.parametrize("cell", NETWORKS)
 @pytest.mark.parametrize("part", [range(900), range(100, 831), range(899, 900), range(500, 502)])
 def test_chunks_side_by_side_give_the_loss_of_one_stream(cell: str, part: range) -> None:
     model = network(cell)

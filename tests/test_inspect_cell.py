@@ -244,12 +244,13 @@ VALUES = {"--of": "hidden", "--colour": "always", "--concept": "quotes", "--html
 
 
 def words(option: str) -> list[str]:
-    """An option with a value that it takes."""
-    return [option] if getattr(PARAMETERS[option], "is_flag", False) else [option, VALUES.get(option, "1")]
+    """An option with a value that it takes; "--of attention" has one."""
+    name, _, value = option.partition(" ")
+    return [name] if getattr(PARAMETERS[name], "is_flag", False) else [name, value or VALUES.get(name, "1")]
 
 
 def effective(mode: inspect_options.Mode) -> set[str]:
-    return {*inspect_options.ALWAYS, *mode.flags, *mode.options}
+    return {*inspect_options.ALWAYS, *(flag.split()[0] for flag in mode.flags), *mode.options}
 
 
 def test_the_help_names_every_concept() -> None:

@@ -21,7 +21,7 @@ from tests.conftest import TEXT, charrnn
 SETTINGS = ["--hidden", "8", "--bptt", "8", "--steps", "150", "--save-every", "50", "--precision", "float32"]
 
 
-def two_processes(name: str, streams: int) -> subprocess.CompletedProcess[str]:
+def two_processes(name: str, streams: int, *options: str) -> subprocess.CompletedProcess[str]:
     """A training by two processes under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -29,7 +29,10 @@ def two_processes(name: str, streams: int) -> subprocess.CompletedProcess[str]:
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     command = [sys.executable, *torchrun, "-m", "charrnn", "train", "text.txt", "--name", name]
     return subprocess.run(
-        [*command, *SETTINGS, "--streams", str(streams)], capture_output=True, text=True, check=False
+        [*command, *SETTINGS, "--streams", str(streams), *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -38,10 +41,11 @@ def log_lines(name: str) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints() -> None:
+@pytest.mark.parametrize("options", [[], ["--attention", "6"]])
+def test_two_processes_give_the_losses_of_one_and_only_the_main_process_prints(options: list[str]) -> None:
     Path("text.txt").write_text(TEXT)
-    one = charrnn("train", "text.txt", "--name", "one", *SETTINGS, "--streams", "4")
-    two = two_processes("two", streams=4)
+    one = charrnn("train", "text.txt", "--name", "one", *SETTINGS, "--streams", "4", *options)
+    two = two_processes("two", 4, *options)
     assert one.status == 0, one.err
     assert two.returncode == 0, two.stderr
     assert two.stdout == "checkpoints/two/model.safetensors\n"

@@ -120,15 +120,19 @@ def test_the_number_of_reports_does_not_change_training(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stop_step", "optimizer"),
-    [(1, "muon"), (6, "adamw"), (6, "sgd"), (7, "muon"), (13, "sgd"), (19, "muon")],
+    ("stop_step", "optimizer", "attention"),
+    [
+        *[(1, "muon", 0), (6, "adamw", 0), (6, "sgd", 0), (7, "muon", 0), (13, "sgd", 0), (19, "muon", 0)],
+        *[(7, "muon", 16), (13, "adamw", 5)],
+    ],
 )
 def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_step: int, optimizer: str, attention: int
 ) -> None:
+    model = replace(MODEL, attention=attention)
     changes: dict[str, Any] = {"optimizer": optimizer, "lr": LEARNING_RATES[optimizer], "clip": 0.3}
-    _, events = trained(tmp_path, "whole", **changes)
-    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, **changes), tmp_path / "cut")
+    _, events = trained(tmp_path, "whole", model=model, **changes)
+    training = Training(corpus(tmp_path), model, replace(CONFIG, **changes), tmp_path / "cut")
     train_step = training.learner.train_step
 
     def stopping(step: int, lr_factor: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,7 +145,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_bytes_of_one_never_stopped(
     if stop_step < reports(events)[0].step:
         assert checkpoint.read_header(tmp_path / "cut" / BEST).results["step"] == stop_step
     last = checkpoint.load(tmp_path / "cut" / LAST, resume=True)
-    resumed, _ = trained(tmp_path, "cut", resume=last, **changes)
+    resumed, _ = trained(tmp_path, "cut", model=model, resume=last, **changes)
     assert resumed.step == STEPS
     for name in (BEST, LAST):
         assert same_weights(tmp_path / "whole" / name, tmp_path / "cut" / name, resume=True)

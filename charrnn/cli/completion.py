@@ -122,20 +122,23 @@ def cell_list(incomplete: str) -> list[str]:
 
 
 def signals(context: typer.Context) -> list[str]:
-    """The signals of the checkpoint's cell; those of all cells where there is no such checkpoint."""
+    """The signals of the checkpoint; those of all cells where there is no such checkpoint."""
     from charrnn import cells
     from charrnn.runs.checkpoint import read_header
     from charrnn.runs.find import find
 
     names: Iterable[str] = cells.names()
+    attention = False
     try:
         given = context.args[0] if context.args else None  # an option without its value ends the parsing
         path = find(given, context.params["checkpoints"])
-        names = [read_header(path).network.cell]
+        network = read_header(path).network
+        names, attention = [network.cell], network.attention > 0
     except (CharrnnError, OSError):
         pass
     result = {signal for name in names for signal in cells.get(name).signals}
-    return sorted(result | ({"cell"} if "memory" in result else set()))
+    result |= {"cell"} if "memory" in result else set()
+    return sorted(result | ({"attention"} if attention else set()))
 
 
 def labels(context: typer.Context, incomplete: str) -> list[str]:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from charrnn.inference.network import Ids, Inference
     from charrnn.text.vocabulary import Vocabulary
 
-SHORT_SAMPLE, PAGE_SAMPLE, LONG_SAMPLE = 500, 2_000, 20_000
-"""Characters of a sample to look at in a terminal or on a page, and of one to measure on."""
+SAMPLES = {"values": 500, "attention": 500, "html": 2_000}
+"""Characters of a sample to look at in a terminal or on a page, by mode."""
+LONG_SAMPLE = 20_000
+"""Characters of a sample to measure on, in all other modes."""
 
 
 def inspect_cell(
@@ -120,6 +122,8 @@ def inspect_cell(
             from charrnn.cli.inspect_gates import write
         case "errors":
             from charrnn.cli.inspect_errors import write
+        case "attention":
+            from charrnn.cli.inspect_attention import write
         case "html":
             from charrnn.cli.inspect_html import write
         case _:
@@ -142,7 +146,7 @@ def _subject(out: Terminal, mode: str, options: dict[str, Any]) -> Subject:
     reader = Reader(out, vocabulary, options["unknown"])
     # Given "-" as CHECKPOINT, stdin was the model.
     if options["text"] is None and (options["sample"] is not None or not out.stdin_unread):
-        length = options["sample"] or {"values": SHORT_SAMPLE, "html": PAGE_SAMPLE}.get(mode, LONG_SAMPLE)
+        length = options["sample"] or SAMPLES.get(mode, LONG_SAMPLE)
         pieces = _fresh_sample(out, inference, vocabulary, length, options["seed"])
         text = Text("a sample", pieces, opening_ids(vocabulary), length)
     else:

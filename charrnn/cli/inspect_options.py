@@ -70,7 +70,8 @@ Unit = Annotated[
 Of = Annotated[
     str | None,
     option(
-        "The signal to show: hidden (hidden state), cell (cell state) or a gate, such as forget.",
+        "The signal to show: hidden (hidden state), cell (cell state), attention or a gate, such as forget."
+        " Attention is how much each of the last outputs counts, in a model of train --attention.",
         default="cell, or hidden where there is no cell state",
         metavar="SIGNAL",
         complete=completion.signals,
@@ -171,6 +172,10 @@ Seed = Annotated[
 UnknownCharacters = Annotated[Unknown, unknown_option(_output, "Characters of the text")]
 
 
+ATTENTION = "attention"
+"""The value of --of that asks for the weights of attention instead of the values of units."""
+
+
 class Mode(NamedTuple):
     """One of the things that the command can do.
 
@@ -195,6 +200,7 @@ MODES = {
     "html": Mode(
         ("--html",), (*_UNITS, "--of", "--find", "--gates", "--gradients", *_CONCEPTS, "--top", *_SAMPLE)
     ),
+    "attention": Mode(("--of attention",), ("--of", "--json", "--colour", *_PICTURES, *_SAMPLE)),
     "ablate": Mode(
         ("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)
     ),
@@ -223,6 +229,8 @@ def mode(context: typer.Context) -> str:
     given = [name for name in given_options(context, *context.params) if name.startswith("--")]
     if context.params["colour"] is not Colour.always:
         given = [name for name in given if name != "--colour"]  # there is nothing to refuse
+    if context.params["of"] == ATTENTION:
+        given = [f"--of {ATTENTION}" if name == "--of" else name for name in given]
     asked = next(
         ((name, flag) for name, mode in MODES.items() for flag in mode.flags if flag in given), ("values", "")
     )

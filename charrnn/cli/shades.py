@@ -168,6 +168,11 @@ def _half_blocks(columns: int, above: float, below: float | None) -> str:
     return f"{before}{'▀' * columns}{after}"
 
 
+def marks(lowest: int) -> str:
+    """The marks of values from ``lowest``, -1 or 0, to 1, for a legend."""
+    return MARKS[(lowest + 1) * (len(MARKS) // 2) :]
+
+
 def mark(value: float) -> str:
     """The mark of a value."""
     middle = len(MARKS) // 2

@@ -52,6 +52,7 @@ def train(
     embedding: option.Embedding = ModelConfig.embedding,
     residual: option.Residual = None,
     readout: option.Readout = None,
+    attention: option.Attention = None,
     epochs: option.Epochs = None,
     steps: option.Steps = None,
     minutes: option.Minutes = None,

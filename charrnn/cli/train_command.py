@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
     from charrnn.training.train import Training
 
-MODEL = ("cell", "layers", "embedding")
+MODEL = ("cell", "layers", "embedding", "attention")
 FIELDS = ("label", "vector")
 TRAINING = (
     "epochs",

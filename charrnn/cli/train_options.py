@@ -60,6 +60,13 @@ def parse_params(value: str) -> int:
     return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()])
 
 
+def parse_attention(value: str) -> int:
+    """--attention: the number of outputs."""
+    if not re.fullmatch(r"\d{1,15}", value) or not int(value):
+        raise ValueError("must be a whole number of at least 1; leave it out for none")
+    return int(value)
+
+
 def parse_save_every(value: str) -> dict[str, float]:
     """--save-every: a number of steps or a time, as the setting of TrainConfig that it gives."""
     minutes = {"s": 1 / 60, "m": 1.0, "h": 60.0}
@@ -164,6 +171,16 @@ Readout = Annotated[
         "The layers that predict the next character. top: the highest layer; all: all layers.",
         default="all",
         values=READOUTS,
+    ),
+]
+Attention = Annotated[
+    int | None,
+    _model(
+        "Predict from the last N outputs of the highest layer too: after each character, attention decides"
+        " how much each of them counts. At most --bptt.",
+        default="none",
+        metavar="N",
+        parser=parse_attention,
     ),
 ]
 

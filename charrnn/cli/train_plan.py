@@ -25,7 +25,7 @@ Config = TypeVar("Config", ModelConfig, TrainConfig)
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values; None where not given."""
 
-ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding", "residual", "readout")
+ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding", "residual", "readout", "attention")
 BUDGET = ("epochs", "steps", "minutes")
 _FREE = (
     "patience",
@@ -86,6 +86,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
+    _check_window(model, config, options["start"])
     origin = Origin(
         texts=options["text"] or (["-"] if out.stdin_unread else []),
         glob=options["glob"],
@@ -104,6 +105,18 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         rates = f"a quarter of the default learning rates, for trained weights ({names})"
         screen(out).facts({"rates": rates})
     return Plan(runs, name, model, config, origin, options, start, left_open=_left_open(context))
+
+
+def _check_window(model: ModelConfig, config: TrainConfig, start: str | None) -> None:
+    """Raises ConfigError where the model attends to more characters than a window has."""
+    if model.attention <= config.bptt:
+        return
+    if start is None:
+        raise ConfigError(f"--attention {model.attention}: must be at most the window, --bptt {config.bptt}")
+    raise ConfigError(
+        f"--bptt {config.bptt}: must be at least {model.attention}, the characters to which the model of"
+        f" --from {start} attends"
+    )
 
 
 def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint | None) -> None:

@@ -29,10 +29,11 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     learner, corpus, config = training.learner, training.corpus, training.config
     model = learner.model.config
     size = len(corpus.vocabulary)
+    attention = f", attention over {model.attention} characters" if model.attention else ""
     facts = {
         "text": f"{corpus.name}: {corpus.description(config.split)}",
-        "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
-        f" {parameters.count(model, size):,} parameters",
+        "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}"
+        f"{attention}: {parameters.count(model, size):,} parameters",
         "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),
         "device": device,
         "run": str(training.folder),

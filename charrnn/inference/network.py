@@ -1,7 +1,7 @@
 """The trained network in NumPy: ``logits, state = inference(ids, state)``.
 
 B: batch   T: characters   V: vocabulary   D: inputs of a layer   H: hidden   G: gates
-R: inputs of the readout
+R: inputs of the readout   N: outputs that a step attends to
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import cells
+from charrnn.attention import attend, queries
 from charrnn.cells import LayerState, State
 from charrnn.conditions import Values, find
 from charrnn.config import ModelConfig
@@ -29,7 +30,8 @@ Mask = NDArray[np.bool_]
 """(V,) or (B, V) booleans, True for each character that may be generated next."""
 
 Trace = Callable[[int, LayerState, tuple[Floats, ...]], None]
-"""Called at each step of each layer with the layer's index, its new state and its gates.
+"""Called at each step of each layer with the layer's index, its new state and its gates. With attention, then
+called at each step with the number of layers, no state, and the weights (B, N).
 
 A layer computes all T steps before the next layer starts; the calls for one layer are in the order of time.
 """
@@ -123,6 +125,26 @@ class _OneHotOps(NumpyOps):
         return matrix.T[: len(h)] + x
 
 
+class _AttentionOps(NumpyOps):
+    """``attention.Ops`` for NumPy: one step, (B, H) queries, and the (B, N, H) outputs that it attends to."""
+
+    @staticmethod
+    def scores(queries: Floats, seen: Floats) -> Floats:
+        result: Floats = (seen @ queries[..., None])[..., 0]
+        return result
+
+    @staticmethod
+    def softmax(scores: Floats) -> Floats:
+        result: Floats = np.exp(scores - scores.max(-1, keepdims=True))
+        result /= result.sum(-1, keepdims=True)
+        return result
+
+    @staticmethod
+    def contexts(weights: Floats, seen: Floats) -> Floats:
+        result: Floats = (weights[:, None] @ seen)[:, 0]
+        return result
+
+
 def _aligned(array: Floats) -> Floats:
     """A copy that starts on a cache line; other copies make products up to 10 % slower."""
     line = 64
@@ -152,6 +174,9 @@ class Inference:
             for index, inputs in enumerate(parameters.layer_inputs(config, len(self.readout)))
         ]
         self.steps = [self.cell.step] * len(self.layers)
+        if config.attention:
+            query, distance = weights["attention.query"], weights["attention.distance"]
+            self.attention = SimpleNamespace(query=_aligned(query), distance=_aligned(distance)[None])
         # The first layer has only V different inputs: a step looks its products up in this table.
         self._condition_weights = [weights[f"conditions.{k}.weight"] for k in range(len(config.conditions))]
         symbols, dtype = len(self.readout), self.readout.dtype
@@ -196,21 +221,25 @@ class Inference:
     def start(self, batch: int) -> State:
         """Zeros, (B, H) for each part of each layer's state.
 
-        In a network with conditions, a last layer (B, G*H) follows: what they add to each input. It never
-        changes.
+        In a network with attention, a further layer (B, N*H) follows: the last N outputs. In a network with
+        conditions, a last layer (B, G*H) follows: what they add to each input. It never changes.
         """
-        shape = (batch, self.config.hidden)
-        state: State = tuple(
-            tuple(np.zeros(shape, self.table.dtype) for _ in self.cell.state_names) for _ in self.layers
-        )
-        return state if self._given is None else (*state, (self._given.repeat(batch, 0),))
+        shape, dtype = (batch, self.config.hidden), self.table.dtype
+        state: list[LayerState] = [
+            tuple(np.zeros(shape, dtype) for _ in self.cell.state_names) for _ in self.layers
+        ]
+        if self.config.attention:
+            state.append((np.zeros((batch, self.config.attention * self.config.hidden), dtype),))
+        if self._given is not None:
+            state.append((self._given.repeat(batch, 0),))
+        return tuple(state)
 
     def _first_inputs(self, ids: Ids, state: State) -> Floats:
         """(B, T) ids -> (T*B, G*H) the inputs of the first layer's steps, time-major."""
         x: Floats = self.table.take(ids.T.ravel(), 0)
         if self._given is None:
             return x
-        ((given,),) = state[len(self.layers) :]
+        (given,) = state[-1]
         given = np.tile(given, (ids.shape[1], 1))
         if self.config.condition == "first":
             given = given * (ids.T.ravel() == self.boundary)[:, None]
@@ -250,10 +279,40 @@ class Inference:
             output = hidden[0] if times == 1 else np.concatenate(hidden or [layer_state[0][:0]])
             outputs.append(output + outputs[-1] if outputs and self.config.residual else output)
             new_state.append(layer_state)
-        new_state += state[len(self.layers) :]
-        read = np.concatenate(outputs, -1) if self.config.readout == "all" else outputs[-1]  # (T*B, R)
+        if self.config.attention:
+            top = outputs[-1].reshape(times, batch, self.config.hidden)
+            contexts, layer_state = self._contexts(top, state[len(self.layers)], resets, trace)
+            outputs.append(contexts.reshape(outputs[-1].shape))
+            new_state.append(layer_state)
+        new_state += state[len(new_state) :]
+        if self.config.readout != "all":
+            outputs = outputs[len(self.layers) - 1 :]
+        read = np.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]  # (T*B, R)
         logits = NumpyOps.affine(self.readout_bias, read, self.readout)
         return logits.reshape(times, batch, logits.shape[1]).swapaxes(0, 1), tuple(new_state)
+
+    def _contexts(
+        self,
+        outputs: Floats,
+        state: LayerState,
+        resets: NDArray[np.bool_] | None,
+        trace: Trace | None,
+    ) -> tuple[Floats, LayerState]:
+        """The contexts (T, B, H) of steps with these outputs (T, B, H), and the state after them."""
+        (past,) = state
+        times, batch, hidden = outputs.shape
+        asked = queries(self.attention, outputs.reshape(times * batch, hidden), _AttentionOps)
+        asked = asked.reshape(outputs.shape)
+        contexts = np.empty_like(outputs)
+        for time in range(times):
+            if resets is not None:
+                past = np.where(resets[time], 0, past)
+            past = np.concatenate([past[:, hidden:], outputs[time]], 1)
+            seen = past.reshape(batch, self.config.attention, hidden)
+            contexts[time], weights = attend(self.attention, asked[time], seen, _AttentionOps)
+            if trace is not None:
+                trace(len(self.layers), (), (weights,))
+        return contexts, (past,)
 
 
 CHUNK = 512

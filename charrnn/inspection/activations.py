@@ -22,6 +22,9 @@ SYNONYMS = {"cell": "memory"}
 """Other names of signals: the signal ``memory`` is the cell state."""
 BLOCK = 1_048_576
 """Characters of a long text that are read in pieces at once; the next block begins where they end."""
+ATTENTION = "attention"
+"""The signal of attention, whose "units" are the outputs that a character attends to, the oldest first. Its
+layer is the number of layers."""
 PIECES = 256
 """The most pieces of a block. A thread that reads 64 pieces at once is twice as fast as one that reads 8."""
 SHORTEST_PIECE = 4 * WARM_UP
@@ -29,7 +32,7 @@ SHORTEST_PIECE = 4 * WARM_UP
 
 
 class Signal(NamedTuple):
-    """A state or a gate of a layer: ``name`` is one of ``Cell.signals``."""
+    """A state or a gate of a layer: ``name`` is one of ``Cell.signals``; or ``ATTENTION``."""
 
     layer: int
     name: str
@@ -79,7 +82,8 @@ class _Recorder:
     """A ``Trace`` that keeps the values of the watched units."""
 
     def __init__(self, inference: Inference, watched: Watched) -> None:
-        names, everything = inference.cell.signals, inference.config.hidden
+        everything, layers = inference.config.hidden, inference.config.layers
+        signals = [inference.cell.signals] * layers + [(ATTENTION,)]
         self._values: dict[Signal, list[Floats]] = {signal: [] for signal in watched}
         self._columns = [
             [
@@ -87,7 +91,7 @@ class _Recorder:
                 for signal, units in watched.items()
                 if signal.layer == layer
             ]
-            for layer in range(inference.config.layers)
+            for layer, names in enumerate(signals)
         ]
 
     def __call__(self, layer: int, layer_state: LayerState, gates: tuple[Floats, ...]) -> None:

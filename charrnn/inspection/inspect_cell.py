@@ -1,6 +1,6 @@
-"""The values of chosen units of one layer, character by character.
+"""The values of chosen units of one layer, or the weights of attention, character by character.
 
-N: characters of a piece   U: units
+N: characters of a piece   U: units   A: outputs that a character attends to
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
 from charrnn.inference.network import Ids, Inference
-from charrnn.inspection.activations import Signal, signal_name, watch_stream
+from charrnn.inspection.activations import ATTENTION, Signal, signal_name, watch_stream
 
 
 def unit_values(
@@ -28,6 +28,27 @@ def unit_values(
     check_units(inference, layer, units)
     read = watch_stream(inference, pieces, {watched: np.array(units)})
     return ((piece.ids, piece.values[watched]) for piece in read)
+
+
+def attention_weights(
+    inference: Inference, pieces: Iterable[Ids]
+) -> Iterator[tuple[Ids, NDArray[np.floating]]]:
+    """Yields each piece (N,) of a text with the weights of its characters' attention, (N, A).
+
+    Column k is the weight of the output k characters back. Raises ConfigError for a network that has none.
+    """
+    check_attention(inference)
+    watched = Signal(inference.config.layers, ATTENTION)
+    read = watch_stream(inference, pieces, {watched: np.arange(inference.config.attention)})
+    return ((piece.ids, piece.values[watched][:, ::-1]) for piece in read)
+
+
+def check_attention(inference: Inference) -> None:
+    """Raise ConfigError for a network without attention."""
+    if not inference.config.attention:
+        raise ConfigError(
+            f"--of {ATTENTION}: this model has no attention; charrnn train --attention 32 trains one with it"
+        )
 
 
 def check_units(inference: Inference, layer: int, units: Sequence[int]) -> None:

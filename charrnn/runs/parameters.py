@@ -1,14 +1,17 @@
 """The names and shapes of the network's parameters, for training, inference and checkpoints.
 
 V: vocabulary   E: embedding   D: inputs of a layer   H: hidden   R: inputs of the readout
-C: condition width
+C: condition width   N: outputs that a step attends to
 
     embedding.weight            (V, E), absent with one-hot input
     conditions.0.weight ...     (inputs, C) for each label or vector (``charrnn.conditions``)
     layers.0.weight_ih ...      the ``shapes`` of the cell; D is E or, with one-hot input, V, and C more for
                                 each condition
     layers.1.weight_ih ...      the ``shapes`` of the cell; D is H, here and in all higher layers
-    readout.weight, .bias       (V, R), (V,); R is H, or H times the layers where the readout reads all layers
+    attention.query             (H, H), only with attention (``charrnn.attention``)
+    attention.distance          (N,), that of the oldest output first
+    readout.weight, .bias       (V, R), (V,); R is H, H times the layers where the readout reads all layers,
+                                and H more with attention
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ def layer_inputs(config: ModelConfig, symbols: int) -> list[int]:
 
 def readout_inputs(config: ModelConfig) -> int:
     """The number of inputs R of the readout."""
-    return config.hidden * (config.layers if config.readout == "all" else 1)
+    return config.hidden * ((config.layers if config.readout == "all" else 1) + (config.attention > 0))
 
 
 def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
@@ -44,6 +47,9 @@ def shapes(config: ModelConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     for index, inputs in enumerate(layer_inputs(config, symbols)):
         for name, shape in cell.shapes(inputs, config.hidden).items():
             result[f"layers.{index}.{name}"] = shape
+    if config.attention:
+        result["attention.query"] = (config.hidden, config.hidden)
+        result["attention.distance"] = (config.attention,)
     result["readout.weight"] = (symbols, readout_inputs(config))
     result["readout.bias"] = (symbols,)
     return result

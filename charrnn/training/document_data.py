@@ -170,7 +170,7 @@ class DocumentReader:
         was_training = model.training
         model.eval()
         try:
-            for part in self._batches(documents):
+            for part in self._batches(documents, model.config.attention):
                 rows = rows_of(part, self.lengths)
                 nats, size, _ = self.read(model, rows, model.start(len(part)))
                 total, count = total + float(nats), count + size
@@ -181,12 +181,15 @@ class DocumentReader:
             model.train(was_training)
         return total / max(1, count)
 
-    def _batches(self, documents: Integers) -> list[Integers]:
-        """The documents that are not long, the longest first, in parts of about BATCH characters."""
+    def _batches(self, documents: Integers, attention: int) -> list[Integers]:
+        """The documents that are not long, the longest first, in parts of about BATCH characters.
+
+        What a document attends to before its START counts too, because it takes as much memory.
+        """
         short = documents[self.lengths[documents] <= LONG]
         short = short[np.argsort(-self.lengths[short], kind="stable")]
         size = min(BATCH, max(1, LOGITS // len(self.corpus.vocabulary)))
-        batch = np.cumsum(self.lengths[short]) // size
+        batch = np.cumsum(self.lengths[short] + attention) // size
         return np.split(short, np.flatnonzero(np.diff(batch)) + 1) if len(short) else []
 
     def _evaluate_long(self, model: CharRNN, number: int) -> tuple[float, int]:

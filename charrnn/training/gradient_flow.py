@@ -152,7 +152,8 @@ def flow(
 def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> tuple[Tensor, list[Tensor]]:
     """The loss of the last of (B, T + 1) characters in nats, and the state arrays (B, H) each step received.
 
-    The loss is summed over the texts. The arrays are in order of time, then layer, then state name.
+    The loss is summed over the texts. The arrays are in order of time, then layer, then state name. With
+    attention, the last step reads earlier outputs: these count for the states that their own steps received.
     ``tick`` is called after each step, and again when the gradient has passed it.
     """
 
@@ -160,8 +161,10 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
         tick()
 
     received: list[Tensor] = []
-    state = [tuple(part.requires_grad_() for part in layer_state) for layer_state in model.start(len(ids))]
+    initial = model.start(len(ids))
+    state = [tuple(part.requires_grad_() for part in initial[index]) for index in range(model.config.layers)]
     weights = [layer.weights() for layer in model.stack]
+    tops: list[Tensor] = []
     for symbols in ids[:, :-1].T:
         (x,) = model.first_inputs(symbols[None])
         # The next step receives copies, so that a gradient has only the paths through that step. The
@@ -174,7 +177,11 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
             state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
             x = state[index][0] + x if outputs and model.config.residual else state[index][0]
             outputs.append(x)
+        tops.append(x)
         tick()
+    if model.config.attention:
+        contexts, _ = model.attention(torch.stack(tops), initial[-1])
+        outputs.append(contexts[-1])
     logits = model.readout(model.readout_inputs(outputs))
     return functional.cross_entropy(logits, ids[:, -1], reduction="sum"), received
 

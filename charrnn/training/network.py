@@ -22,6 +22,7 @@ from charrnn import cells
 from charrnn.cells import LayerState, State
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
+from charrnn.training.attention import Attention
 from charrnn.training.recurrent_gradient import Recurrent, affine
 
 
@@ -194,7 +195,9 @@ class Layer(nn.Module):
 
 
 class CharRNN(nn.Module):
-    """Embedding (or one-hot input), layers of one cell, readout. Its parameters are ``parameters.shapes``.
+    """Embedding (or one-hot input), layers of one cell, attention if there is any, readout.
+
+    Its parameters are ``parameters.shapes``.
 
     ``generator`` is the only source of randomness: of the initial weights and of dropout.
     """
@@ -214,6 +217,8 @@ class CharRNN(nn.Module):
             Layer(config.cell, inputs, config.hidden) for inputs in parameters.layer_inputs(config, symbols)
         ]
         self.layers = nn.ModuleList(self.stack)  # registers the parameters, as layers.0. and so on
+        if config.attention:
+            self.attention = Attention(config.attention, config.hidden)
         self.readout = nn.Linear(parameters.readout_inputs(config), symbols)
         self.initialise()
 
@@ -243,12 +248,13 @@ class CharRNN(nn.Module):
                 layer.bias[row : row + hidden] = value
 
     def start(self, batch: int) -> State:
-        """Zeros, (B, H) for each part of each layer's state."""
+        """Zeros, (B, H) for each part of each layer's state; then, with attention, its state (B, N * H)."""
         weight = self.readout.weight
-        return tuple(
+        state: State = tuple(
             tuple(weight.new_zeros(batch, self.config.hidden) for _ in layer.cell.state_names)
             for layer in self.stack
         )
+        return (*state, self.attention.start(batch)) if self.config.attention else state
 
     def prepare_for_training(
         self,
@@ -310,7 +316,7 @@ class CharRNN(nn.Module):
         """The inputs of the first layer -> those of the readout, and the state after the last slice."""
         new_state: list[LayerState] = []
         outputs: list[list[Tensor]] = []
-        for layer, layer_state in zip(self.stack, state, strict=True):
+        for layer, layer_state in zip(self.stack, state, strict=False):
             results, layer_state = layer.read(slices, layer_state)
             results = self._drop_units(results)
             if outputs and self.config.residual:
@@ -318,11 +324,16 @@ class CharRNN(nn.Module):
             slices = results
             outputs.append(slices)
             new_state.append(layer_state)
+        if self.config.attention:
+            contexts, attention_state = self.attention.read(slices, state[-1])
+            outputs.append(contexts)
+            new_state.append(attention_state)
         return [self.readout_inputs(parts) for parts in zip(*outputs, strict=True)], tuple(new_state)
 
     def readout_inputs(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The outputs of all layers, (..., H) each -> (..., R)."""
-        return torch.cat(list(outputs), -1) if self.config.readout == "all" else outputs[-1]
+        """The outputs of all layers, then the context if there is attention, (..., H) each -> (..., R)."""
+        read = outputs if self.config.readout == "all" else outputs[self.config.layers - 1 :]
+        return torch.cat(list(read), -1) if len(read) > 1 else read[0]
 
     def forward(self, ids: Tensor, state: State, conditions: Tensor | None = None) -> tuple[Tensor, State]:
         """(B, T) ids, (B, C) conditions -> (B, T, V) logits of what follows each, state after the last."""

@@ -21,7 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class WindowState:
-    """A state, (B, H) for each part of each layer, with the names under which a checkpoint stores it."""
+    """A state, as of ``CharRNN.start``, with the names under which a checkpoint stores its parts."""
 
     def __init__(self, model: CharRNN, rows: int) -> None:
         self.state: State = model.start(rows)
@@ -29,6 +29,8 @@ class WindowState:
             [f"carry.{index}.{name}" for name in layer.cell.state_names]
             for index, layer in enumerate(model.stack)
         ]
+        if model.config.attention:
+            self._names.append(["carry.attention"])
 
     def arrays(self, gather: Callable[[Tensor], Tensor] = lambda part: part) -> dict[str, Tensor]:
         """The parts by name, each passed to ``gather`` first."""
