@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from charrnn import cells
-from charrnn.training.network import CharRNN, TorchOps
+from charrnn.training.network import CharRNN
+from charrnn.training.ops import TorchOps
 
 NETWORKS = (*cells.names(), "lstm+3", "mingru+30")
 """The cells, and two networks with attention over 3 and 30 outputs."""

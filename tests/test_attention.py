@@ -27,7 +27,8 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import attention as module
 from charrnn.training.adapt import LearningNetwork
 from charrnn.training.gradient_flow import flow
-from charrnn.training.network import CharRNN, TorchOps, detach, weights
+from charrnn.training.network import CharRNN, detach, weights
+from charrnn.training.ops import TorchOps
 from tests.conftest import TEXT, charrnn, random_weights
 from tests.oracles import gradients_of
 from tests.test_train import trained

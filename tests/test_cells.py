@@ -14,7 +14,8 @@ from charrnn.errors import ConfigError
 from charrnn.inference.network import FEW, Inference, NumpyOps
 from charrnn.runs import parameters
 from charrnn.training import recurrent_gradient
-from charrnn.training.network import KERNELS, CharRNN, TorchOps, detach, weights
+from charrnn.training.network import KERNELS, CharRNN, detach, weights
+from charrnn.training.ops import TorchOps
 from charrnn.training.recurrent_gradient import product
 from tests.oracles import gradients_of, plain_network
 

@@ -12,7 +12,8 @@ from charrnn.errors import ConfigError
 from charrnn.inference.network import Inference
 from charrnn.runs import parameters
 from charrnn.training.gradient_flow import flow
-from charrnn.training.network import CharRNN, TorchOps, detach, weights
+from charrnn.training.network import CharRNN, detach, weights
+from charrnn.training.ops import TorchOps
 from tests.oracles import gradients_of
 
 B, T, V, H, LAYERS = 3, 9, 7, 5, 3

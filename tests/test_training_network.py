@@ -10,7 +10,8 @@ import torch
 
 from charrnn import cells
 from charrnn.config import ModelConfig
-from charrnn.training.network import KERNELS, CharRNN, dropout_mask
+from charrnn.training.network import KERNELS, CharRNN
+from charrnn.training.ops import dropout_mask
 from tests.oracles import gradients_of
 
 B, T, V, H = 4, 9, 7, 16

@@ -18,7 +18,8 @@ from torch.nn import functional
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
 from charrnn.runs import parameters
-from charrnn.training.network import CharRNN, TorchOps
+from charrnn.training.network import CharRNN
+from charrnn.training.ops import TorchOps
 
 TEXTS = 4
 """Number of texts that the norms are averaged over."""
