@@ -52,6 +52,7 @@ def train(
     embedding: option.Embedding = ModelConfig.embedding,
     residual: option.Residual = ModelConfig.residual,
     readout: option.Readout = ModelConfig.readout,
+    backward: option.Backward = ModelConfig.backward,
     epochs: option.Epochs = None,
     steps: option.Steps = None,
     minutes: option.Minutes = None,

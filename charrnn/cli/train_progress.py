@@ -31,7 +31,7 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     size = len(corpus.vocabulary)
     facts = {
         "text": f"{corpus.name}: {corpus.description(config.split)}",
-        "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}:"
+        "model": f"{model.title}, embedding {model.embedding or 'one-hot'}:"
         f" {parameters.count(model, size):,} parameters",
         "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),
         "device": device,
