@@ -5,7 +5,7 @@
     python benchmarks/fill.py forward backward
 
 The places are drawn from the test part. A place is a letter, or a word of 3 to 8 letters, with CONTEXT
-characters of the text before and after it, cut at spaces. The gap of a word is [...] with the --match of letters.
+characters of the text before and after it, cut at spaces. The gap of a word is [...], which letters match.
 An answer is right if it is the text's own. The three ways share one search: the forward model alone ranks its
 texts, the backward model alone ranks the same texts, and both do.
 """
@@ -94,7 +94,7 @@ def main() -> None:
     models = [load(find(name, Path(given.checkpoints))) for name in (given.forward, given.backward)]
     print(f"{common.machine()}\n")
     counts = {"letters": given.letters, "words": given.words}
-    rows = [measure(models[0], models[1], kind, count, given.beam) for kind, count in counts.items()]
+    rows = [measure(models[0], models[1], kind, count, given.beam) for kind, count in counts.items() if count]
     common.table(["", "places", *WAYS, "s a place"], rows)
 
 

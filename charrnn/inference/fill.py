@@ -164,15 +164,13 @@ class _Search:
         items = np.stack([self._next_items(hypothesis) for hypothesis in live])  # (B, V)
         totals = scores + np.array([hypothesis.score for hypothesis in live])[:, None]
         lowest = self.finished[-1].forward if len(self.finished) == self._width else -math.inf
-        totals[(items < 0) | (totals <= lowest)] = -np.inf
+        indices = np.flatnonzero((items >= 0) & (totals > lowest))
         result = []
-        for item in np.unique(items[items >= 0]).tolist():
-            at_item = np.where(items == item, totals, -np.inf)
-            for index in largest(at_item, self._width).tolist():
-                row, symbol = divmod(index, scores.shape[1])
-                if at_item[row, symbol] == -np.inf:
-                    break
-                result.append(self._extended(live[row], symbol, float(at_item[row, symbol]), row))
+        for item in np.unique(items.ravel()[indices]).tolist():
+            at_item = indices[items.ravel()[indices] == item]
+            for index in at_item[largest(totals.ravel()[at_item], self._width)].tolist():
+                row, symbol = divmod(index, totals.shape[1])
+                result.append(self._extended(live[row], symbol, float(totals[row, symbol]), row))
         return result
 
     def _next_items(self, hypothesis: _Hypothesis) -> NDArray[np.int64]:
