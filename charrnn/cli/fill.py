@@ -19,6 +19,7 @@ from charrnn.cli.options import (
     find_checkpoint,
     one_thread,
     option,
+    panel,
     utf8,
 )
 from charrnn.cli.reading_options import Unknown, unknown_option
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from charrnn.inference.fill import Filling, Gap, Template
     from charrnn.inference.network import Predictor
     from charrnn.text.vocabulary import Vocabulary
+
+_search = panel("Search")
 
 ONE, ANY = "_", "[...]"
 """The gap of one character, and that of any number."""
@@ -87,8 +90,8 @@ def fill(
         str | None,
         option(f"The whole content of each {ANY} matches this expression.", metavar="REGEX", parser=utf8),
     ] = None,
-    beam: Annotated[int, option("Number of beams at each position of the template.", min=1, max=4096)] = 32,
-    unknown: Annotated[Unknown, unknown_option(option, "Characters of a template")] = Unknown.error,
+    beam: Annotated[int, _search("Number of beams at each position of the template.", min=1, max=4096)] = 32,
+    unknown: Annotated[Unknown, unknown_option(_search, "Characters of a template")] = Unknown.error,
     as_json: Annotated[
         bool,
         option(
@@ -100,7 +103,7 @@ def fill(
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    r"""Fill the gaps of a text with the most probable characters.
+    r"""Fill the gaps of a text.
 
     A beam search with the forward model finds texts that fit the template. With a backward model, they are
     ranked by the log-probabilities of the whole text under both models, one of which has read what comes
@@ -109,7 +112,7 @@ def fill(
     Examples:
       charrnn fill 'To be, or n_t to be' --forward shakespeare
       charrnn fill 'My lo__, the [...] is dead.' --forward shakespeare --count 3
-      charrnn fill 'the [...] king' --forward shakespeare --match '[a-z]+' --json | jq .gaps
+      charrnn fill 'the [...] king' --forward shakespeare --match '[a-z]+' --json
     """
     out: Terminal = context.obj
     out.stdin_advice = "give - as TEMPLATE to read it"
