@@ -85,24 +85,27 @@ class Model:
     def generate(self, prompt: str = "", **options: Unpack[Sampling]) -> str:
         """A text that continues ``prompt``, which is not included. ``options``: see ``Sampling``.
 
+        Of a model that reads backward, the text before the prompt.
         Equal options and seed give the text of ``charrnn sample``. Raises ConfigError, UnknownCharacterError.
         """
         return "".join(self._stream(prompt, endless=False, **options))
 
     def stream(self, prompt: str = "", **options: Unpack[Sampling]) -> Iterator[str]:
-        """As ``generate``, but yields pieces of the text as they are generated."""
+        """As ``generate``, but yields pieces of the text as they are generated; backward, the whole text."""
         return self._stream(prompt, endless=True, **options)
 
     def log_probabilities(self, text: str, **given: Unpack[Given]) -> NDArray[np.float64]:
         """(N,) natural logarithm of each character's probability, given the characters before it.
 
-        A model of documents also gives that of the end, (N + 1,). ``given``: see ``Given``. Raises
-        ConfigError, UnknownCharacterError.
+        For a model that reads backward, given those after it. A model of documents also gives that of the
+        end, (N + 1,). ``given``: see ``Given``. Raises ConfigError, UnknownCharacterError.
         """
         ids = self._vocabulary.encode(text)
         if self._vocabulary.boundary is not None:
             ids = np.append(ids, self._vocabulary.boundary)
-        return score.log_probabilities(_conditioned(self._predictor, **given), self._vocabulary, ids)
+        result = score.log_probabilities(_conditioned(self._predictor, **given), self._vocabulary, ids)
+        characters = self._vocabulary.turned(result[: len(ids) - self._vocabulary.documents])
+        return np.concatenate([characters, result[len(characters) :]])
 
     def bits_per_character(self, text: str, **given: Unpack[Given]) -> float:
         """The loss on a text that is not empty, as ``log_probabilities``. Raises UnknownCharacterError."""
@@ -127,12 +130,12 @@ class Model:
         return dict(sorted(zip(chosen.values, posterior, strict=True), key=lambda pair: -pair[1]))
 
     def unit(self, text: str, unit: int, layer: int = 0, signal: str | None = None) -> NDArray[np.float64]:
-        """(N,) values of one unit after each character; ``signal`` as ``charrnn inspect-cell --of``.
+        """(N,) values of one unit after each character is read; ``signal`` as ``charrnn inspect-cell --of``.
 
         Raises ConfigError, UnknownCharacterError.
         """
         pieces = unit_values(self._network(), [self._vocabulary.encode(text)], layer, [unit], signal)
-        return np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)])
+        return self._vocabulary.turned(np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)]))
 
     def encode(
         self, texts: Sequence[str], layer: int | Literal["all"] | None = None, of: str = "hidden"
@@ -192,6 +195,8 @@ class Model:
         )
         if not endless and not constraints.ends:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
+        if self._vocabulary.backward and not constraints.ends:
+            raise ConfigError("length 0 without stop never ends, and is returned when whole: give a length")
         ids = beginning(self._vocabulary, self._vocabulary.encode(prompt))
         free: Predictor = with_clamps(self._predictor, clamp) if clamp else self._predictor
         model = _conditioned(free, labels or {}, vectors or {})
@@ -213,7 +218,13 @@ def _conditioned(
 
 
 def _decoded(vocabulary: Vocabulary, chunks: Iterator[Chunk]) -> Iterator[str]:
-    """The texts of chunks; at byte level in whole characters, U+FFFD where the bytes are not UTF-8."""
+    """The texts of chunks; at byte level in whole characters, U+FFFD where the bytes are not UTF-8.
+
+    A text that is generated from its end is one piece.
+    """
+    if vocabulary.backward:
+        yield vocabulary.decode([symbol for chunk in chunks for symbol in chunk.ids])
+        return
     errors = "replace" if vocabulary.byte_level else "surrogatepass"
     decoder = codecs.getincrementaldecoder("utf-8")(errors)
     for chunk in chunks:

@@ -82,7 +82,7 @@ class _Config:
             raise ConfigError(f"a setting has the wrong type: {error}") from error
 
 
-PART_VERSIONS = {"documents": 2, "residual": 3, "readout": 3, "attention": 3}
+PART_VERSIONS = {"documents": 2, "residual": 3, "readout": 3, "attention": 3, "backward": 3}
 """Settings that a checkpoint names only where the model has that part, and the first format that has them."""
 
 
@@ -97,6 +97,7 @@ class ModelConfig(_Config):
     residual: bool = False  # whether each layer from the second on adds its input to its output
     readout: str = "top"  # the layers whose outputs the readout reads
     attention: int = 0  # outputs of the top layer that each step attends to; 0: none
+    backward: bool = False  # whether texts are read from their end to their beginning
     documents: bool = False  # whether texts begin with START and end with END
     conditions: tuple[Condition, ...] = ()  # labels and vectors on which texts depend
     condition: str = "every"  # the steps at which they enter
@@ -119,6 +120,7 @@ class ModelConfig(_Config):
         _require(isinstance(self.residual, bool), "residual", self.residual, "true or false")
         self._check_name("readout", READOUTS, {})
         self._check_integers("attention", 0)
+        _require(isinstance(self.backward, bool), "backward", self.backward, "true or false")
         one_layer = self.layers == 1 and (self.residual or self.readout == "all")
         if one_layer:
             option = "--residual" if self.residual else "--readout all"
@@ -127,7 +129,7 @@ class ModelConfig(_Config):
     @property
     def title(self) -> str:
         """The architecture as messages show it."""
-        return f"{self.cell} {self.layers} x {self.hidden}"
+        return f"{self.cell} {self.layers} x {self.hidden}{', backward' if self.backward else ''}"
 
     @property
     def condition_inputs(self) -> int:
@@ -135,7 +137,7 @@ class ModelConfig(_Config):
         return self.condition_width * len(self.conditions)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, without what the network lacks: connections, attention, documents, conditions."""
+        """As JSON values, without the parts and settings that the network lacks."""
         values = vars(self) | {"conditions": [condition.to_dict() for condition in self.conditions]}
         left_out = [] if self.conditions else ["conditions", "condition", "condition_width"]
         left_out += [name for name in PART_VERSIONS if values[name] == getattr(type(self), name)]
@@ -234,6 +236,15 @@ class TrainConfig(_Config):
                 "optimizer": "adamw"
             }
         return super().from_dict(values)
+
+
+def check_direction(model: ModelConfig, config: TrainConfig) -> None:
+    """Raise ConfigError where a text that is read from its end has no beginning to leave out."""
+    if model.backward and config.loss == "text":
+        raise ConfigError(
+            "--loss text leaves out the prompt at the beginning, which --backward reads last:"
+            " leave out one of the two"
+        )
 
 
 def _condition(value: Any) -> Condition:

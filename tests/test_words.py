@@ -48,6 +48,8 @@ ANY_TEXT = {
         "checkpoints",
         "corpora",
         "resume",
+        "forward",
+        "backward",
         "start",
         "prompt",
         "prompt_file",

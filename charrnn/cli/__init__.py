@@ -15,6 +15,7 @@ from charrnn.cli import (
     classify,
     corpus,
     encode,
+    fill,
     gradient_flow,
     info,
     inspect_cell,
@@ -51,6 +52,7 @@ app = App(
 )
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
+app.command("fill")(fill.fill)
 app.command("score")(score.score)
 app.command("classify")(classify.classify)
 app.command("inspect-cell")(inspect_cell.inspect_cell)

@@ -105,7 +105,9 @@ def classify(
     quiet: QuietOption = False,
     checkpoints: CheckpointsOption = RUNS,
 ) -> None:
-    """Find the value of a label that fits each line best: a language, an author.
+    """Find the value of a label that fits each line best.
+
+    A label is a language or an author, for example.
 
     The model scores each line under each value of the label. A line can be a JSON object with a "text"; its
     other fields are used as in training, and the field of the label is the truth: then the accuracy and the

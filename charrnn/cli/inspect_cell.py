@@ -143,6 +143,11 @@ def _subject(out: Terminal, mode: str, options: dict[str, Any]) -> Subject:
 
     loaded = load(find_checkpoint(out, options["checkpoint"], options["checkpoints"]))
     inference, vocabulary = Inference(loaded.header.network, loaded.weights), loaded.header.vocabulary
+    if vocabulary.backward and mode in ("errors", "html"):
+        raise ConfigError(
+            f"--{mode} shows what a model expects after each character, and this model reads from the end:"
+            " leave it out, or give a model that was trained without --backward"
+        )
     reader = Reader(out, vocabulary, options["unknown"])
     # Given "-" as CHECKPOINT, stdin was the model.
     if options["text"] is None and (options["sample"] is not None or not out.stdin_unread):

@@ -85,6 +85,8 @@ def write_shown(
         for ids, rows in values
         for symbol_id, row in zip(ids, rows.tolist(), strict=True)
     )
+    if subject.vocabulary.backward:
+        symbols = reversed(list(symbols))
     beginning: list[Character] = []
     if options["png"] or options["svg"]:
         symbols = _keeping(symbols, beginning)
@@ -116,13 +118,15 @@ def _keeping(symbols: Iterable[Character], beginning: list[Character]) -> Iterat
 
 
 def _characters(vocabulary: Vocabulary, symbols: Iterable[Character]) -> Iterator[Character]:
-    """The characters of a text, with the values after each; at byte level, those after its last byte."""
+    """The characters of a text, with the values after each; at byte level, those after all of its bytes."""
     if not vocabulary.byte_level:
         yield from symbols
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     before: Any = None
     for byte, values in symbols:
+        if vocabulary.backward and "\x80" <= byte < "\xc0":  # the first byte of a character is read last
+            values = before
         text = decoder.decode(byte.encode("latin-1"))
         unfinished, _ = decoder.getstate()
         for number, character in enumerate(text, 1):

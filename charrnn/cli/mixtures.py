@@ -134,6 +134,7 @@ def _text(out: Terminal, headers: Sequence[Header], corpora: Path) -> Corpus:
         if origin is None or not all(_is_here(text, corpora) for text in origin.texts):
             continue
         corpus = read_corpus(out, origin, corpora, known=vocabulary.symbols)
+        corpus = corpus.in_direction(vocabulary.backward)
         if corpus.sha256 == wanted["sha256"] and corpus.vocabulary == vocabulary:
             return corpus
         reason = f"the text {wanted['name']} has changed"

@@ -23,7 +23,7 @@ from charrnn.cli.options import (
 from charrnn.cli.table import age_text, size_text, write_table
 from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
-from charrnn.config import NgramConfig
+from charrnn.config import ModelConfig, NgramConfig
 from charrnn.errors import CharrnnError, ConfigError
 from charrnn.files import json_line
 
@@ -118,7 +118,10 @@ def _model(facts: dict[str, Any]) -> str:
     """The size of a run's model."""
     if "order" in facts:
         return NgramConfig(facts["order"]).title
-    return f"{facts['cell']} {facts['layers']} x {facts['hidden']}" if "cell" in facts else "-"
+    if "cell" not in facts:
+        return "-"
+    names = ("cell", "layers", "hidden", "backward")
+    return ModelConfig(**{name: facts[name] for name in names if name in facts}).title
 
 
 def _note(facts: dict[str, Any]) -> str:

@@ -107,6 +107,9 @@ def sample(
 ) -> None:
     r"""Generate text. Each character is written as soon as it is generated.
 
+    A model that was trained with --backward writes what comes before the prompt, and prints it when it is
+    whole.
+
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
       charrnn sample --temperature 0.7 --length 0 | head -n 20
@@ -135,7 +138,7 @@ def sample(
     names: Sequence[str | None] = checkpoint or [None]
     loaded = [load(find_checkpoint(out, name, checkpoints)) for name in names]
     vocabulary = loaded[0].header.vocabulary
-    option.check_ends(context, vocabulary.documents)
+    option.check_ends(context, vocabulary)
     constraints_for = _constraints_for(vocabulary, options, out.note)
     constraints = constraints_for(length=_length(context, length, loaded[0].header))
     predictor, values = _predictor(out, loaded, options)
@@ -266,13 +269,23 @@ def _writer(
 ) -> Writer:
     """What writes the samples: as JSON lines, or as text, with a delimiter after each of several."""
     if options["as_json"] or options["scores"]:
-        return JsonWriter(out, vocabulary, copies, options["scores"])
+        return JsonWriter(
+            out, vocabulary.in_reading_order, copies, options["scores"], backward=vocabulary.backward
+        )
     delimiter = options["delimiter"]
     if delimiter is None:
         delimiter = division.delimiter if division else "\n"
     several = options["prompts"] is not None or options["count"] > 1 or division is not None
     shaded = out.colours(options["colour"])
-    return TextWriter(out, vocabulary, copies, delimiter if several else None, not options["no_echo"], shaded)
+    return TextWriter(
+        out,
+        vocabulary.in_reading_order,
+        copies,
+        delimiter if several else None,
+        not options["no_echo"],
+        shaded,
+        backward=vocabulary.backward,
+    )
 
 
 def _generate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,6 +20,9 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.reading_options import Unknown, unknown_option, weights_option
 from charrnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from charrnn.text.vocabulary import Vocabulary
 
 
 class Ramp(NamedTuple):
@@ -294,11 +297,18 @@ def check_combinations(context: typer.Context) -> None:
         )
 
 
-def check_ends(context: typer.Context, documents: bool) -> None:
-    """Raises ConfigError where samples have to end and nothing ends them; ``documents`` end by themselves."""
-    if context.params["length"] > 0 or documents:
-        return
+def check_ends(context: typer.Context, vocabulary: Vocabulary) -> None:
+    """Raises ConfigError where samples have to end and nothing ends them; documents end by themselves."""
     given = changed_options(context)
+    if vocabulary.backward and "--interactive" in given:
+        raise ConfigError(
+            "--interactive continues a text at its end, and this model writes what comes before it: leave it"
+            " out, and give the end of the text with --prompt"
+        )
+    if context.params["length"] > 0 or vocabulary.documents:
+        return
     endless = [name for name in NEED_AN_END if name in given]
+    if vocabulary.backward:
+        endless.append("a model that writes from the end")
     if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
         raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")

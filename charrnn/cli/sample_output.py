@@ -43,6 +43,15 @@ class Sample:
         self.scores += chunk.scores
         self.ended, self.end, self.score = chunk.ended, chunk.end, chunk.score
 
+    def turn(self) -> None:
+        """Put the characters of a sample that was generated from its end in the order of the text.
+
+        The score of END stays the last one.
+        """
+        size = len(self.ids)
+        self.ids.reverse()
+        self.scores[:size] = self.scores[:size][::-1]
+
 
 class Copied(NamedTuple):
     """What a sample copies from a corpus: the longest run; whether it is a whole document of the corpus."""
@@ -73,11 +82,11 @@ def copy_search(
     def search(samples: Sequence[Sample]) -> list[Copied]:
         with out.bar(desc="searching for copies", unit="char", unit_scale=True, total=len(source.ids)) as bar:
             texts = [corpus_ids[np.array(sample.ids, int)] for sample in samples]
-            prompts = [corpus_ids[sample.prompt.ids] for sample in samples]
+            prompts = [corpus_ids[vocabulary.turned(sample.prompt.ids)] for sample in samples]
             runs = longest_runs(texts, source.ids, bar.update)
         whole: list[bool | None] = [None] * len(runs)
         if isinstance(source, DocumentCorpus):
-            pairs = zip(prompts, texts, strict=True)
+            pairs = zip(*((texts, prompts) if vocabulary.backward else (prompts, texts)), strict=True)
             whole = [*source.holds([np.concatenate(pair) for pair in pairs])]
         return [Copied(*pair) for pair in zip(runs, whole, strict=True)]
 
@@ -86,11 +95,16 @@ def copy_search(
 
 @dataclass
 class Writer:
-    """Writes samples in order; with ``copy_search``, also what they copy from a corpus."""
+    """Writes samples in order; with ``copy_search``, also what they copy from a corpus.
+
+    vocabulary  for ids in the order of the text
+    backward    whether samples are generated from their end: they come before their prompts
+    """
 
     out: Terminal
     vocabulary: Vocabulary
     copy_search: CopySearch | None
+    backward: bool = field(default=False, kw_only=True)
     documents: int = field(default=0, init=False)
     whole: int = field(default=0, init=False)
 
@@ -117,6 +131,10 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
         writer.out.flush_if_due()
         while current < len(samples) and chunk.row <= current:
             sample = samples[current]
+            if writer.backward and sample.ended is None:
+                break
+            if writer.backward:
+                sample.turn()
             writer.update(sample)
             if sample.ended is None:
                 break
@@ -145,7 +163,7 @@ class TextWriter(Writer):
     """Writes text alone, as it is generated; at byte level in whole characters.
 
     delimiter  written after each sample; None for a single sample
-    echo       whether the prompt is written before each sample
+    echo       whether the prompt is written with each sample
     colour     whether characters are shaded by surprise, below a legend
     """
 
@@ -166,8 +184,8 @@ class TextWriter(Writer):
             if self.colour and self._current is None:
                 self.out.write(shades.surprise_legend().encode())
             self._current, self._written, self._surprise = sample, 0, 0.0
-            if self.echo:
-                self.out.write(self.vocabulary.decode_bytes(sample.prompt.ids))
+            if not self.backward:
+                self._write_prompt(sample)
         ids, scores = sample.ids[self._written :], sample.scores[self._written :]
         if self.colour:
             self._shade(ids, scores)
@@ -182,10 +200,15 @@ class TextWriter(Writer):
     def end(self, sample: Sample) -> None:
         """Write what was held back, and the delimiter."""
         held_back = self._decoder.decode(b"", final=True)
-        self.out.write(
-            held_back.encode("utf-8", self._errors)
-            + (self.delimiter or "").encode("utf-8", "surrogateescape")
-        )
+        self.out.write(held_back.encode("utf-8", self._errors))
+        if self.backward:
+            self._write_prompt(sample)
+        self.out.write((self.delimiter or "").encode("utf-8", "surrogateescape"))
+
+    def _write_prompt(self, sample: Sample) -> None:
+        ids = sample.prompt.ids
+        if self.echo:
+            self.out.write(self.vocabulary.decode_bytes(ids[::-1] if self.backward else ids))
 
     def copied(self, sample: Sample, copied: Copied, text: str) -> None:
         """Report the run on stderr, or that the whole document is in the corpus."""

@@ -118,7 +118,7 @@ def score(
     if part is None:
         note_learned_texts(out, loaded, texts)
     models = same_characters(_models(out, loaded, options))
-    _check_documents(models, options)
+    score_input.check_options(models, options)
     if candidates is not None:
         score_candidates.rank(out, models[0], options)
     elif compare:
@@ -167,17 +167,6 @@ def _model(name: str, predictor: Predictor, header: Header, options: Options) ->
     return conditioned_model(name, predictor, header, values)
 
 
-def _check_documents(models: Sequence[Model], options: Options) -> None:
-    """Raise ConfigError for options that a model of documents does not have."""
-    if not any(model.vocabulary.documents for model in models):
-        return
-    for name in ("adapt", "carry"):
-        if options[name]:
-            raise ConfigError(f"--{name} reads one long text, and this model reads documents: leave it out")
-    if options["streams"] > 1:
-        raise ConfigError("--streams cuts one long text, and this model reads documents: leave it out")
-
-
 def _baseline(loaded: Sequence[Checkpoint]) -> Model | None:
     """The n-gram model of the same text, beside the run of the one network that is scored."""
     from charrnn.config import ModelConfig
@@ -201,6 +190,8 @@ def _score(
     if model.vocabulary.documents:
         _score_documents(out, model, loaded, paths, options)
         return
+    from charrnn.inference.score import in_reading_order
+
     reader = Reader(out, model.vocabulary, options["unknown"])
     if part := options["part"]:
         texts = iter([part_of_text(out, loaded, part.value, paths, options["corpora"])[0]])
@@ -208,6 +199,7 @@ def _score(
         texts = reader.texts(paths)
     write = _writer(out, model, options)
     on_stdout = options["chars"] or options["worst"] or out.colours(options["colour"])
+    in_full = on_stdout or options["html"]
     baseline = None if on_stdout else _baseline(loaded)
     if options["adapt"]:
         model, baseline = adaptive_model(model, loaded, options["weights"]), model
@@ -221,7 +213,10 @@ def _score(
             pieces = _read_stream(out, model, baseline, text, total, progress=not on_stdout)
             first = next(pieces, None)  # before anything is written, so that an error comes alone
             if first is not None:
-                write(chain([first], pieces), total)
+                pieces = chain([first], pieces)
+                if in_full and model.vocabulary.backward:
+                    pieces = in_reading_order(pieces)
+                write(pieces, total)
         reader.check_not_empty(text.name, total.score.characters)
         totals.append(total)
     reader.report()
@@ -278,10 +273,10 @@ def _writer(
 ) -> Callable[[Iterator[ScoredPiece], Total], object]:
     """What reads a text as it is scored, and writes it where an option says so.
 
-    The total is known at the end. Raises CharrnnError where --html names a file that cannot be written:
-    scoring may take long.
+    The pieces are in the order of the text. The total is known at the end. Raises CharrnnError where --html
+    names a file that cannot be written: scoring may take long.
     """
-    vocabulary, as_json = model.vocabulary, options["as_json"]
+    vocabulary, as_json = model.vocabulary.in_reading_order, options["as_json"]
     if options["html"]:
         check_new_file("--html", options["html"])
         return lambda pieces, total: write_shaded_page(options["html"], total, pieces, vocabulary)

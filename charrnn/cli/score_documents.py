@@ -114,7 +114,7 @@ class DocumentScorer(LineScorer):
         from charrnn.text.documents import json_texts
 
         if not line.content.strip():
-            return Entry(self.reader.vocabulary.encode("")[:0])
+            return Entry(self.reader.vocabulary.encode(""))
         place = f"{line.name}, line {line.number}"
         try:
             prompt, text, row = json_texts(_content(line))
@@ -145,9 +145,11 @@ class DocumentScorer(LineScorer):
         return self._ended(self.reader.encode(line, end))
 
     def _ended(self, *parts: Ids) -> Ids:
-        """The ids of a document with its END; none for a document without a character that is known."""
+        """The ids of a document in parts, with its END; none for one without a known character."""
         import numpy as np
 
+        if self.model.vocabulary.backward:
+            parts = parts[::-1]
         ids = np.concatenate([*parts, [self.model.vocabulary.boundary]]).astype(np.int64)
         return ids if len(ids) > 1 else ids[:0]
 
@@ -187,13 +189,19 @@ class DocumentScorer(LineScorer):
         return self.score_entries([entry._replace(values={**entry.values, name: value}) for entry in entries])
 
     def pieces(self, entries: Sequence[Entry]) -> Iterator[ScoredPiece]:
-        """The documents with the log-probabilities of all symbols at each position that counts."""
-        from charrnn.inference.score import ScoredPiece, score_stream
+        """The documents with the log-probabilities of all symbols at each position that counts.
+
+        They are in the order of the text; END is the last.
+        """
+        from charrnn.inference.score import ScoredPiece, in_reading_order, score_stream
 
         for entry in entries:
             before, state = self._start.unread, self._state(entry.values)
             skip = entry.prompt if self.model.text_only else 0
-            for ids, scores in score_stream(self.model.predictor, [entry.ids], before, state):
+            pieces = score_stream(self.model.predictor, [entry.ids], before, state)
+            if self.model.vocabulary.backward:
+                pieces = in_reading_order(pieces, self.model.vocabulary.boundary)
+            for ids, scores in pieces:
                 if skip < len(ids):
                     yield ScoredPiece(ids[skip:], scores[skip:])
                 skip = max(0, skip - len(ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import recorded_division
@@ -56,6 +56,28 @@ def same_characters(models: Sequence[Model]) -> list[Model]:
     """The models, all of which leave out the prompts if one of them does: so their scores can be compared."""
     text_only = any(model.text_only for model in models)
     return [model._replace(text_only=text_only and model.division is not None) for model in models]
+
+
+def check_options(models: Sequence[Model], options: dict[str, Any]) -> None:
+    """Raise ConfigError for options that a model of documents, or one that reads backward, does not have."""
+    for model in models:
+        if model.vocabulary.documents:
+            for name in ("adapt", "carry"):
+                if options[name]:
+                    raise ConfigError(
+                        f"--{name} reads one long text, and this model reads documents: leave it out"
+                    )
+            if options["streams"] > 1:
+                raise ConfigError(
+                    "--streams cuts one long text, and this model reads documents: leave it out"
+                )
+        elif model.vocabulary.backward:
+            if options["carry"]:
+                raise ConfigError(
+                    "--carry begins with the first line, and this model at the end: leave it out"
+                )
+            if options["compare"] and not options["lines"]:
+                raise ConfigError("--compare: a model that reads from the end compares lines: add --lines")
 
 
 def split_arguments(

@@ -125,21 +125,29 @@ class LineReader(Reader):
         self._converts_returns = not self._byte_level and "\r" not in symbols
 
     def encode(self, line: Line, end: End) -> Ids:
-        """The ids of a line with this end; none for a line that has no characters, or no known ones.
+        """The ids of a line in the model's order, with this end; none for a line without known characters.
 
+        A newline ends what the model reads: to a model that reads backward, it is the one before the line.
         Raises CorpusError, UnknownCharacterError; the message names line and column.
         """
         place = f"{line.name}, line {line.number}" if line.number else line.name
         text = self._decode(line.data, place)
         if line.number == 1 and not self._byte_level:
             text = text.removeprefix("\ufeff")
-        text = self._with_end(text, end)
+        text = self._without_newline(text, end)
         ids = self._lookup(text)
         if isinstance(ids, int):
             ids = self._replaced(text, ids, place)
-        if end == "newline" and len(ids) == len(self._newline):
-            return ids[:0]  # an empty line is no surprise
+        ids = self.vocabulary.turned(ids)
+        if end == "newline" and self._newline and len(ids):  # an empty line is no surprise
+            return self._ended(ids)
         return ids
+
+    def _ended(self, ids: Ids) -> Ids:
+        """The ids of a line (N,), then that of a newline."""
+        import numpy as np
+
+        return np.append(ids, ids.dtype.type(self.vocabulary.symbols.index(self._newline)))
 
     def check(self, name: str, lines: int, characters: int) -> None:
         """Raise CorpusError for a text without lines, and for one of unknown characters only."""
@@ -160,19 +168,18 @@ class LineReader(Reader):
                 f"{place}, column {column}: byte 0x{data[error.start]:02X} is not valid UTF-8; {SKIP_BYTES}"
             ) from error
 
-    def _with_end(self, text: str, end: End) -> str:
-        """The line with the end that the model reads; carriage returns are read as in training."""
+    def _without_newline(self, text: str, end: End) -> str:
+        """The line, without its newline unless it is read as it is; carriage returns as in training."""
         if end != "as it is":
             text = text.removesuffix("\n")
             if self._converts_returns:
                 text = text.removesuffix("\r")
-            text += self._newline if end == "newline" else ""
         if self._converts_returns and self._newline and "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         return text
 
     def _lookup(self, units: str) -> Ids | int:
-        """The ids of units, in the smallest type that holds them; the index of the first unknown unit."""
+        """The ids of units in their order, in a small type; the index of the first unknown unit."""
         import numpy as np
 
         from charrnn.text.vocabulary import UNKNOWN, code_points

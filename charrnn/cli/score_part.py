@@ -19,6 +19,7 @@ from charrnn.files import is_pipe
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
+    from charrnn.inference.network import Ids
     from charrnn.runs.checkpoint import Checkpoint
     from charrnn.text.document_corpus import DocumentCorpus
 
@@ -41,6 +42,7 @@ def part_of_text(
     checkpoint says. Error messages say how to give it: ``command``, by default that of ``score``.
     Raises ConfigError, CorpusError.
     """
+    from charrnn.inference.sample import opening_ids
     from charrnn.runs.find import model_name
     from charrnn.text.document_corpus import DocumentCorpus
 
@@ -58,6 +60,7 @@ def part_of_text(
         corpus = read_corpus(out, origin, corpora, header.vocabulary.symbols, known_values=values)
     except (CorpusError, DownloadError) as error:
         raise error if texts else CorpusError(f"the text of {name}: {error}; give it: {command}") from error
+    corpus = corpus.in_direction(header.vocabulary.backward)
     if corpus.sha256 != header.corpus.get("sha256"):
         raise CorpusError(
             f"{corpus.name} is not the text that {name} learned (SHA-256 {corpus.sha256[:12]}, the run's"
@@ -68,7 +71,9 @@ def part_of_text(
         split = ",".join(f"{share:g}" for share in header.training.split)
         raise CorpusError(f"{name} has no {part} part: it was trained with --split {split}")
     ids = corpus.ids[positions.start : positions.stop]
-    before = corpus.ids[positions.start - 1 : positions.start]  # no part but training's begins the text
+    before: Ids = corpus.ids[positions.start - 1 : positions.start]
+    if not positions.start:  # the model begins to read the text with this part
+        before = opening_ids(corpus.vocabulary)
     documents = corpus if isinstance(corpus, DocumentCorpus) else None
     return Text(f"{corpus.name}, {part} part", [ids], before, len(ids)), documents, positions
 

@@ -43,8 +43,8 @@ class Text(NamedTuple):
     """A text to read.
 
     name    in messages and rows
-    pieces  its ids, in pieces (N,)
-    before  (1,) the character before it
+    pieces  its ids, in pieces (N,), in the order in which the model reads them
+    before  (1,) the character that the model reads before it
     size    about how many characters it has, where that is known
     """
 
@@ -82,19 +82,19 @@ class Reader:
             yield Text(title(path), self.read(path), opening_ids(self.vocabulary), _size(path))
 
     def read(self, path: str) -> Iterator[Ids]:
-        """The ids of a file, or of stdin for "-", in pieces (N,).
+        """The ids of a file, or of stdin for "-", in pieces (N,), in the order in which the model reads them.
 
         Raises CorpusError, UnknownCharacterError; the message names the text.
         """
         skip = self.unknown is Unknown.skip
         units = read_units(self.out, self.vocabulary, path, advice=SKIP_BYTES, keep_invalid=skip)
         try:
-            yield from self._encode(units)
+            yield from self.vocabulary.turned_pieces(self._encode(units))
         except UnknownCharacterError as error:
             raise UnknownCharacterError(f"{title(path)}: {error}") from error
 
     def _encode(self, units: Iterator[str]) -> Iterator[Ids]:
-        """The ids of units in pieces. Raises CorpusError, UnknownCharacterError."""
+        """The ids of units in pieces, in the order of the text. Raises CorpusError, UnknownCharacterError."""
         if self.unknown is Unknown.error:
             line, column = 1, 1
             for piece in units:
@@ -102,7 +102,7 @@ class Reader:
                 line, column = place_after(piece, line, column)
             return
         for text in _whole_characters(units, self.vocabulary.byte_level):
-            yield self.vocabulary.encode(self._replacement(text))
+            yield self.vocabulary.encode_units(self.vocabulary.units(self._replacement(text)))
 
     def _known(self, units: str, line: int, column: int) -> Ids:
         """The ids of units that begin at this line and column. Raises UnknownCharacterError."""

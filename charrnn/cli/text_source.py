@@ -217,8 +217,15 @@ class _AsItArrives(io.RawIOBase):
 
 
 def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
-    """The ids of a file, or of stdin for "-", in chunks (N,). Raises CorpusError, UnknownCharacterError."""
-    position = 0
-    for chunk in read_units(out, vocabulary, path):
-        yield vocabulary.encode_units(chunk, position)
-        position += len(chunk)
+    """The ids of a file, or of stdin for "-", in chunks (N,), in the order in which the model reads them.
+
+    Raises CorpusError, UnknownCharacterError.
+    """
+
+    def chunks() -> Iterator[Ids]:
+        position = 0
+        for chunk in read_units(out, vocabulary, path):
+            yield vocabulary.encode_units(chunk, position)
+            position += len(chunk)
+
+    return vocabulary.turned_pieces(chunks())

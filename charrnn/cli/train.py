@@ -53,6 +53,7 @@ def train(
     residual: option.Residual = None,
     readout: option.Readout = None,
     attention: option.Attention = None,
+    backward: option.Backward = ModelConfig.backward,
     epochs: option.Epochs = None,
     steps: option.Steps = None,
     minutes: option.Minutes = None,

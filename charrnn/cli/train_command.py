@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
     from charrnn.training.train import Training
 
-MODEL = ("cell", "layers", "embedding", "attention")
+MODEL = ("cell", "layers", "embedding", "attention", "backward")
 FIELDS = ("label", "vector")
 TRAINING = (
     "epochs",

@@ -184,6 +184,14 @@ Attention = Annotated[
     ),
 ]
 
+Backward = Annotated[
+    bool,
+    _model(
+        "Read the text from its end to its beginning: the model then writes what comes before a prompt.",
+        "--backward",
+    ),
+]
+
 Epochs = Annotated[float | None, option("Stop after N passes through the training part.")]
 Steps = Annotated[int | None, option("Stop after N training steps.")]
 Minutes = Annotated[

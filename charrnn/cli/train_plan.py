@@ -12,7 +12,7 @@ from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
-from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
+from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig, check_direction
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.origin import FILE_LABEL, Origin
 
@@ -25,7 +25,17 @@ Config = TypeVar("Config", ModelConfig, TrainConfig)
 Options = dict[str, Any]
 """The command's parameters by name, with parsed values; None where not given."""
 
-ARCHITECTURE = ("cell", "layers", "hidden", "params", "embedding", "residual", "readout", "attention")
+ARCHITECTURE = (
+    "cell",
+    "layers",
+    "hidden",
+    "params",
+    "embedding",
+    "residual",
+    "readout",
+    "attention",
+    "backward",
+)
 BUDGET = ("epochs", "steps", "minutes")
 _FREE = (
     "patience",
@@ -99,6 +109,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         label_by=options["label_by"] or "",
     )
     _check_documents(context, origin, start)
+    check_direction(model, config)
+    _check_ngram(model, options)
     if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
         names = "--lr, --muon" if config.optimizer == "muon" else "--lr"
@@ -117,6 +129,15 @@ def _check_window(model: ModelConfig, config: TrainConfig, start: str | None) ->
         f"--bptt {config.bptt}: must be at least {model.attention}, the characters to which the model of"
         f" --from {start} attends"
     )
+
+
+def _check_ngram(model: ModelConfig, options: Options) -> None:
+    """Raises ConfigError for a model whose text no n-gram model reads in the same direction."""
+    if model.backward and options["with_ngram"]:
+        raise ConfigError(
+            "--with-ngram: an n-gram model reads a text from its beginning, and this model from its end:"
+            " leave out --with-ngram"
+        )
 
 
 def _check_documents(context: typer.Context, origin: Origin, start: Checkpoint | None) -> None:
@@ -238,6 +259,7 @@ def _resumed(out: Terminal, options: Options) -> Plan:
     if options["patience"] is not None:
         config = replace(config, patience=options["patience"])
         last = replace(last, header=replace(header, resume=header.resume | {"stale": 0}))
+    _check_ngram(header.network, options)
     plan = Plan(folder.parent, folder.name, header.network, config, origin, options, last=last)
     return replace(plan, new_budget=new_budget)
 

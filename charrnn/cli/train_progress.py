@@ -14,12 +14,21 @@ from charrnn.cli.train_screen import screen
 
 if TYPE_CHECKING:
     from charrnn.conditions import Condition
-    from charrnn.config import TrainConfig
+    from charrnn.config import ModelConfig, TrainConfig
     from charrnn.runs.history import Report
     from charrnn.training.train import Training
 
 BAR = "{percentage:3.0f}% {bar} {remaining} left, {rate_fmt}{postfix}"
 TIMING = "timing a few steps ..."
+
+
+def _architecture(model: ModelConfig) -> str:
+    """The network in words, without the number of its parameters."""
+    parts = [model.title, f"embedding {model.embedding or 'one-hot'}"]
+    parts += ["residual"] if model.residual else []
+    parts += ["readout of all layers"] if model.readout == "all" else []
+    parts += [f"attention over {model.attention} characters"] if model.attention else []
+    return ", ".join(parts)
 
 
 def announce(out: Terminal, training: Training, device: str) -> None:
@@ -29,11 +38,9 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     learner, corpus, config = training.learner, training.corpus, training.config
     model = learner.model.config
     size = len(corpus.vocabulary)
-    attention = f", attention over {model.attention} characters" if model.attention else ""
     facts = {
         "text": f"{corpus.name}: {corpus.description(config.split)}",
-        "model": f"{model.cell} {model.layers} x {model.hidden}, embedding {model.embedding or 'one-hot'}"
-        f"{attention}: {parameters.count(model, size):,} parameters",
+        "model": f"{_architecture(model)}: {parameters.count(model, size):,} parameters",
         "budget": budget(config) + (f"; it continues after step {training.step:,}" if training.step else ""),
         "device": device,
         "run": str(training.folder),

@@ -134,6 +134,11 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
             raise DifferentSymbolsError(
                 f"{names[0]} and {name} do not mix: one knows characters, the other bytes; {WAY_OUT}"
             )
+        if first.backward != other.backward:
+            raise DifferentSymbolsError(
+                f"{names[0]} and {name} do not mix: one reads texts from their beginning, the other from"
+                " their end; make both with --backward, or none"
+            )
         if first.documents != other.documents:
             raise DifferentSymbolsError(
                 f"{names[0]} and {name} do not mix: one knows documents, the other one long text;"

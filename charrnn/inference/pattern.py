@@ -67,6 +67,11 @@ class Pattern:
         Raises ConfigError for an invalid expression, and if no text can match.
         """
         self.expression = expression if expression.isprintable() else repr(expression)  # for messages
+        if vocabulary.backward:
+            raise ConfigError(
+                f"--match {self.expression}: an expression is matched from its beginning, and this model"
+                " writes from the end: leave it out; --stop and --allow work"
+            )
         self.size, self.tokens = len(vocabulary), len(vocabulary.symbols)
         characters = _characters(vocabulary, allowed)
         if not len(characters):

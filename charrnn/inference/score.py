@@ -52,6 +52,22 @@ class ScoredPiece(NamedTuple):
         return np.take_along_axis(top, order, 1)[:, 1:]
 
 
+def in_reading_order(pieces: Iterable[ScoredPiece], boundary: int | None = None) -> Iterator[ScoredPiece]:
+    """The pieces of one text that was read from its end, in the order of the text; keeps all in memory.
+
+    A ``boundary`` that ends the text, as the END of a document does, stays the last.
+    """
+    whole = list(pieces)
+    last: list[ScoredPiece] = []
+    if whole and len(whole[-1].ids) and whole[-1].ids[-1] == boundary:
+        ids, scores = whole.pop()
+        whole.append(ScoredPiece(ids[:-1], scores[:-1]))
+        last.append(ScoredPiece(ids[-1:], scores[-1:]))
+    for ids, scores in whole[::-1]:
+        yield ScoredPiece(ids[::-1], scores[::-1])
+    yield from last
+
+
 def score_stream(
     predictor: Predictor, pieces: Iterable[Ids], before: Ids, state: State | None = None
 ) -> Iterator[ScoredPiece]:

@@ -197,7 +197,9 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         raise ValueError("corpus: labels must have a number of documents for each value")
     return Header(
         model=model,
-        vocabulary=Vocabulary(symbols, byte_level, model.documents),
+        vocabulary=Vocabulary(
+            symbols, byte_level, model.documents, backward=isinstance(model, ModelConfig) and model.backward
+        ),
         training=TrainConfig.from_dict(values["training"]),
         corpus=corpus,
         results=dict(values["results"]),

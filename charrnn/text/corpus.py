@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ Progress = Callable[[str, int], None]
 class Corpus:
     """A text as ids.
 
-    ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``
+    ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``, in the order of reading
     sha256  of the characters that the model reads, in UTF-8; at byte level of the bytes
     """
 
@@ -51,10 +52,10 @@ class Corpus:
         return f"{len(self.ids):,} characters, {len(self.vocabulary)} symbols; {parts}"
 
     def splits(self, shares: tuple[float, float, float]) -> tuple[range, range, range]:
-        """The positions of the training, validation and test parts, which follow each other.
+        """The positions, in ``ids``, of the training, validation and test parts, which follow each other.
 
-        If the training part has fewer than 2 characters, it becomes the whole text. Raises CorpusError
-        when the whole text is that short.
+        They are the same spans of the text in both directions. If the training part has fewer than 2
+        characters, it becomes the whole text. Raises CorpusError when the whole text is that short.
         """
         count, total = len(self.ids), sum(shares)
         if count < 2:
@@ -65,7 +66,17 @@ class Corpus:
         validation_end = int(count * (shares[0] + shares[1]) / total + 1e-9)
         if train_end < 2:
             train_end = validation_end = count
-        return range(train_end), range(train_end, validation_end), range(validation_end, count)
+        cuts = [0, train_end, validation_end, count]
+        if self.vocabulary.backward:
+            cuts = [count - cut for cut in cuts]
+        train, validation, test = (range(*sorted(pair)) for pair in pairwise(cuts))
+        return train, validation, test
+
+    def in_direction(self, backward: bool) -> Self:
+        """The same text, read from its beginning or from its end. The cache holds it from its beginning."""
+        if backward == self.vocabulary.backward:
+            return self
+        return replace(self, ids=self.ids[::-1], vocabulary=replace(self.vocabulary, backward=backward))
 
 
 def open_corpus(
@@ -96,7 +107,9 @@ def open_corpus(
 def cached_corpus(sha256: str, count: int, vocabulary: Vocabulary, name: str) -> Corpus | None:
     """The corpus of ``count`` ids with this hash, if its ids are in the cache."""
     ids = load_ids(cache_path(sha256, vocabulary), count, vocabulary.id_dtype)
-    return None if ids is None else Corpus(ids, vocabulary, sha256, name)
+    if ids is None:
+        return None
+    return Corpus(ids, vocabulary.in_reading_order, sha256, name).in_direction(vocabulary.backward)
 
 
 def cache_path(sha256: str, vocabulary: Vocabulary, cache: Path | None = None) -> Path:

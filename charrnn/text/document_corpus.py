@@ -12,9 +12,9 @@ D: documents   N: ids   F: numbers of all vectors
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class DocumentCorpus(Corpus):
-    """Documents as ids, in the order of their hashes.
+    """Documents as ids, in the order of their hashes; in the opposite order for a model that reads backward.
 
     conditions  the labels, with all values in the text, and the vectors
     table       (D,) memory-mapped, of each document: "prompt", the characters of its prompt; "labels", the
@@ -118,6 +118,14 @@ class DocumentCorpus(Corpus):
         Shares are those of the number of documents. Equal documents are in one part. Raises CorpusError for
         a single document.
         """
+        if self.vocabulary.backward:
+            size = len(self.ids)
+            parts = (
+                range(size - part.stop + 1, size - max(part.start - 1, 0))
+                for part in self.in_direction(False).splits(shares)
+            )
+            train, validation, test = parts
+            return train, validation, test
         count, total = self.count, sum(shares)
         if count < 2:
             raise CorpusError(f"{self.name}: 1 document; training needs at least 2: is --documents right?")
@@ -127,6 +135,12 @@ class DocumentCorpus(Corpus):
         first, second = (self._after_equal(max(1, cut)) for cut in cuts)
         ends = [int(self.starts[cut]) + 1 for cut in (first, max(first, second), count)]
         return range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2])
+
+    def in_direction(self, backward: bool) -> Self:
+        """As of ``Corpus``: the last document then comes first."""
+        if backward == self.vocabulary.backward:
+            return self
+        return replace(super().in_direction(backward), table=self.table[::-1])
 
     def holds(self, texts: Sequence[NDArray[np.integer[Any]]]) -> list[bool]:
         """Whether each text, (n,) ids without boundaries, is a whole document."""
@@ -196,4 +210,7 @@ def cached_documents(record: dict[str, Any], vocabulary: Vocabulary) -> Document
     """The documents that a checkpoint records, without labels and vectors, if their ids are in the cache."""
     size = int(record["characters"]) + int(record["documents"]) + 1
     ids = load_ids(cache_path(record["sha256"], vocabulary), size, vocabulary.id_dtype)
-    return None if ids is None else DocumentCorpus(ids, vocabulary, record["sha256"], str(record["name"]))
+    if ids is None:
+        return None
+    corpus = DocumentCorpus(ids, vocabulary.in_reading_order, record["sha256"], str(record["name"]))
+    return corpus.in_direction(vocabulary.backward)

@@ -1,19 +1,25 @@
 """Vocabularies: characters <-> ids.
 
 V: vocabulary size   N: number of characters
+
+A model reads a text from its beginning or, backward, from its end. ``encode`` gives the ids of a text in the
+order in which the model reads them, and ``decode`` gives the text of such ids, as a person reads it.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UnknownCharacterError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 CODE_POINTS = 0x110000
 UNKNOWN = -1
@@ -31,12 +37,14 @@ class Vocabulary:
     """The symbols that a model knows, sorted by code point without repeats; an id is a symbol's index.
 
     With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8. With
-    ``documents`` there is one more id, the ``boundary``, which no text can hold.
+    ``documents`` there is one more id, the ``boundary``, which no text can hold. With ``backward`` the model
+    reads texts from their end.
     """
 
     symbols: str
     byte_level: bool = False
     documents: bool = False
+    backward: bool = False
 
     def __post_init__(self) -> None:
         if list(self.symbols) != sorted(set(self.symbols)):
@@ -89,11 +97,14 @@ class Vocabulary:
             ) from error
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Text -> (N,) ids. Raises UnknownCharacterError naming the character and its position."""
-        return self.encode_units(self.units(text))
+        """Text -> (N,) ids in the model's order.
+
+        Raises UnknownCharacterError naming the character and its position.
+        """
+        return self.turned(self.encode_units(self.units(text)))
 
     def encode_units(self, units: str, before: int = 0) -> NDArray[np.int64]:
-        """Units, as ``sources.characters`` reads them, -> (N,) ids.
+        """Units, as ``sources.characters`` reads them, -> (N,) ids in the order of the text.
 
         ``before`` is the number of units of the same text before these. Raises UnknownCharacterError
         naming the character and its position.
@@ -108,13 +119,33 @@ class Vocabulary:
             )
         return ids
 
+    def turned(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
+        """(N, ...) values of a whole text, from the order of the text to that of the model, or back."""
+        return np.ascontiguousarray(values[::-1]) if self.backward else values
+
+    def turned_pieces(self, pieces: Iterable[NDArray[Scalar]]) -> Iterator[NDArray[Scalar]]:
+        """The pieces (N,) of a text, as above; a text that is read from its end becomes one piece."""
+        if not self.backward:
+            yield from pieces
+        elif whole := list(pieces):
+            yield self.turned(np.concatenate(whole))
+
+    @property
+    def in_reading_order(self) -> Vocabulary:
+        """The vocabulary for ids in the order of the text."""
+        return replace(self, backward=False)
+
     def decode(self, ids: NDArray[np.integer] | list[int]) -> str:
-        """(N,) ids -> text; at byte level U+FFFD stands where the bytes are not UTF-8."""
+        """(N,) ids in the model's order -> text; at byte level U+FFFD where the bytes are not UTF-8."""
         return self.decode_bytes(ids).decode("utf-8", "replace" if self.byte_level else "surrogatepass")
 
     def decode_bytes(self, ids: NDArray[np.integer] | list[int]) -> bytes:
-        """(N,) ids -> the bytes of a file: UTF-8, or at byte level the bytes; a boundary is a newline."""
+        """(N,) ids in the model's order -> the bytes of a file: UTF-8, or at byte level the bytes.
+
+        A boundary is a newline.
+        """
         symbols = self.symbols + "\n" * self.documents
+        ids = ids[::-1] if self.backward else ids
         text = "".join([symbols[i] for i in ids])
         return text.encode("latin-1" if self.byte_level else "utf-8", "surrogatepass")
 

@@ -99,9 +99,10 @@ class Learner:
         return loss.detach(), norm
 
     def validate(self, part: range | None = None) -> float | None:
-        """Nats per character of ``part`` (default: the validation part), None when it is empty."""
+        """Nats per character of ``part`` (default: the validation part), None without a target."""
         part = self.validation_part if part is None else part
-        return self.data.validate(self.model, part) if part else None
+        has_target = part.stop > max(part.start, 1)  # a whole text's first character is not predicted
+        return self.data.validate(self.model, part) if has_target else None
 
     def weights(self) -> Arrays:
         """The parameters by name."""

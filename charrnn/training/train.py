@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TrainConfig, check_direction
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.inference import sample
 from charrnn.inference.network import Inference
@@ -85,12 +85,16 @@ class Training:
     ) -> None:
         """``origin`` is stored for resuming; the corpus must have all symbols of the ``pretrained`` model.
 
+        The text is read in the direction of the model.
+
         With ``new_budget`` the resumed run trains on for the whole budget of ``config``; without, for what
         is left of the budget that it had.
 
         Nothing is written before ``run``. Raises CorpusError when the text is too short,
         CheckpointError when ``resume`` does not fit.
         """
+        check_direction(model, config)
+        corpus = corpus.in_direction(model.backward)
         self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
         self.group = group or ProcessGroup(torch.device("cpu"))
         self.learner = Learner(corpus, model, config, self.group)
