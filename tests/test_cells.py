@@ -11,7 +11,7 @@ import torch
 from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.network import FEW, Inference, NumpyOps
+from charrnn.inference.network import FEW, Inference, NumpyOps, _aligned
 from charrnn.runs import parameters
 from charrnn.training import recurrent_gradient
 from charrnn.training.network import KERNELS, CharRNN, TorchOps, detach, weights
@@ -253,6 +253,19 @@ def test_rows_of_a_batch_do_not_see_each_other(name: str) -> None:
     for row in range(B):
         alone, _ = twin(ids()[row : row + 1], twin.start(1))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-13)
+
+
+@pytest.mark.parametrize("batch", [1, 2, FEW, FEW + 1, 64])
+def test_numpys_product_is_the_sum_over_the_inputs_for_every_batch_size_and_slice(batch: int) -> None:
+    drawn = np.random.default_rng(batch)
+    x, matrix = drawn.normal(size=(batch, 33)), _aligned(drawn.normal(size=(48, 33)))
+    for rows in (slice(None), slice(16), slice(16, None)):
+        expected = np.einsum("bd,rd->br", x, matrix[rows])
+        np.testing.assert_allclose(NumpyOps.product(x, matrix[rows]), expected, rtol=0, atol=1e-12)
+        bias = drawn.normal(size=expected.shape)
+        np.testing.assert_allclose(
+            NumpyOps.affine(bias, x, matrix[rows]), bias + expected, rtol=0, atol=1e-12
+        )
 
 
 @every_cell
