@@ -67,6 +67,10 @@ class Corpus:
             train_end = validation_end = count
         return range(train_end), range(train_end, validation_end), range(validation_end, count)
 
+    def beginning(self, part: range, count: int) -> range:
+        """The first ``count`` characters of a part that ``splits`` returned, or all of a shorter part."""
+        return part[:count]
+
 
 def open_corpus(
     texts: Sequence[Source],
