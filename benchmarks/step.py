@@ -35,7 +35,7 @@ def step(inference: Inference, batch: int) -> common.Contestant:
 
 def bare(inference: Inference) -> common.Contestant:
     """The matrix products of one character, with the network's own arrays, and nothing else."""
-    matrices = [w.weight_hh for w in inference.layers] + [w.weight_ih for w in inference.layers[1:]]
+    matrices = [w.weight_hh.T.T for w in inference.layers] + [w.weight_ih for w in inference.layers[1:]]
     matrices.append(inference.readout)
     vector = np.zeros(inference.config.hidden, np.float32)
 

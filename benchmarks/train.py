@@ -65,7 +65,7 @@ def bare(config: ModelConfig) -> common.Contestant:
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-        float(loss)
+        float(loss.detach())
 
     return one
 

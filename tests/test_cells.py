@@ -11,7 +11,7 @@ import torch
 from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.network import FEW, Inference, NumpyOps
+from charrnn.inference.network import FEW, Inference, NumpyOps, Recurrent
 from charrnn.runs import parameters
 from charrnn.training import recurrent_gradient
 from charrnn.training.network import KERNELS, CharRNN, detach, weights
@@ -254,6 +254,19 @@ def test_rows_of_a_batch_do_not_see_each_other(name: str) -> None:
     for row in range(B):
         alone, _ = twin(ids()[row : row + 1], twin.start(1))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-13)
+
+
+@pytest.mark.parametrize("batch", [1, 2, FEW, FEW + 1, 64])
+def test_numpys_product_is_the_sum_over_the_inputs_for_every_batch_size_and_slice(batch: int) -> None:
+    drawn = np.random.default_rng(batch)
+    x, matrix = drawn.normal(size=(batch, 33)), drawn.normal(size=(48, 33))
+    recurrent = Recurrent(matrix)
+    for rows in (slice(None), slice(16), slice(16, None), slice(None, 16)):
+        expected = np.einsum("bd,rd->br", x, matrix[rows])
+        for factor in (recurrent[rows], recurrent if len(expected[0]) == 48 else matrix[rows]):
+            np.testing.assert_allclose(NumpyOps.product(x, factor), expected, rtol=0, atol=1e-12)
+            bias = drawn.normal(size=expected.shape)
+            np.testing.assert_allclose(NumpyOps.affine(bias, x, factor), bias + expected, rtol=0, atol=1e-12)
 
 
 @every_cell

@@ -181,6 +181,17 @@ def test_of_few_documents_one_validates() -> None:
     assert [len(part) for part in parts(opened(["a", "b", "c"]), (90, 0, 10))] == [3, 0, 0]
 
 
+def test_the_beginning_of_a_part_is_its_first_documents_that_fit_and_at_least_one() -> None:
+    corpus = opened(["a" * size for size in (3, 5, 2, 8, 1, 9)])
+    part = corpus.splits((50, 50, 0))[1]
+    one, two, three = np.cumsum(corpus.lengths[3:]).tolist()
+    for count, fitting in ((1, 1), (one, 1), (two - 1, 1), (two, 2), (three - 1, 2), (three, 3), (99, 3)):
+        assert corpus.numbers(corpus.beginning(part, count)) == range(3, 3 + fitting)
+        assert corpus.beginning(part, count).start == part.start
+    assert corpus.beginning(part, 99) == part
+    assert not corpus.beginning(part[:0], 5)
+
+
 def test_equal_documents_are_all_trained_on_and_a_single_one_is_refused() -> None:
     assert [len(part) for part in parts(opened(["a"] * 9), (90, 5, 5))] == [9, 0, 0]
     with pytest.raises(CorpusError, match="text: 1 document; training needs at least 2"):

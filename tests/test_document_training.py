@@ -27,7 +27,7 @@ from charrnn.text.document_files import open_documents
 from charrnn.text.documents import Division
 from charrnn.text.sources import Source
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training import document_batches, document_data, evaluate
+from charrnn.training import document_batches, document_data, evaluate, learner
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.document_data import DocumentData, DocumentReader
 from charrnn.training.network import CharRNN, weights
@@ -194,6 +194,41 @@ def test_validation_is_the_mean_over_documents_one_by_one(
     expected = np.concatenate([each[skip:] for each, skip in zip(nats, skipped, strict=True)]).mean()
     assert reader.evaluate(model, numbers) == pytest.approx(expected, rel=1e-11)
     assert model.training
+
+
+@pytest.mark.parametrize("hidden", [3, 30])
+def test_validation_reads_few_characters_at_once_with_a_wide_network(
+    hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = some_corpus("none")
+    symbols = len(corpus.vocabulary)
+    monkeypatch.setattr(evaluate, "NUMBERS", 30 * (4 * hidden + symbols))
+    model, reader, sizes = network(corpus, "lstm", 3, "none"), reader_of(corpus), []
+    model = CharRNN(replace(model.config, hidden=hidden), symbols)
+    model.readout.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0][..., 0].numel()))
+    expected = reader.evaluate(model, np.arange(corpus.count))
+    assert sum(sizes) == corpus.lengths.sum()
+    assert max(sizes) <= 2 * 30
+    monkeypatch.setattr(evaluate, "NUMBERS", 9 * (4 * hidden + symbols))
+    assert reader.evaluate(model, np.arange(corpus.count)) == pytest.approx(expected, rel=1e-5)
+    assert max(sizes) > 30
+    assert max(sizes[-corpus.count :]) <= 2 * 9
+
+
+@pytest.mark.slow
+def test_a_report_validates_on_the_first_documents_of_a_long_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "VALIDATED", 100)
+    training = training_on(labelled(), tmp_path / "run", split=(50, 50, 0))
+    (*_, last) = reports(finished(training))
+    corpus, data = training.learner.corpus, training.learner.data
+    assert isinstance(corpus, DocumentCorpus)
+    assert isinstance(data, DocumentData)
+    whole = np.array(corpus.numbers(training.learner.validation_part))
+    first = whole[np.cumsum(corpus.lengths[whole]) <= 100]
+    assert 1 < len(first) < len(whole)
+    assert last.validation_nats == data.reader.evaluate(training.learner.model, first)
 
 
 def test_a_window_of_prompts_alone_has_no_loss_and_no_gradient() -> None:

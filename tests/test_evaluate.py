@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.inference.network import Inference, read
 from charrnn.training import evaluate as module
@@ -63,6 +64,31 @@ def test_a_cell_that_never_forgets_is_read_exactly_too() -> None:
     assert evaluate(model, text(), range(900)) == pytest.approx(
         one_stream(model, text(), range(900)), abs=1e-6
     )
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("cell", ["lstm", "mut1", "mingru"])
+@pytest.mark.parametrize("numbers", [1, 22 * 34 * 3, 22 * 34 * 9])
+def test_the_loss_does_not_depend_on_the_characters_read_at_once(
+    cell: str, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, whole = network(cell), range(900)
+    monkeypatch.setattr(module, "NUMBERS", numbers)
+    assert evaluate(model, text(), whole) == pytest.approx(one_stream(model, text(), whole), abs=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [7, 70])
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_the_gates_and_logits_in_memory_are_limited_whatever_the_width(
+    cell: str, hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NUMBERS", 3000)
+    model, read = CharRNN(ModelConfig(cell=cell, hidden=hidden, embedding=3), V), []
+    model.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+    evaluate(model, text(), range(900))
+    width = len(cells.get(cell).gates) * hidden + V
+    assert sum(read) == 899
+    assert 3000 - width < max(read) * width <= 3000
 
 
 def test_evaluating_moves_neither_mode_nor_randomness() -> None:

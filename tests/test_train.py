@@ -27,7 +27,7 @@ from charrnn.runs.history import LOG, Report
 from charrnn.runs.lock import LOCK
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
-from charrnn.training import train
+from charrnn.training import learner, train
 from charrnn.training.run_state import LATER, RunState
 from charrnn.training.schedule import begin_stage, lr_factor
 from charrnn.training.text_data import TextData
@@ -190,6 +190,18 @@ def test_the_best_validation_is_what_is_kept(tmp_path: Path) -> None:
     assert header.results["validation_nats"] == best.validation_nats
     assert header.results["step"] == best.step
     assert header.results["validation_bpc"] == pytest.approx(validation(best) / math.log(2))
+
+
+@pytest.mark.slow
+def test_a_report_validates_on_the_beginning_of_a_long_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "VALIDATED", 40)
+    training, events = trained(tmp_path, split=(50, 50, 0))
+    whole = training.learner.validation_part
+    assert len(whole) > 40
+    first = training.learner.validate(range(whole.start, whole.start + 40))
+    assert reports(events)[-1].validation_nats == first != training.learner.validate(whole)
 
 
 def test_each_report_is_a_line_of_the_log(tmp_path: Path) -> None:

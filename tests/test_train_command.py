@@ -15,7 +15,7 @@ from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint, history
 from charrnn.runs.checkpoint import BEST, LAST
-from charrnn.training import budget
+from charrnn.training import budget, learner
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -255,6 +255,19 @@ def test_a_tiny_text_keeps_the_split_and_the_budget_that_are_given() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_validation_part_that_reports_read_in_part_is_announced_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quick = ("train", "notes.txt", *SMALL, "--steps", "2", "--split", "50,50,0")
+    whole = len(TEXT) - len(TEXT) // 2
+    for most, announced in ((whole - 1, 1), (whole, 0)):
+        monkeypatch.setattr(learner, "VALIDATED", most)
+        lines = [line for line in charrnn(*quick).err.splitlines() if "each report validates" in line]
+        assert len(lines) == announced
+        assert all(f"the first {most:,} of the {whole:,} characters" in line for line in lines)
+
+
 @pytest.mark.parametrize(("length", "note"), [(BY_HEART - 1, "by heart"), (SHORT - 1, "short"), (SHORT, "")])
 def test_a_short_text_gets_a_warning(length: int, note: str) -> None:
     Path("notes.txt").write_text((TEXT * 6)[:length])

@@ -54,7 +54,13 @@ def announce(out: Terminal, training: Training, device: str) -> None:
     screen(out).facts(facts)
     if learner.data.shortened:
         out.note(learner.data.shortened)
-    if not learner.validation_part:
+    whole, read = len(learner.validation_part), len(learner.validated)
+    if read < whole:
+        out.note(
+            f"each report validates on the first {read:,} of the {whole:,} characters of the validation part;"
+            " charrnn score --part validation reads all of them"
+        )
+    if not whole:
         out.note("no validation part: the best checkpoint is the one with the lowest training loss")
     if training.done:
         out.note(f"this run ended at step {training.step}: nothing is left to train")

@@ -78,6 +78,10 @@ class Corpus:
             return self
         return replace(self, ids=self.ids[::-1], vocabulary=replace(self.vocabulary, backward=backward))
 
+    def beginning(self, part: range, count: int) -> range:
+        """The first ``count`` characters of a part that ``splits`` returned, or all of a shorter part."""
+        return part[:count]
+
 
 def open_corpus(
     texts: Sequence[Source],

@@ -142,6 +142,13 @@ class DocumentCorpus(Corpus):
             return self
         return replace(super().in_direction(backward), table=self.table[::-1])
 
+    def beginning(self, part: range, count: int) -> range:
+        """The first documents of a part, at least one, that have at most ``count`` characters and ENDs."""
+        numbers = self.numbers(part)
+        ends = self.starts[numbers.start + 1 : numbers.stop + 1] + 1
+        fitting = int(np.searchsorted(ends, part.start + count, "right"))
+        return range(part.start, int(ends[max(fitting, 1) - 1])) if part else part
+
     def holds(self, texts: Sequence[NDArray[np.integer[Any]]]) -> list[bool]:
         """Whether each text, (n,) ids without boundaries, is a whole document."""
         lengths = self.lengths - 1

@@ -115,8 +115,8 @@ def time_steps(learner: Learner, seconds: float) -> tuple[float, float]:
     typical = statistics.median(_step_times(learner, count, time.perf_counter))
     learner.restore(before)
 
-    part = learner.validation_part[: max(50_000, len(learner.validation_part) // 10)]
+    part = learner.validated[: max(50_000, len(learner.validated) // 10)]
     start = time.perf_counter()
     learner.validate(part)
-    scale = len(learner.validation_part) / max(1, len(part))
+    scale = len(learner.validated) / max(1, len(part))
     return typical, (time.perf_counter() - start) * scale + 0.1

@@ -20,7 +20,7 @@ from charrnn.runs.checkpoint import RESUME
 from charrnn.text.document_corpus import DocumentCorpus
 from charrnn.training.devices import ProcessGroup
 from charrnn.training.document_batches import START, DocumentBatches, Rows, parts, rows_of, slices
-from charrnn.training.evaluate import LOGITS, evaluate
+from charrnn.training.evaluate import characters_at_once, evaluate
 from charrnn.training.network import CharRNN, detach
 from charrnn.training.window_state import Arrays, WindowState
 
@@ -170,27 +170,27 @@ class DocumentReader:
         was_training = model.training
         model.eval()
         try:
-            for part in self._batches(documents, model.config.attention):
+            size = min(BATCH, characters_at_once(model))
+            long = self.lengths[documents] > min(LONG, size)
+            for part in self._batches(documents[~long], size, model.config.attention):
                 rows = rows_of(part, self.lengths)
-                nats, size, _ = self.read(model, rows, model.start(len(part)))
-                total, count = total + float(nats), count + size
-            for number in documents[self.lengths[documents] > LONG].tolist():
-                mean, size = self._evaluate_long(model, number)
-                total, count = total + mean * size, count + size
+                nats, targets, _ = self.read(model, rows, model.start(len(part)))
+                total, count = total + float(nats), count + targets
+            for number in documents[long].tolist():
+                mean, targets = self._evaluate_long(model, number)
+                total, count = total + mean * targets, count + targets
         finally:
             model.train(was_training)
         return total / max(1, count)
 
-    def _batches(self, documents: Integers, attention: int) -> list[Integers]:
-        """The documents that are not long, the longest first, in parts of about BATCH characters.
+    def _batches(self, documents: Integers, size: int, attention: int) -> list[Integers]:
+        """The documents, the longest first, in parts of about ``size`` characters.
 
         What a document attends to before its START counts too, because it takes as much memory.
         """
-        short = documents[self.lengths[documents] <= LONG]
-        short = short[np.argsort(-self.lengths[short], kind="stable")]
-        size = min(BATCH, max(1, LOGITS // len(self.corpus.vocabulary)))
-        batch = np.cumsum(self.lengths[short] + attention) // size
-        return np.split(short, np.flatnonzero(np.diff(batch)) + 1) if len(short) else []
+        documents = documents[np.argsort(-self.lengths[documents], kind="stable")]
+        batch = np.cumsum(self.lengths[documents] + attention) // size
+        return np.split(documents, np.flatnonzero(np.diff(batch)) + 1) if len(documents) else []
 
     def _evaluate_long(self, model: CharRNN, number: int) -> tuple[float, int]:
         """The mean nats per character of a long document, and how many characters count."""

@@ -24,8 +24,13 @@ BURN_IN = 512
 """Characters read before a chunk for a first estimate of its initial state."""
 TOLERANCE = 1e-3
 """The relative difference at which two states count as equal."""
-LOGITS = 1 << 23
-"""The most logits in memory at once."""
+NUMBERS = 1 << 24
+"""The most inputs of gates and logits in memory at once."""
+
+
+def characters_at_once(model: CharRNN) -> int:
+    """How many characters are read at once, so that a wide network takes no more memory than a narrow one."""
+    return max(1, NUMBERS // (len(model.stack[0].cell.gates) * model.config.hidden + model.symbols))
 
 
 @torch.no_grad()
@@ -116,7 +121,7 @@ class _Chunks:
 
 def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tuple[float, State]:
     """Read every chunk from position ``start``: the total nats of the targets, and the state at the end."""
-    step = max(16, LOGITS // (chunks.count * model.symbols))
+    step = max(1, characters_at_once(model) // chunks.count)
     total = 0.0
     for position in range(start, chunks.length, step):
         inputs, targets = chunks.window(position, min(position + step, chunks.length))
