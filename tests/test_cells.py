@@ -11,7 +11,8 @@ import torch
 from charrnn import cells
 from charrnn.config import ModelConfig
 from charrnn.errors import ConfigError
-from charrnn.inference.network import FEW, Inference, NumpyOps, Recurrent
+from charrnn.inference.network import Inference
+from charrnn.inference.ops import FEW, NumpyOps, Recurrent
 from charrnn.runs import parameters
 from charrnn.training import recurrent_gradient
 from charrnn.training.network import KERNELS, CharRNN, detach, weights

@@ -22,8 +22,9 @@ from charrnn.inference.conditioned import Guided, conditioned, conditions_of
 from charrnn.inference.constraints import Constraints
 from charrnn.inference.mixing import Mixing
 from charrnn.inference.mixture import Mixture
-from charrnn.inference.network import Inference, Logits, NumpyOps, Predictor
+from charrnn.inference.network import Inference, Logits, Predictor
 from charrnn.inference.ngram_counts import build
+from charrnn.inference.ops import NumpyOps
 from charrnn.inference.sample import sample, sample_generator
 from charrnn.inference.score import log_probabilities
 from charrnn.inference.score_lines import BATCH, score_lines

@@ -28,7 +28,8 @@ from charrnn.errors import ConfigError
 from charrnn.files import atomic_write, json_line
 
 if TYPE_CHECKING:
-    from charrnn.inference.network import Floats, Inference
+    from charrnn.inference.network import Inference
+    from charrnn.inference.ops import Floats
     from charrnn.inspection.activations import Signal
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from charrnn.cells import LayerState
 from charrnn.errors import ConfigError
-from charrnn.inference.network import Floats, Inference, Predictor
+from charrnn.inference.network import Inference, Predictor
+from charrnn.inference.ops import Floats
 
 LIMIT = 1000
 """Largest size of a clamped value: far larger ones overflow to infinity, and the logits to NaN."""

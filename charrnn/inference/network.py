@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import cache, cached_property
-from types import EllipsisType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Protocol
 
 import numpy as np
@@ -20,10 +19,10 @@ from charrnn.attention import attend, queries
 from charrnn.cells import LayerState, State
 from charrnn.conditions import Values, find
 from charrnn.config import ModelConfig
+from charrnn.inference.ops import AttentionOps, Floats, NumpyOps, OneHotOps, Recurrent, aligned
 from charrnn.runs import parameters
 
 Ids = NDArray[np.integer]
-Floats = NDArray[np.floating]
 Logits = Floats
 
 Mask = NDArray[np.bool_]
@@ -47,140 +46,6 @@ class Predictor(Protocol):
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
 
 
-@cache
-def _gate_scale(activations: tuple[str, ...], width: int, dtype: str) -> tuple[Floats, Floats]:
-    """(1, width) scale, 1/2 for a sigmoid and 1 for a tanh, and (1, width) shift, 1 minus the scale."""
-    factors = [0.5 if activation == "sigmoid" else 1.0 for activation in activations]
-    scale = np.repeat(factors, width // len(activations)).astype(dtype)[None]
-    return scale, 1 - scale
-
-
-@cache
-def _slices(parts: int, width: int) -> tuple[tuple[EllipsisType, slice], ...]:
-    """The index of each of ``parts`` equal parts of a last axis."""
-    size = width // parts
-    return tuple((..., slice(k * size, (k + 1) * size)) for k in range(parts))
-
-
-FEW = 6
-"""Batch size up to which OpenBLAS multiplies one row at a time faster than all at once."""
-
-
-class NumpyOps:
-    """``cells.Ops`` for NumPy.
-
-    With one character per call, most of the time is the overhead of NumPy calls, and arrays of equal shapes
-    take half the time of arrays that broadcast.
-    """
-
-    tanh = staticmethod(np.tanh)
-
-    @staticmethod
-    def product(x: Floats, matrix: Floats | Recurrent) -> Floats:
-        if 1 < len(x) <= FEW:
-            return (x[:, None] @ matrix.T)[:, 0]
-        result: Floats = x.dot(matrix.T)  # as @, with fewer checks
-        return result
-
-    @staticmethod
-    def affine(x: Floats, h: Floats, matrix: Floats | Recurrent) -> Floats:
-        result = NumpyOps.product(h, matrix)
-        result += x
-        return result
-
-    @staticmethod
-    def sigmoid(x: Floats) -> Floats:
-        return NumpyOps.gates(x, ("sigmoid",))[0]
-
-    @staticmethod
-    def split(x: Floats, parts: int) -> Sequence[Floats]:
-        return [x[index] for index in _slices(parts, x.shape[-1])]
-
-    @staticmethod
-    def gates(x: Floats, activations: tuple[str, ...]) -> Sequence[Floats]:
-        # One tanh for all gates, with sigmoid(x) = tanh(x / 2) / 2 + 1 / 2. This form does not overflow;
-        # 1 / (1 + exp(-x)) does.
-        scale, shift = _gate_scale(activations, x.shape[-1], x.dtype.char)
-        x = x * scale
-        np.tanh(x, x)
-        x *= scale
-        x += shift
-        return NumpyOps.split(x, len(activations))
-
-    @staticmethod
-    def concatenate(left: Floats, right: Floats) -> Floats:
-        result: Floats = np.concatenate([left, right], -1)
-        return result
-
-
-class _OneHotOps(NumpyOps):
-    """Ops for the V one-hot characters as input: a product is the first V rows of the transposed matrix."""
-
-    @staticmethod
-    def product(x: Floats, matrix: Floats | Recurrent) -> Floats:
-        return matrix.T[: len(x)]
-
-    @staticmethod
-    def affine(x: Floats, h: Floats, matrix: Floats | Recurrent) -> Floats:
-        return matrix.T[: len(h)] + x
-
-
-class _AttentionOps(NumpyOps):
-    """``attention.Ops`` for NumPy: one step, (B, H) queries, and the (B, N, H) outputs that it attends to."""
-
-    @staticmethod
-    def scores(queries: Floats, seen: Floats) -> Floats:
-        result: Floats = (seen @ queries[..., None])[..., 0]
-        return result
-
-    @staticmethod
-    def softmax(scores: Floats) -> Floats:
-        result: Floats = np.exp(scores - scores.max(-1, keepdims=True))
-        result /= result.sum(-1, keepdims=True)
-        return result
-
-    @staticmethod
-    def contexts(weights: Floats, seen: Floats) -> Floats:
-        result: Floats = (weights[:, None] @ seen)[:, 0]
-        return result
-
-
-def _aligned(array: Floats) -> Floats:
-    """A copy in column-major order that starts on a cache line.
-
-    Products of 8 to 64 rows with its transpose are 1.2 to 2 times as fast as with that of a row-major matrix,
-    and those of one row no slower (benchmarks/RESULTS.md). Other addresses cost up to 10 %.
-    """
-    line = 64
-    buffer = np.empty(array.nbytes + line, np.uint8)
-    start = -buffer.ctypes.data % line
-    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.T.shape).T
-    copy[:] = array
-    return copy
-
-
-class Recurrent:
-    """A recurrent matrix for ``cells.Ops``. Slices of its rows are column-major copies, made once.
-
-    Slices of a column-major matrix are not contiguous, and make the step of one row up to 10 % slower.
-    """
-
-    def __init__(self, matrix: Floats) -> None:
-        self._matrix = matrix
-        self._slices: dict[tuple[int | None, int | None], Floats] = {}
-
-    @cached_property
-    def T(self) -> Floats:  # noqa: N802
-        """The transpose of the whole matrix."""
-        return _aligned(self._matrix).T
-
-    def __getitem__(self, rows: slice) -> Floats:
-        key = rows.start, rows.stop
-        if key not in self._slices:
-            self._slices[key] = _aligned(self._matrix[rows])
-        return self._slices[key]
-
-
 class Inference:
     """The network of a checkpoint, a ``Predictor``. It computes in the dtype of the weights."""
 
@@ -188,14 +53,14 @@ class Inference:
         """``weights`` has the names and shapes of ``parameters.shapes``."""
         self.config = config
         self.cell = cells.get(config.cell)
-        self.readout, self.readout_bias = _aligned(weights["readout.weight"]), weights["readout.bias"][None]
+        self.readout, self.readout_bias = aligned(weights["readout.weight"]), weights["readout.bias"][None]
         self.layers = [
             SimpleNamespace(
                 **{
                     # a vector as (1, n), the shape of a row for batch size 1
                     name: Recurrent(weights[f"layers.{index}.{name}"])
                     if name == "weight_hh"
-                    else np.atleast_2d(_aligned(weights[f"layers.{index}.{name}"]))
+                    else np.atleast_2d(aligned(weights[f"layers.{index}.{name}"]))
                     for name in self.cell.shapes(inputs, config.hidden)
                 }
             )
@@ -204,12 +69,12 @@ class Inference:
         self.steps = [self.cell.step] * len(self.layers)
         if config.attention:
             query, distance = weights["attention.query"], weights["attention.distance"]
-            self.attention = SimpleNamespace(query=_aligned(query), distance=_aligned(distance)[None])
+            self.attention = SimpleNamespace(query=aligned(query), distance=aligned(distance)[None])
         # The first layer has only V different inputs: a step looks its products up in this table.
         self._condition_weights = [weights[f"conditions.{k}.weight"] for k in range(len(config.conditions))]
         symbols, dtype = len(self.readout), self.readout.dtype
         characters = weights["embedding.weight"] if config.embedding else np.eye(symbols, dtype=dtype)
-        ops = NumpyOps if config.embedding else _OneHotOps
+        ops = NumpyOps if config.embedding else OneHotOps
         nothing = np.zeros((symbols, config.condition_inputs), dtype)
         table = self.cell.inputs(self.layers[0], np.concatenate([characters, nothing], 1), ops)
         self.table = np.ascontiguousarray(table)
@@ -329,7 +194,7 @@ class Inference:
         """The contexts (T, B, H) of steps with these outputs (T, B, H), and the state after them."""
         (past,) = state
         times, batch, hidden = outputs.shape
-        asked = queries(self.attention, outputs.reshape(times * batch, hidden), _AttentionOps)
+        asked = queries(self.attention, outputs.reshape(times * batch, hidden), AttentionOps)
         asked = asked.reshape(outputs.shape)
         contexts = np.empty_like(outputs)
         for time in range(times):
@@ -337,7 +202,7 @@ class Inference:
                 past = np.where(resets[time], 0, past)
             past = np.concatenate([past[:, hidden:], outputs[time]], 1)
             seen = past.reshape(batch, self.config.attention, hidden)
-            contexts[time], weights = attend(self.attention, asked[time], seen, _AttentionOps)
+            contexts[time], weights = attend(self.attention, asked[time], seen, AttentionOps)
             if trace is not None:
                 trace(len(self.layers), (), (weights,))
         return contexts, (past,)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from charrnn.cells import Cell, LayerState, State
 from charrnn.errors import ConfigError, did_you_mean
-from charrnn.inference.network import Floats, Ids, Inference, Logits, read
+from charrnn.inference.network import Ids, Inference, Logits, read
+from charrnn.inference.ops import Floats
 from charrnn.inference.pieces import WARM_UP, Pieces, Rows
 
 SYNONYMS = {"cell": "memory"}

@@ -12,7 +12,8 @@ import numpy as np
 
 from charrnn.cells import State
 from charrnn.errors import ConfigError, did_you_mean
-from charrnn.inference.network import Floats, Ids, Inference, read
+from charrnn.inference.network import Ids, Inference, read
+from charrnn.inference.ops import Floats
 from charrnn.inference.states import Cursor, read_prompts
 from charrnn.inspection.activations import SYNONYMS, Signal, as_value
 from charrnn.inspection.inspect_cell import check_units

@@ -10,7 +10,8 @@ from threading import Lock
 
 import numpy as np
 
-from charrnn.inference.network import Floats, Ids, Inference
+from charrnn.inference.network import Ids, Inference
+from charrnn.inference.ops import Floats
 from charrnn.inspection.activations import Signal, WatchedChunk, every_signal, watch_text
 from charrnn.inspection.find_scores import TINY
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.network import Floats, Ids
+from charrnn.inference.network import Ids
+from charrnn.inference.ops import Floats
 
 BINS = 256
 """Bins of a unit's values, between the smallest and the largest on the ranking part."""

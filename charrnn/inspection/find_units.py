@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CorpusError
-from charrnn.inference.network import Floats, Ids, Inference
+from charrnn.inference.network import Ids, Inference
+from charrnn.inference.ops import Floats
 from charrnn.inspection import find_scores as scores
 from charrnn.inspection.activations import BLOCK, Signal, Values, WatchedChunk, watch_text
 from charrnn.inspection.concepts import Concept, ConceptReader, LabelStream, limits
