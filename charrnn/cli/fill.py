@@ -105,9 +105,8 @@ def fill(
 ) -> None:
     r"""Fill the gaps of a text.
 
-    A beam search with the forward model finds texts that fit the template. With a backward model, they are
-    ranked by the log-probabilities of the whole text under both models, one of which has read what comes
-    before a gap, and the other one what comes after it.
+    A beam search with the forward model finds texts that fit the template, and ranks them by the
+    log-probability of the whole text. With a backward model, the log-probabilities of both models are added.
 
     Examples:
       charrnn fill 'To be, or n_t to be' --forward shakespeare
