@@ -85,26 +85,26 @@ class Model:
     def generate(self, prompt: str = "", **options: Unpack[Sampling]) -> str:
         """A text that continues ``prompt``, which is not included. ``options``: see ``Sampling``.
 
-        Of a model that reads backward, the text before the prompt.
+        A backward model generates the text before the prompt.
         Equal options and seed give the text of ``charrnn sample``. Raises ConfigError, UnknownCharacterError.
         """
         return "".join(self._stream(prompt, endless=False, **options))
 
     def stream(self, prompt: str = "", **options: Unpack[Sampling]) -> Iterator[str]:
-        """As ``generate``, but yields pieces of the text as they are generated; backward, the whole text."""
+        """As ``generate``, but yields pieces as they are generated; a backward model yields one piece."""
         return self._stream(prompt, endless=True, **options)
 
     def log_probabilities(self, text: str, **given: Unpack[Given]) -> NDArray[np.float64]:
         """(N,) natural logarithm of each character's probability, given the characters before it.
 
-        For a model that reads backward, given those after it. A model of documents also gives that of the
-        end, (N + 1,). ``given``: see ``Given``. Raises ConfigError, UnknownCharacterError.
+        A backward model gives those given the characters after it. A model of documents also gives that of
+        the end, (N + 1,). ``given``: see ``Given``. Raises ConfigError, UnknownCharacterError.
         """
         ids = self._vocabulary.encode(text)
         if self._vocabulary.boundary is not None:
             ids = np.append(ids, self._vocabulary.boundary)
         result = score.log_probabilities(_conditioned(self._predictor, **given), self._vocabulary, ids)
-        characters = self._vocabulary.turned(result[: len(ids) - self._vocabulary.documents])
+        characters = self._vocabulary.reversed_if_backward(result[: len(ids) - self._vocabulary.documents])
         return np.concatenate([characters, result[len(characters) :]])
 
     def bits_per_character(self, text: str, **given: Unpack[Given]) -> float:
@@ -135,7 +135,9 @@ class Model:
         Raises ConfigError, UnknownCharacterError.
         """
         pieces = unit_values(self._network(), [self._vocabulary.encode(text)], layer, [unit], signal)
-        return self._vocabulary.turned(np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)]))
+        return self._vocabulary.reversed_if_backward(
+            np.concatenate([np.zeros(0), *(values[:, 0] for _, values in pieces)])
+        )
 
     def encode(
         self, texts: Sequence[str], layer: int | Literal["all"] | None = None, of: str = "hidden"
@@ -196,7 +198,9 @@ class Model:
         if not endless and not constraints.ends:
             raise ConfigError("length 0 without stop or match never ends: use stream, or give a length")
         if self._vocabulary.backward and not constraints.ends:
-            raise ConfigError("length 0 without stop never ends, and is returned when whole: give a length")
+            raise ConfigError(
+                "length 0: a backward model gives its text when it is complete: give a length or stop"
+            )
         ids = beginning(self._vocabulary, self._vocabulary.encode(prompt))
         free: Predictor = with_clamps(self._predictor, clamp) if clamp else self._predictor
         model = _conditioned(free, labels or {}, vectors or {})
@@ -220,7 +224,7 @@ def _conditioned(
 def _decoded(vocabulary: Vocabulary, chunks: Iterator[Chunk]) -> Iterator[str]:
     """The texts of chunks; at byte level in whole characters, U+FFFD where the bytes are not UTF-8.
 
-    A text that is generated from its end is one piece.
+    The text of a backward model is one piece.
     """
     if vocabulary.backward:
         yield vocabulary.decode([symbol for chunk in chunks for symbol in chunk.ids])
@@ -266,7 +270,7 @@ def train(
     name         of the run; by default that of the file, or "text"
     checkpoints  the folder of the runs, by default that of the command line
     on_report    called with each report: its losses, its speed, a sample
-    settings     budget (minutes, epochs, steps), architecture (cell, layers, hidden, embedding) and all
+    settings     budget (minutes, epochs, steps), architecture (the fields of ``ModelConfig``) and all
                  others of the options of ``charrnn train``; what is not given is chosen as there
 
     Raises ConfigError, CorpusError, CheckpointError; CharrnnError when the loss diverges.

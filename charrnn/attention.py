@@ -14,7 +14,7 @@ The bias d_k tells how far back an output is. An output of zeros scores its bias
 
 Arrays hold outputs, weights and biases in the order of time: the oldest first, h_t last.
 
-N: outputs that a step attends to   H: hidden   M: outputs that several steps attend to
+N: outputs that a step attends to   H: hidden
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Array = Any
 class Ops(Protocol):
     """The array operations of attention besides ``+ /``. One set for torch, one for NumPy.
 
-    Steps (...) may share their outputs ``seen``; torch reads many steps at once, NumPy one.
+    The outputs ``seen`` have the shape that the backend needs: NumPy (B, N, H) for one step, torch more for a
+    block of steps.
     """
 
     def product(self, x: Array, matrix: Array) -> Array:
@@ -45,7 +46,7 @@ class Ops(Protocol):
         """(..., N) weights -> (..., H) sums of the weighted outputs."""
 
 
-def queries(w: Any, outputs: Array, ops: Ops) -> Array:
+def make_queries(w: Any, outputs: Array, ops: Ops) -> Array:
     """The queries of steps with these outputs: (..., H) -> (..., H). ``w.query`` is W."""
     return ops.product(outputs, w.query) / math.sqrt(outputs.shape[-1])
 

@@ -97,7 +97,7 @@ class ModelConfig(_Config):
     residual: bool = False  # whether each layer from the second on adds its input to its output
     readout: str = "top"  # the layers whose outputs the readout reads
     attention: int = 0  # outputs of the top layer that each step attends to; 0: none
-    backward: bool = False  # whether texts are read from their end to their beginning
+    backward: bool = False  # whether it reads texts from their end to their beginning
     documents: bool = False  # whether texts begin with START and end with END
     conditions: tuple[Condition, ...] = ()  # labels and vectors on which texts depend
     condition: str = "every"  # the steps at which they enter
@@ -121,8 +121,7 @@ class ModelConfig(_Config):
         self._check_name("readout", READOUTS, {})
         self._check_integers("attention", 0)
         _require(isinstance(self.backward, bool), "backward", self.backward, "true or false")
-        one_layer = self.layers == 1 and (self.residual or self.readout == "all")
-        if one_layer:
+        if self.layers == 1 and (self.residual or self.readout == "all"):
             option = "--residual" if self.residual else "--readout all"
             raise ConfigError(f"{option} connects layers: add --layers 2 or more")
 
@@ -238,12 +237,17 @@ class TrainConfig(_Config):
         return super().from_dict(values)
 
 
-def check_direction(model: ModelConfig, config: TrainConfig) -> None:
-    """Raise ConfigError where a text that is read from its end has no beginning to leave out."""
+def check_together(model: ModelConfig, config: TrainConfig) -> None:
+    """Raise ConfigError for settings of a model and of its training that exclude each other."""
     if model.backward and config.loss == "text":
         raise ConfigError(
-            "--loss text leaves out the prompt at the beginning, which --backward reads last:"
-            " leave out one of the two"
+            "--loss text and --backward do not go together, because a backward model reads the prompt last:"
+            " give one of the two"
+        )
+    if model.attention > config.bptt:
+        raise ConfigError(
+            f"--attention {model.attention}: must be at most the window, --bptt {config.bptt}: give --bptt"
+            f" {model.attention} or more"
         )
 
 

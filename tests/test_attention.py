@@ -328,7 +328,7 @@ def test_train_from_a_model_keeps_its_attention_and_refuses_a_shorter_window(tmp
     assert "--from old keeps that model's architecture: leave out --attention" in done.err
     done = charrnn("train", "t.txt", "--from", "old", "--bptt", "7")
     assert (done.status, done.err.count("\n")) == (2, 1)
-    assert "--bptt 7: must be at least 8, the characters to which the model of --from old attends" in done.err
+    assert "--attention 8: must be at most the window, --bptt 7: give --bptt 8 or more" in done.err
 
 
 @pytest.mark.slow

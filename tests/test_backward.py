@@ -89,19 +89,21 @@ def test_ids_are_in_the_order_of_reading_and_text_is_as_written(
     symbols = "".join(map(chr, range(256))) if byte_level else "abé"
     vocabulary = Vocabulary(symbols, byte_level, backward=backward)
     ids = vocabulary.encode(text)
-    forward = vocabulary.in_reading_order.encode(text)
+    forward = vocabulary.forward.encode(text)
     assert ids.tolist() == (forward[::-1] if backward else forward).tolist()
     assert vocabulary.decode(ids) == text
     assert vocabulary.decode(ids.tolist()) == text
     assert vocabulary.decode_bytes(ids) == text.encode()
-    assert vocabulary.turned(ids).tolist() == forward.tolist()
+    assert vocabulary.reversed_if_backward(ids).tolist() == forward.tolist()
 
 
 @given(st.lists(st.text("ab", max_size=3), max_size=4), st.booleans())
 def test_a_text_in_pieces_is_turned_as_a_whole(pieces: list[str], backward: bool) -> None:
     vocabulary = Vocabulary("ab", backward=backward)
     given_pieces = [vocabulary.encode_units(piece) for piece in pieces]
-    result = [symbol for piece in vocabulary.turned_pieces(given_pieces) for symbol in piece.tolist()]
+    result = [
+        symbol for piece in vocabulary.pieces_reversed_if_backward(given_pieces) for symbol in piece.tolist()
+    ]
     assert result == vocabulary.encode("".join(pieces)).tolist()
 
 
@@ -366,7 +368,7 @@ def test_a_document_is_read_from_its_end_to_its_start() -> None:
     vocabulary = loaded.header.vocabulary
     boundary = vocabulary.boundary
     assert boundary is not None
-    ids = np.append(vocabulary.in_reading_order.encode("she sat")[::-1], boundary)
+    ids = np.append(vocabulary.forward.encode("she sat")[::-1], boundary)
     expected = log_probabilities(Inference(loaded.header.network, loaded.weights), vocabulary, ids)
     (row,) = rows("score", "docs", "-", "--lines", "--json", stdin=b"she sat\n")
     assert row["nats"] == pytest.approx(-expected.sum(), abs=1e-3)
@@ -453,20 +455,26 @@ REFUSALS: Sequence[tuple[str, str]] = [
         "sample back --interactive",
         "--interactive continues a text at its end, and this model writes what comes",
     ),
-    ("sample back --match a+", "--match a+: an expression is matched from its beginning, and this model"),
-    ("sample back --length 0", "with --length 0 no sample ends; add --stop"),
+    ("sample back --match a+", "--match a+: a text is matched from its beginning, and a backward model"),
+    (
+        "sample back --length 0",
+        "--length 0: the sample of a backward model is printed when it is complete: add --stop",
+    ),
     (
         "sample back twin",
-        "back and twin do not mix: one reads texts from their beginning, the other from their",
+        "back and twin do not mix: one is a forward model, the other a backward",
     ),
-    ("score back twin text.txt", "back and twin do not mix: one reads texts"),
-    ("score back text.txt --lines --carry", "--carry begins with the first line, and this model at the end"),
-    ("score back twin text.txt --compare", "--compare: a model that reads from the end compares lines: add"),
-    ("inspect-cell back text.txt --errors", "--errors shows what a model expects after each character"),
-    ("inspect-cell back text.txt --html page.html", "--html shows what a model expects after each character"),
+    ("score back twin text.txt", "back and twin do not mix: one is a forward model"),
+    (
+        "score back text.txt --lines --carry",
+        "--carry reads the lines from first to last, which a backward model cannot",
+    ),
+    ("score back twin text.txt --compare", "--compare with a backward model needs --lines: add"),
+    ("inspect-cell back text.txt --errors", "--errors does not work with a backward model"),
+    ("inspect-cell back text.txt --html page.html", "--html does not work with a backward model"),
     (
         "train text.txt --backward --with-ngram",
-        "--with-ngram: an n-gram model reads a text from its beginning",
+        "--with-ngram: an n-gram model reads forward",
     ),
     (
         "train text.txt --backward --from twin",
@@ -474,7 +482,7 @@ REFUSALS: Sequence[tuple[str, str]] = [
     ),
     (
         "train text.jsonl --backward --documents json --loss text",
-        "--loss text leaves out the prompt at the beginning, which --backward reads last",
+        "--loss text and --backward do not go together",
     ),
 ]
 
@@ -489,9 +497,9 @@ def test_what_needs_the_other_direction_is_refused(back: None, arguments: str, m
 
 def test_python_refuses_what_the_command_line_refuses(back: None) -> None:
     model = package.load("back")
-    with pytest.raises(ConfigError, match="length 0 without stop never ends"):
+    with pytest.raises(ConfigError, match="length 0: a backward model gives its text when it is complete"):
         next(model.stream(length=0))
-    with pytest.raises(ConfigError, match="--loss text leaves out the prompt"):
+    with pytest.raises(ConfigError, match="--loss text and --backward do not go together"):
         Training(corpus(), BACKWARD, replace(CONFIG, loss="text"), Path("run"))
     with pytest.raises(ConfigError, match="--backward 1: must be true or false"):
         ModelConfig(backward=1)  # type: ignore[arg-type]

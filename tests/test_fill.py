@@ -260,11 +260,14 @@ def test_unknown_characters_are_replaced_or_left_out_on_request(runs: None) -> N
 
 REFUSALS: Sequence[tuple[str, str]] = [
     ("fill abc --forward fw", "TEMPLATE: the template has no gap: _ is one unknown character, [...]"),
-    ("fill abc_ --forward back", "--forward back: that model reads from the end: give it as --backward"),
-    ("fill a_ --forward fw --backward fw", "--backward fw: that model reads from the beginning: train one"),
+    ("fill abc_ --forward back", "--forward back: this is a backward model: give it as --backward"),
+    ("fill a_ --forward fw --backward fw", "--backward fw: this is a forward model: train a backward one"),
     ("fill a_ --forward fw --backward few", "fw and few do not mix, their symbols differ: few lacks"),
     ("fill a_ --forward fw --backward docs", "one knows documents, the other one long text"),
-    ("fill a_ --forward bytes", "--forward bytes: that model reads bytes, and a gap has characters"),
+    (
+        "fill a_ --forward bytes",
+        "--forward bytes: fill needs a model of characters, and this one reads bytes",
+    ),
     ("fill a_ --forward fw --length 0", "--length 0: must be"),
     ("fill a_ --forward fw --count 33", "--count 33: must be at most --beam 32"),
     ("fill a_ --forward fw --match a", "--match has no effect: the template has no [...]"),

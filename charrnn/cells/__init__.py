@@ -73,7 +73,7 @@ class Cell(ABC):
        gates          the names of the gates: first those that ``weight_ih`` has rows for, in the same order
        activations    for each gate "sigmoid", "tanh" or "linear"
        initial_bias   gate -> the value at which its bias starts. Default: 0 for all
-       recurrent      the matrices that ``step`` multiplies. Default: ``weight_hh``, if the cell has it
+       recurrent      the names of the matrices that ``step`` multiplies. Default: ``weight_hh`` alone
        raw_input      True when ``step`` also needs the layer's input itself. Default: False
 
     3. ``shapes``, only when the parameters differ from the default ones;

@@ -16,7 +16,7 @@ from charrnn.cells.lstm import LSTM
 
 
 class LSTMPeepholeFull(LSTM):
-    """Nearly 7/4 of an LSTM's weights: ``peephole`` (3H, H) has the rows of Pi, Pf, Po. They start at 0."""
+    """An LSTM with one more matrix: ``peephole`` (3H, H) has the rows of Pi, Pf and Po. They start at 0."""
 
     recurrent = ("weight_hh", "peephole")
 

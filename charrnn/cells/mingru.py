@@ -15,6 +15,7 @@ class MinGRU(Cell):
 
     gates = ("update", "candidate")
     activations = ("sigmoid", "linear")
+    recurrent = ()
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         return {"weight_ih": (2 * hidden, inputs), "bias": (2 * hidden,)}

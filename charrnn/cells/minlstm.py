@@ -16,6 +16,7 @@ class MinLSTM(Cell):
 
     gates = ("forget", "input", "candidate")
     activations = ("sigmoid", "sigmoid", "linear")
+    recurrent = ()
     initial_bias: ClassVar = {"forget": 1.0}
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:

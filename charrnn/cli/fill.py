@@ -1,4 +1,4 @@
-"""``charrnn fill``: fill the gaps of a text, with a model that reads forward and one that reads backward."""
+"""``charrnn fill``: fill the gaps of a text, with a forward and a backward model."""
 
 from __future__ import annotations
 
@@ -90,7 +90,14 @@ def fill(
         str | None,
         option(f"The whole content of each {ANY} matches this expression.", metavar="REGEX", parser=utf8),
     ] = None,
-    beam: Annotated[int, _search("Number of beams at each position of the template.", min=1, max=4096)] = 32,
+    beam: Annotated[
+        int,
+        _search(
+            "Texts kept for each length at each item of the template: more are slower, and miss less.",
+            min=1,
+            max=4096,
+        ),
+    ] = 32,
     unknown: Annotated[Unknown, unknown_option(_search, "Characters of a template")] = Unknown.error,
     as_json: Annotated[
         bool,
@@ -148,21 +155,24 @@ def _models(out: Terminal, forward: str | None, backward: str | None, folder: Pa
     name, vocabulary = model_name(loaded.path), loaded.header.vocabulary
     if vocabulary.backward:
         raise ConfigError(
-            f"--forward {name}: that model reads from the end: give it as --backward, and as --forward one"
-            " that was trained without --backward"
+            f"--forward {name}: this is a backward model: give it as --backward, and as --forward one that"
+            " was trained without --backward"
         )
     if vocabulary.byte_level:
-        raise ConfigError(f"--forward {name}: that model reads bytes, and a gap has characters: give another")
+        raise ConfigError(
+            f"--forward {name}: fill needs a model of characters, and this one reads bytes: train one"
+            " without --bytes"
+        )
     if backward is None:
         return Models(vocabulary, predictor(loaded), None)
     other = load(find_checkpoint(out, backward, folder, "--backward"))
     other_name = model_name(other.path)
     if not other.header.vocabulary.backward:
         raise ConfigError(
-            f"--backward {other_name}: that model reads from the beginning: train one with"
+            f"--backward {other_name}: this is a forward model: train a backward one with"
             " charrnn train TEXT --backward"
         )
-    check_vocabularies([name, other_name], [vocabulary, other.header.vocabulary.in_reading_order])
+    check_vocabularies([name, other_name], [vocabulary, other.header.vocabulary.forward])
     return Models(vocabulary, predictor(loaded), (predictor(other), other.header.vocabulary))
 
 

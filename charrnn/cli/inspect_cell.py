@@ -73,7 +73,7 @@ def inspect_cell(
     heat map, two on each line. Without colour, a line of marks for each unit follows each line of the text:
     ▁▂▃▄ from -1 up to 0, none near 0, ▅▆▇█ from 0 up to 1. Values lie between -1 and 1, those of sigmoid
     gates between 0 and 1; the cell state c is shown as tanh(c). The candidate and hidden state of mingru and
-    minlstm are linear and have no bounds.
+    minlstm and the hidden state of lstm-cs230 have no bounds. --of attention shows weights, from 0 to 1.
 
     Without TEXT and --sample, the text is what is piped in or, if nothing is, a sample.
 
@@ -145,8 +145,8 @@ def _subject(out: Terminal, mode: str, options: dict[str, Any]) -> Subject:
     inference, vocabulary = Inference(loaded.header.network, loaded.weights), loaded.header.vocabulary
     if vocabulary.backward and mode in ("errors", "html"):
         raise ConfigError(
-            f"--{mode} shows what a model expects after each character, and this model reads from the end:"
-            " leave it out, or give a model that was trained without --backward"
+            f"--{mode} does not work with a backward model: leave it out, or give a model that was trained"
+            " without --backward"
         )
     reader = Reader(out, vocabulary, options["unknown"])
     # Given "-" as CHECKPOINT, stdin was the model.

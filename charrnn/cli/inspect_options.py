@@ -200,7 +200,7 @@ MODES = {
     "html": Mode(
         ("--html",), (*_UNITS, "--of", "--find", "--gates", "--gradients", *_CONCEPTS, "--top", *_SAMPLE)
     ),
-    "attention": Mode(("--of attention",), ("--of", "--json", "--colour", *_PICTURES, *_SAMPLE)),
+    "attention": Mode(("--of attention",), ("--json", "--colour", *_PICTURES, *_SAMPLE)),
     "ablate": Mode(
         ("--ablate", "--clamp"), (*_UNITS, *_CONCEPTS, "--random-sets", "--json", *_PICTURES, *_SAMPLE)
     ),

@@ -74,10 +74,16 @@ FLAGS = (
     Flag(TRAIN, "n_layer", (NANO,), "--layers"),
     Flag(TRAIN, "wordvec_size", (TORCH,), "--embedding"),
     Flag(TRAIN, "dim_embeddings", (TEXTGEN,), "--embedding"),
-    Flag(TRAIN, "n_head", (NANO,), "", "a recurrent network has no attention"),
+    Flag(TRAIN, "n_head", (NANO,), "", "--attention has one head"),
     Flag(TRAIN, "bias", (NANO,), "", "every cell has its biases"),
     Flag(TRAIN, "batchnorm", (TORCH,), "", "--dropout and --weight-drop regularise"),
-    Flag(TRAIN, "rnn_bidirectional", (TEXTGEN,), "", "text is generated from left to right"),
+    Flag(
+        TRAIN,
+        "rnn_bidirectional",
+        (TEXTGEN,),
+        "",
+        "a model reads in one direction: --backward trains the other",
+    ),
     # Training.
     Flag(TRAIN, "seq_length", (CHAR, TORCH), "--bptt"),
     Flag(TRAIN, "max_length", (TEXTGEN,), "--bptt", "the state keeps what was read before the window"),

@@ -107,8 +107,8 @@ def sample(
 ) -> None:
     r"""Generate text. Each character is written as soon as it is generated.
 
-    A model that was trained with --backward writes what comes before the prompt, and prints it when it is
-    whole.
+    A backward model (train --backward) writes what comes before the prompt. Its sample is written when it is
+    complete.
 
     Examples:
       charrnn sample shakespeare --prompt 'ROMEO:' --length 2000 > out.txt
@@ -269,9 +269,7 @@ def _writer(
 ) -> Writer:
     """What writes the samples: as JSON lines, or as text, with a delimiter after each of several."""
     if options["as_json"] or options["scores"]:
-        return JsonWriter(
-            out, vocabulary.in_reading_order, copies, options["scores"], backward=vocabulary.backward
-        )
+        return JsonWriter(out, vocabulary.forward, copies, options["scores"], backward=vocabulary.backward)
     delimiter = options["delimiter"]
     if delimiter is None:
         delimiter = division.delimiter if division else "\n"
@@ -279,7 +277,7 @@ def _writer(
     shaded = out.colours(options["colour"])
     return TextWriter(
         out,
-        vocabulary.in_reading_order,
+        vocabulary.forward,
         copies,
         delimiter if several else None,
         not options["no_echo"],

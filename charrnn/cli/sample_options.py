@@ -308,7 +308,10 @@ def check_ends(context: typer.Context, vocabulary: Vocabulary) -> None:
     if context.params["length"] > 0 or vocabulary.documents:
         return
     endless = [name for name in NEED_AN_END if name in given]
-    if vocabulary.backward:
-        endless.append("a model that writes from the end")
+    if vocabulary.backward and "--stop" not in given and "--stop-at-newline" not in given:
+        raise ConfigError(
+            "--length 0: the sample of a backward model is printed when it is complete: add --stop or a"
+            " --length"
+        )
     if endless and given.isdisjoint(("--stop", "--stop-at-newline", "--match")):
         raise ConfigError(f"{endless[0]}: with --length 0 no sample ends; add --stop, --match or a --length")

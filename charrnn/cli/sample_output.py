@@ -43,8 +43,8 @@ class Sample:
         self.scores += chunk.scores
         self.ended, self.end, self.score = chunk.ended, chunk.end, chunk.score
 
-    def turn(self) -> None:
-        """Put the characters of a sample that was generated from its end in the order of the text.
+    def reverse(self) -> None:
+        """Put the characters of a backward model's sample in text order.
 
         The score of END stays the last one.
         """
@@ -82,12 +82,12 @@ def copy_search(
     def search(samples: Sequence[Sample]) -> list[Copied]:
         with out.bar(desc="searching for copies", unit="char", unit_scale=True, total=len(source.ids)) as bar:
             texts = [corpus_ids[np.array(sample.ids, int)] for sample in samples]
-            prompts = [corpus_ids[vocabulary.turned(sample.prompt.ids)] for sample in samples]
+            prompts = [corpus_ids[vocabulary.reversed_if_backward(sample.prompt.ids)] for sample in samples]
             runs = longest_runs(texts, source.ids, bar.update)
         whole: list[bool | None] = [None] * len(runs)
         if isinstance(source, DocumentCorpus):
-            pairs = zip(*((texts, prompts) if vocabulary.backward else (prompts, texts)), strict=True)
-            whole = [*source.holds([np.concatenate(pair) for pair in pairs])]
+            first, second = (texts, prompts) if vocabulary.backward else (prompts, texts)
+            whole = [*source.holds([np.concatenate(pair) for pair in zip(first, second, strict=True)])]
         return [Copied(*pair) for pair in zip(runs, whole, strict=True)]
 
     return search
@@ -97,8 +97,8 @@ def copy_search(
 class Writer:
     """Writes samples in order; with ``copy_search``, also what they copy from a corpus.
 
-    vocabulary  for ids in the order of the text
-    backward    whether samples are generated from their end: they come before their prompts
+    vocabulary  for ids in text order
+    backward    whether a backward model writes the samples, which then come before their prompts
     """
 
     out: Terminal
@@ -134,7 +134,7 @@ def write_samples(samples: Sequence[Sample], chunks: Iterable[Chunk], writer: Wr
             if writer.backward and sample.ended is None:
                 break
             if writer.backward:
-                sample.turn()
+                sample.reverse()
             writer.update(sample)
             if sample.ended is None:
                 break

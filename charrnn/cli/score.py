@@ -190,7 +190,7 @@ def _score(
     if model.vocabulary.documents:
         _score_documents(out, model, loaded, paths, options)
         return
-    from charrnn.inference.score import in_reading_order
+    from charrnn.inference.score import pieces_in_text_order
 
     reader = Reader(out, model.vocabulary, options["unknown"])
     if part := options["part"]:
@@ -215,7 +215,7 @@ def _score(
             if first is not None:
                 pieces = chain([first], pieces)
                 if in_full and model.vocabulary.backward:
-                    pieces = in_reading_order(pieces)
+                    pieces = pieces_in_text_order(pieces)
                 write(pieces, total)
         reader.check_not_empty(text.name, total.score.characters)
         totals.append(total)
@@ -276,7 +276,7 @@ def _writer(
     The pieces are in the order of the text. The total is known at the end. Raises CharrnnError where --html
     names a file that cannot be written: scoring may take long.
     """
-    vocabulary, as_json = model.vocabulary.in_reading_order, options["as_json"]
+    vocabulary, as_json = model.vocabulary.forward, options["as_json"]
     if options["html"]:
         check_new_file("--html", options["html"])
         return lambda pieces, total: write_shaded_page(options["html"], total, pieces, vocabulary)

@@ -193,14 +193,14 @@ class DocumentScorer(LineScorer):
 
         They are in the order of the text; END is the last.
         """
-        from charrnn.inference.score import ScoredPiece, in_reading_order, score_stream
+        from charrnn.inference.score import ScoredPiece, pieces_in_text_order, score_stream
 
         for entry in entries:
             before, state = self._start.unread, self._state(entry.values)
             skip = entry.prompt if self.model.text_only else 0
             pieces = score_stream(self.model.predictor, [entry.ids], before, state)
             if self.model.vocabulary.backward:
-                pieces = in_reading_order(pieces, self.model.vocabulary.boundary)
+                pieces = pieces_in_text_order(pieces, self.model.vocabulary.boundary)
             for ids, scores in pieces:
                 if skip < len(ids):
                     yield ScoredPiece(ids[skip:], scores[skip:])

@@ -59,7 +59,7 @@ def same_characters(models: Sequence[Model]) -> list[Model]:
 
 
 def check_options(models: Sequence[Model], options: dict[str, Any]) -> None:
-    """Raise ConfigError for options that a model of documents, or one that reads backward, does not have."""
+    """Raise ConfigError for options that do not work with documents or with a backward model."""
     for model in models:
         if model.vocabulary.documents:
             for name in ("adapt", "carry"):
@@ -74,10 +74,10 @@ def check_options(models: Sequence[Model], options: dict[str, Any]) -> None:
         elif model.vocabulary.backward:
             if options["carry"]:
                 raise ConfigError(
-                    "--carry begins with the first line, and this model at the end: leave it out"
+                    "--carry reads the lines from first to last, which a backward model cannot: leave it out"
                 )
             if options["compare"] and not options["lines"]:
-                raise ConfigError("--compare: a model that reads from the end compares lines: add --lines")
+                raise ConfigError("--compare with a backward model needs --lines: add --lines")
 
 
 def split_arguments(

@@ -127,7 +127,7 @@ class LineReader(Reader):
     def encode(self, line: Line, end: End) -> Ids:
         """The ids of a line in the model's order, with this end; none for a line without known characters.
 
-        A newline ends what the model reads: to a model that reads backward, it is the one before the line.
+        A newline ends what the model reads; for a backward model, it is the one before the line.
         Raises CorpusError, UnknownCharacterError; the message names line and column.
         """
         place = f"{line.name}, line {line.number}" if line.number else line.name
@@ -138,8 +138,8 @@ class LineReader(Reader):
         ids = self._lookup(text)
         if isinstance(ids, int):
             ids = self._replaced(text, ids, place)
-        ids = self.vocabulary.turned(ids)
-        if end == "newline" and self._newline and len(ids):  # an empty line is no surprise
+        ids = self.vocabulary.reversed_if_backward(ids)
+        if end == "newline" and self._newline and len(ids):  # an empty line has nothing to score
             return self._ended(ids)
         return ids
 
@@ -169,7 +169,7 @@ class LineReader(Reader):
             ) from error
 
     def _without_newline(self, text: str, end: End) -> str:
-        """The line, without its newline unless it is read as it is; carriage returns as in training."""
+        """The line without its newline, which "as it is" keeps, and with carriage returns as in training."""
         if end != "as it is":
             text = text.removesuffix("\n")
             if self._converts_returns:

@@ -89,7 +89,7 @@ class Reader:
         skip = self.unknown is Unknown.skip
         units = read_units(self.out, self.vocabulary, path, advice=SKIP_BYTES, keep_invalid=skip)
         try:
-            yield from self.vocabulary.turned_pieces(self._encode(units))
+            yield from self.vocabulary.pieces_reversed_if_backward(self._encode(units))
         except UnknownCharacterError as error:
             raise UnknownCharacterError(f"{title(path)}: {error}") from error
 

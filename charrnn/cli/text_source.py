@@ -228,4 +228,4 @@ def read_ids(out: Terminal, vocabulary: Vocabulary, path: str) -> Iterator[Ids]:
             yield vocabulary.encode_units(chunk, position)
             position += len(chunk)
 
-    return vocabulary.turned_pieces(chunks())
+    return vocabulary.pieces_reversed_if_backward(chunks())

@@ -150,34 +150,39 @@ CELLS = (
 Cell = Annotated[
     str, option(f"The recurrent cell. One of: {CELLS}.", metavar="CELL", complete=completion.cell_names)
 ]
-Layers = Annotated[int | None, option("Number of layers.", default=f"{CHOSEN}; with --hidden: 1")]
+Layers = Annotated[
+    int | None, option("Number of layers.", default=f"{CHOSEN}; with --hidden: 1; with --params: from N")
+]
 Hidden = Annotated[int | None, option("Units per layer.", default=CHOSEN)]
 Params = Annotated[
     int | None,
-    _model("Choose --hidden to reach N parameters, e.g. 1.27M.", metavar="N", parser=parse_params),
+    _model(
+        "Choose the width, and --layers if not given, to reach N parameters, e.g. 1.27M.",
+        metavar="N",
+        parser=parse_params,
+    ),
 ]
 Embedding = Annotated[int, _model("Width of the character embedding; 0: one-hot input.")]
 Residual = Annotated[
     bool | None,
     _model(
-        "Each layer from the second on adds its input to its output; --no-residual: it does not.",
+        "Add the input of each layer to its output, from the second layer on; --no-residual: do not.",
         "--residual/--no-residual",
-        default="--residual",
+        default="--residual with two layers or more",
     ),
 ]
 Readout = Annotated[
     str | None,
     _model(
-        "The layers that predict the next character. top: the highest layer; all: all layers.",
-        default="all",
+        "Layers whose outputs predict the next character. top: the highest layer; all: all layers.",
+        default="all with two layers or more",
         values=READOUTS,
     ),
 ]
 Attention = Annotated[
     int | None,
     _model(
-        "Predict from the last N outputs of the highest layer too: after each character, attention decides"
-        " how much each of them counts. At most --bptt.",
+        "Also predict from the last N outputs of the highest layer, weighted by attention. At most --bptt.",
         default="none",
         metavar="N",
         parser=parse_attention,

@@ -12,7 +12,7 @@ from charrnn.cli.options import find_checkpoint, given_options
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.train_command import resume_command
 from charrnn.cli.train_screen import screen
-from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig, check_direction
+from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig, check_together
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.origin import FILE_LABEL, Origin
 
@@ -96,7 +96,6 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if options["weight_drop"] and "weight_hh" not in cell.shapes(1, 1):
         raise ConfigError(f"--weight-drop has no effect with {model.cell}: its states have no weights")
     config = _config(TrainConfig, {**options, "save_every": None, **(options["save_every"] or {})})
-    _check_window(model, config, options["start"])
     origin = Origin(
         texts=options["text"] or (["-"] if out.stdin_unread else []),
         glob=options["glob"],
@@ -109,7 +108,7 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
         label_by=options["label_by"] or "",
     )
     _check_documents(context, origin, start)
-    check_direction(model, config)
+    check_together(model, config)
     _check_ngram(model, options)
     if start and not given_options(context, "lr", "muon"):
         config = replace(config, lr=config.lr / 4, muon=config.muon / 4)
@@ -119,23 +118,11 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     return Plan(runs, name, model, config, origin, options, start, left_open=_left_open(context))
 
 
-def _check_window(model: ModelConfig, config: TrainConfig, start: str | None) -> None:
-    """Raises ConfigError where the model attends to more characters than a window has."""
-    if model.attention <= config.bptt:
-        return
-    if start is None:
-        raise ConfigError(f"--attention {model.attention}: must be at most the window, --bptt {config.bptt}")
-    raise ConfigError(
-        f"--bptt {config.bptt}: must be at least {model.attention}, the characters to which the model of"
-        f" --from {start} attends"
-    )
-
-
 def _check_ngram(model: ModelConfig, options: Options) -> None:
-    """Raises ConfigError for a model whose text no n-gram model reads in the same direction."""
+    """Raises ConfigError for --with-ngram with a backward model."""
     if model.backward and options["with_ngram"]:
         raise ConfigError(
-            "--with-ngram: an n-gram model reads a text from its beginning, and this model from its end:"
+            "--with-ngram: an n-gram model reads forward, so it does not mix with a backward model:"
             " leave out --with-ngram"
         )
 

@@ -1,12 +1,12 @@
 """Filling gaps: the most probable texts that fit a template.
 
 A template is a sequence of items: characters, which are given, and gaps. A beam search with a forward model
-goes through the template from its beginning. Texts of one length compete with each other where they are at
-the same item, so that a text that has just left a gap does not compete with the freer ones inside it. A text
-can fit the template in several ways, and is one hypothesis with all of them. So a search that is wide enough
-finds every text that fits.
+goes through the template from its beginning. Hypotheses compete only with others of the same length at the
+same item, because one that is still inside a gap is often more probable than one that has had to read the
+characters after it. A text that fits the template in several ways is one hypothesis with several positions.
+So a search that is wide enough finds every text that fits.
 
-B: hypotheses   V: vocabulary   N: characters of a text
+B: hypotheses   V: vocabulary
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class Filling:
 
     @property
     def sum(self) -> float:
-        """By which fillings are ranked."""
+        """The log-probability by which fillings are ranked."""
         return self.forward + (self.backward or 0.0)
 
 
-class Place(NamedTuple):
-    """A place in a template: an item, and how many characters of its content have been read."""
+class Position(NamedTuple):
+    """A position in a template: an item, and how many characters of its content have been read."""
 
     item: int
     read: int = 0
@@ -80,13 +80,13 @@ class _Hypothesis:
 
     score   its log-probability
     row     the row of the state before its last character
-    places  where in the template it can be, each with the contents of the gaps before
+    positions  where in the template it can be, each with the contents of the gaps before
     """
 
     text: Text = ()
     score: float = 0.0
     row: int = 0
-    places: dict[Place, tuple[Text, ...]] = field(default_factory=dict)
+    positions: dict[Position, tuple[Text, ...]] = field(default_factory=dict)
 
 
 def fill(predictor: Predictor, vocabulary: Vocabulary, template: Template, width: int) -> list[Filling]:
@@ -116,7 +116,7 @@ def ranked(fillings: Sequence[Filling], predictor: Predictor, vocabulary: Vocabu
     """The fillings with their log-probability under a backward model, the largest sum first."""
     end = [] if vocabulary.boundary is None else [vocabulary.boundary]
     texts = [
-        np.append(vocabulary.turned(np.array(filling.text, np.int64)), np.array(end, np.int64))
+        np.append(vocabulary.reversed_if_backward(np.array(filling.text, np.int64)), np.array(end, np.int64))
         for filling in fillings
     ]
     start = Cursor(opening_ids(vocabulary), predictor.start(1))
@@ -143,16 +143,16 @@ class _Search:
     def first(self) -> _Hypothesis:
         """The empty text."""
         hypothesis = _Hypothesis()
-        self._add_place(hypothesis, Place(0), ())
+        self._add_position(hypothesis, Position(0), ())
         return hypothesis
 
     def finish(self, live: Sequence[_Hypothesis], scores: Scores) -> None:
         """Keep the texts that fit the whole template. ``scores`` (B, V) are those of the next characters."""
-        end = Place(len(self._template))
+        end = Position(len(self._template))
         for hypothesis, next_scores in zip(live, scores, strict=True):
-            if end in hypothesis.places:
+            if end in hypothesis.positions:
                 score = hypothesis.score + (0.0 if self._boundary is None else next_scores[self._boundary])
-                self.finished.append(Filling(hypothesis.text, hypothesis.places[end], float(score)))
+                self.finished.append(Filling(hypothesis.text, hypothesis.positions[end], float(score)))
         self.finished.sort(key=lambda filling: -filling.forward)
         del self.finished[self._width :]
 
@@ -176,61 +176,61 @@ class _Search:
     def _next_items(self, hypothesis: _Hypothesis) -> NDArray[np.int64]:
         """(V,) the furthest item at which a hypothesis can be after each character; -1: it does not fit."""
         result = np.full(len(self._characters), -1)
-        for place in hypothesis.places:
-            mask, item = self._step(hypothesis.text, place)
+        for position in hypothesis.positions:
+            mask, item = self._step(hypothesis.text, position)
             result[mask] = np.maximum(result[mask], item)
         return result
 
-    def _step(self, text: Text, place: Place) -> tuple[Mask, int]:
-        """(V,) the characters that can come at a place of a text, and the item after them."""
+    def _step(self, text: Text, position: Position) -> tuple[Mask, int]:
+        """(V,) the characters that can come at a position of a text, and the item after them."""
         mask = np.zeros_like(self._characters)
-        if place.item == len(self._template):
-            return mask, place.item
-        item = self._template[place.item]
+        if position.item == len(self._template):
+            return mask, position.item
+        item = self._template[position.item]
         if isinstance(item, int):
             mask[item] = True
-            return mask, place.item + 1
-        if place.read == item.most:
-            return mask, place.item
-        match = self._match(place, text)
-        return self._characters if match is None else match.allowed, place.item
+            return mask, position.item + 1
+        if position.read == item.most:
+            return mask, position.item
+        match = self._match(position, text)
+        return self._characters if match is None else match.allowed, position.item
 
     def _extended(self, hypothesis: _Hypothesis, symbol: int, score: float, row: int) -> _Hypothesis:
         result = _Hypothesis((*hypothesis.text, symbol), score, row)
-        for place, contents in hypothesis.places.items():
-            mask, item = self._step(hypothesis.text, place)
+        for position, contents in hypothesis.positions.items():
+            mask, item = self._step(hypothesis.text, position)
             if mask[symbol]:
-                after = Place(item) if item > place.item else Place(item, place.read + 1)
-                self._add_place(result, after, contents)
+                after = Position(item) if item > position.item else Position(item, position.read + 1)
+                self._add_position(result, after, contents)
         return result
 
-    def _add_place(self, hypothesis: _Hypothesis, place: Place, contents: tuple[Text, ...]) -> None:
-        """Add a place where a hypothesis can be, and the next item where a gap can end here."""
-        before = hypothesis.places.get(place)
+    def _add_position(self, hypothesis: _Hypothesis, position: Position, contents: tuple[Text, ...]) -> None:
+        """Add a position where a hypothesis can be, and the next item where a gap can end here."""
+        before = hypothesis.positions.get(position)
         if before is not None and _lengths(before) <= _lengths(contents):
             return
-        hypothesis.places[place] = contents
-        item = None if place.item == len(self._template) else self._template[place.item]
-        if isinstance(item, Gap) and place.read >= item.fewest:
-            match = self._match(place, hypothesis.text)
+        hypothesis.positions[position] = contents
+        item = None if position.item == len(self._template) else self._template[position.item]
+        if isinstance(item, Gap) and position.read >= item.fewest:
+            match = self._match(position, hypothesis.text)
             if match is None or match.matches:
-                content = hypothesis.text[len(hypothesis.text) - place.read :]
-                self._add_place(hypothesis, Place(place.item + 1), (*contents, content))
+                content = hypothesis.text[len(hypothesis.text) - position.read :]
+                self._add_position(hypothesis, Position(position.item + 1), (*contents, content))
 
-    def _match(self, place: Place, text: Text) -> Match | None:
+    def _match(self, position: Position, text: Text) -> Match | None:
         """The match of what a gap holds so far; None for a gap without a pattern."""
-        gap = self._template[place.item]
+        gap = self._template[position.item]
         assert isinstance(gap, Gap)
         if gap.pattern is None:
             return None
-        content = text[len(text) - place.read :]
-        match = self._matches.get((place.item, content))
+        content = text[len(text) - position.read :]
+        match = self._matches.get((position.item, content))
         if match is None:
-            before = self._match(Place(place.item, place.read - 1), text[:-1]) if content else None
+            before = self._match(Position(position.item, position.read - 1), text[:-1]) if content else None
             match = before.copy() if before else gap.pattern.start()
             if content:
                 match.add(content[-1])
-            self._matches[place.item, content] = match
+            self._matches[position.item, content] = match
         return match
 
 

@@ -136,8 +136,8 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
             )
         if first.backward != other.backward:
             raise DifferentSymbolsError(
-                f"{names[0]} and {name} do not mix: one reads texts from their beginning, the other from"
-                " their end; make both with --backward, or none"
+                f"{names[0]} and {name} do not mix: one is a forward model, the other a backward"
+                " model; train both with --backward, or neither"
             )
         if first.documents != other.documents:
             raise DifferentSymbolsError(

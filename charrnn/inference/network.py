@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import cells
-from charrnn.attention import attend, queries
+from charrnn.attention import attend, make_queries
 from charrnn.cells import LayerState, State
 from charrnn.conditions import Values, find
 from charrnn.config import ModelConfig
@@ -69,7 +69,7 @@ class Inference:
         self.steps = [self.cell.step] * len(self.layers)
         if config.attention:
             query, distance = weights["attention.query"], weights["attention.distance"]
-            self.attention = SimpleNamespace(query=aligned(query), distance=aligned(distance)[None])
+            self.attention = SimpleNamespace(query=aligned(query), distance=distance)
         # The first layer has only V different inputs: a step looks its products up in this table.
         self._condition_weights = [weights[f"conditions.{k}.weight"] for k in range(len(config.conditions))]
         symbols, dtype = len(self.readout), self.readout.dtype
@@ -194,15 +194,15 @@ class Inference:
         """The contexts (T, B, H) of steps with these outputs (T, B, H), and the state after them."""
         (past,) = state
         times, batch, hidden = outputs.shape
-        asked = queries(self.attention, outputs.reshape(times * batch, hidden), AttentionOps)
-        asked = asked.reshape(outputs.shape)
+        queries = make_queries(self.attention, outputs.reshape(times * batch, hidden), AttentionOps)
+        queries = queries.reshape(outputs.shape)
         contexts = np.empty_like(outputs)
         for time in range(times):
             if resets is not None:
                 past = np.where(resets[time], 0, past)
             past = np.concatenate([past[:, hidden:], outputs[time]], 1)
             seen = past.reshape(batch, self.config.attention, hidden)
-            contexts[time], weights = attend(self.attention, asked[time], seen, AttentionOps)
+            contexts[time], weights = attend(self.attention, queries[time], seen, AttentionOps)
             if trace is not None:
                 trace(len(self.layers), (), (weights,))
         return contexts, (past,)

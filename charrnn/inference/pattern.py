@@ -69,8 +69,8 @@ class Pattern:
         self.expression = expression if expression.isprintable() else repr(expression)  # for messages
         if vocabulary.backward:
             raise ConfigError(
-                f"--match {self.expression}: an expression is matched from its beginning, and this model"
-                " writes from the end: leave it out; --stop and --allow work"
+                f"--match {self.expression}: a text is matched from its beginning, and a backward model"
+                " writes it from its end: leave it out; --stop and --allow work"
             )
         self.size, self.tokens = len(vocabulary), len(vocabulary.symbols)
         characters = _characters(vocabulary, allowed)

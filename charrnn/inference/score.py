@@ -52,8 +52,8 @@ class ScoredPiece(NamedTuple):
         return np.take_along_axis(top, order, 1)[:, 1:]
 
 
-def in_reading_order(pieces: Iterable[ScoredPiece], boundary: int | None = None) -> Iterator[ScoredPiece]:
-    """The pieces of one text that was read from its end, in the order of the text; keeps all in memory.
+def pieces_in_text_order(pieces: Iterable[ScoredPiece], boundary: int | None = None) -> Iterator[ScoredPiece]:
+    """The pieces of one text that a backward model has read, in text order; keeps all in memory.
 
     A ``boundary`` that ends the text, as the END of a document does, stays the last.
     """

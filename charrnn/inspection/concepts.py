@@ -243,15 +243,19 @@ def _byte_counts(codes: NDArray[np.uint32]) -> NDArray[np.intp]:
 class LabelStream:
     """The labels of a text's ids (N,), in the order in which the model reads them.
 
-    Those of a text that is read from its end are all made at once.
+    For a backward model, all are made at once.
     """
 
     def __init__(self, vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> None:
-        self._codes, self._ids, self._reader = code_points(vocabulary.symbols), vocabulary.turned(ids), reader
+        self._codes, self._ids, self._reader = (
+            code_points(vocabulary.symbols),
+            vocabulary.reversed_if_backward(ids),
+            reader,
+        )
         self._position = 0  # in the ids that were read
         self._ready: Labels = np.zeros((0, len(reader.concepts)), np.float32)
         if vocabulary.backward:
-            self._ready = vocabulary.turned(self.take(len(ids)))
+            self._ready = vocabulary.reversed_if_backward(self.take(len(ids)))
 
     def take(self, count: int) -> Labels:
         """(count, C) the next labels; fewer at the end of the text."""

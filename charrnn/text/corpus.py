@@ -30,7 +30,7 @@ Progress = Callable[[str, int], None]
 class Corpus:
     """A text as ids.
 
-    ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``, in the order of reading
+    ids     (characters,) memory-mapped, of the vocabulary's ``id_dtype``, in the model's order
     sha256  of the characters that the model reads, in UTF-8; at byte level of the bytes
     """
 
@@ -73,7 +73,7 @@ class Corpus:
         return train, validation, test
 
     def in_direction(self, backward: bool) -> Self:
-        """The same text, read from its beginning or from its end. The cache holds it from its beginning."""
+        """The same text for a forward or a backward model. The cache holds it in text order."""
         if backward == self.vocabulary.backward:
             return self
         return replace(self, ids=self.ids[::-1], vocabulary=replace(self.vocabulary, backward=backward))
@@ -113,7 +113,7 @@ def cached_corpus(sha256: str, count: int, vocabulary: Vocabulary, name: str) ->
     ids = load_ids(cache_path(sha256, vocabulary), count, vocabulary.id_dtype)
     if ids is None:
         return None
-    return Corpus(ids, vocabulary.in_reading_order, sha256, name).in_direction(vocabulary.backward)
+    return Corpus(ids, vocabulary.forward, sha256, name).in_direction(vocabulary.backward)
 
 
 def cache_path(sha256: str, vocabulary: Vocabulary, cache: Path | None = None) -> Path:

@@ -120,6 +120,7 @@ class DocumentCorpus(Corpus):
         """
         if self.vocabulary.backward:
             size = len(self.ids)
+            # a part begins before a boundary and ends with one: both parts beside a boundary have it
             parts = (
                 range(size - part.stop + 1, size - max(part.start - 1, 0))
                 for part in self.in_direction(False).splits(shares)
@@ -219,5 +220,5 @@ def cached_documents(record: dict[str, Any], vocabulary: Vocabulary) -> Document
     ids = load_ids(cache_path(record["sha256"], vocabulary), size, vocabulary.id_dtype)
     if ids is None:
         return None
-    corpus = DocumentCorpus(ids, vocabulary.in_reading_order, record["sha256"], str(record["name"]))
+    corpus = DocumentCorpus(ids, vocabulary.forward, record["sha256"], str(record["name"]))
     return corpus.in_direction(vocabulary.backward)

@@ -37,8 +37,8 @@ class Vocabulary:
     """The symbols that a model knows, sorted by code point without repeats; an id is a symbol's index.
 
     With ``byte_level`` a symbol stands for a byte: its code point is 0-255, and text is UTF-8. With
-    ``documents`` there is one more id, the ``boundary``, which no text can hold. With ``backward`` the model
-    reads texts from their end.
+    ``documents`` there is one more id, the ``boundary``, which no text can hold. With ``backward`` it is
+    that of a backward model.
     """
 
     symbols: str
@@ -101,7 +101,7 @@ class Vocabulary:
 
         Raises UnknownCharacterError naming the character and its position.
         """
-        return self.turned(self.encode_units(self.units(text)))
+        return self.reversed_if_backward(self.encode_units(self.units(text)))
 
     def encode_units(self, units: str, before: int = 0) -> NDArray[np.int64]:
         """Units, as ``sources.characters`` reads them, -> (N,) ids in the order of the text.
@@ -119,20 +119,20 @@ class Vocabulary:
             )
         return ids
 
-    def turned(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
-        """(N, ...) values of a whole text, from the order of the text to that of the model, or back."""
+    def reversed_if_backward(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
+        """(N, ...) values of a whole text, from text order to the model's order, or back."""
         return np.ascontiguousarray(values[::-1]) if self.backward else values
 
-    def turned_pieces(self, pieces: Iterable[NDArray[Scalar]]) -> Iterator[NDArray[Scalar]]:
-        """The pieces (N,) of a text, as above; a text that is read from its end becomes one piece."""
+    def pieces_reversed_if_backward(self, pieces: Iterable[NDArray[Scalar]]) -> Iterator[NDArray[Scalar]]:
+        """The pieces (N,) of a text, as above; for a backward model, one piece."""
         if not self.backward:
             yield from pieces
         elif whole := list(pieces):
-            yield self.turned(np.concatenate(whole))
+            yield self.reversed_if_backward(np.concatenate(whole))
 
     @property
-    def in_reading_order(self) -> Vocabulary:
-        """The vocabulary for ids in the order of the text."""
+    def forward(self) -> Vocabulary:
+        """The vocabulary for ids in text order."""
         return replace(self, backward=False)
 
     def decode(self, ids: NDArray[np.integer] | list[int]) -> str:

@@ -7,25 +7,26 @@ C: steps of a block   M: outputs that the steps of a block attend to, C + N - 1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn.attention import attend, queries
+from charrnn.attention import attend, make_queries
 from charrnn.cells import LayerState
 
 SHORTEST_BLOCK = 64
-"""Steps of a block, N where N is larger. Every step is multiplied with all M outputs, though it needs N."""
+"""The fewest steps of a block, which has N where N is larger. Each step is multiplied with all M outputs of
+its block and uses N, so more steps waste more products."""
 
 
 class _BandOps:
     """``attention.Ops`` for blocks of steps: (B, C, H) queries, and (B, M, H) outputs seen.
 
     Step c attends to the outputs c to c + N - 1: a diagonal band of the (C, M) products of all queries and
-    outputs. Read in rows of one number more, C + N, the same numbers have the band in their first N columns.
-    In the other direction, such columns become a band ("skewing" in Huang et al. 2018).
+    outputs. With C zeros after them, the same numbers in rows of M + 1 = C + N instead of M have row c moved
+    c places to the left: the band becomes the first N columns. The other way round, columns become a band
+    ("skewing" in Huang et al. 2018).
     """
 
     @staticmethod
@@ -76,13 +77,13 @@ class Attention(nn.Module):
 
     def forward(self, outputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """(T, B, H) outputs, the state before them -> (T, B, H) contexts, the state after them."""
-        w, reach = SimpleNamespace(query=self.query, distance=self.distance), len(self.distance)
+        reach = len(self.distance)
         (past,) = state
         seen = torch.cat([past.view(len(past), reach, len(self.query))[:, 1:], outputs.transpose(0, 1)], 1)
-        asked = queries(w, outputs, _BandOps).transpose(0, 1)
+        queries = make_queries(self, outputs, _BandOps).transpose(0, 1)
         block, blocks = max(reach, SHORTEST_BLOCK), []
         for start in range(0, len(outputs), block):
-            steps = asked[:, start : start + block]
-            context, _ = attend(w, steps, seen[:, start : start + steps.shape[1] + reach - 1], _BandOps)
+            steps = queries[:, start : start + block]
+            context, _ = attend(self, steps, seen[:, start : start + steps.shape[1] + reach - 1], _BandOps)
             blocks.append(context)
         return torch.cat(blocks, 1).transpose(0, 1), (seen[:, -reach:].flatten(1),)

@@ -186,7 +186,7 @@ class DocumentReader:
     def _batches(self, documents: Integers, size: int, attention: int) -> list[Integers]:
         """The documents, the longest first, in parts of about ``size`` characters.
 
-        What a document attends to before its START counts too, because it takes as much memory.
+        Attention keeps N outputs for each document, which take as much memory as N characters.
         """
         documents = documents[np.argsort(-self.lengths[documents], kind="stable")]
         batch = np.cumsum(self.lengths[documents] + attention) // size

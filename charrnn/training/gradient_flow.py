@@ -154,7 +154,7 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     """The loss of the last of (B, T + 1) characters in nats, and the state arrays (B, H) each step received.
 
     The loss is summed over the texts. The arrays are in order of time, then layer, then state name. With
-    attention, the last step reads earlier outputs: these count for the states that their own steps received.
+    attention, the gradient through an earlier output goes to the states of the step that made it.
     ``tick`` is called after each step, and again when the gradient has passed it.
     """
 

@@ -106,9 +106,9 @@ class Learner:
         return loss.detach(), norm
 
     def validate(self, part: range | None = None) -> float | None:
-        """Nats per character of ``part`` (default: that of the reports), None without a target."""
+        """Nats per character of ``part`` (default: that of the reports), None without one to predict."""
         part = self.validated if part is None else part
-        has_target = part.stop > max(part.start, 1)  # a whole text's first character is not predicted
+        has_target = part.stop > max(part.start, 1)  # the first character that is read has none before it
         return self.data.validate(self.model, part) if has_target else None
 
     def weights(self) -> Arrays:

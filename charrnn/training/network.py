@@ -81,8 +81,7 @@ class Layer(nn.Module):
             run, w = self._run_kernel, self._kernel_weights(w)
         else:
             for name in self.cell.recurrent:
-                if hasattr(w, name):
-                    setattr(w, name, Recurrent(getattr(w, name)))
+                setattr(w, name, Recurrent(getattr(w, name)))
         outputs = []
         for x in slices:
             y, state = run(w, x, tuple(part[: x.shape[1]] for part in state))

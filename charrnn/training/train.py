@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from charrnn.config import ModelConfig, TrainConfig, check_direction
+from charrnn.config import ModelConfig, TrainConfig, check_together
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.inference import sample
 from charrnn.inference.network import Inference
@@ -93,7 +93,7 @@ class Training:
         Nothing is written before ``run``. Raises CorpusError when the text is too short,
         CheckpointError when ``resume`` does not fit.
         """
-        check_direction(model, config)
+        check_together(model, config)
         corpus = corpus.in_direction(model.backward)
         self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
         self.group = group or ProcessGroup(torch.device("cpu"))
