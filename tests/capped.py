@@ -29,7 +29,7 @@ def cap_training() -> None:
 
     budget.plan_steps = few_steps
     budget.TIMING_SHARE = 0
-    sizing.SIZES = ((0, 0, 2, 8),)  # type: ignore[assignment]
+    sizing.SIZES = ((0, 0, 8),)  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,8 @@ from charrnn.training.learner import Learner
 from charrnn.training.sizing import (
     CHOSEN,
     CONNECTIONS,
-    DEEP,
-    SIZES,
+    FEW_EPOCHS,
+    MOST_LAYERS,
     choose,
     dropouts,
     learn_by_heart,
@@ -64,22 +65,44 @@ def test_layers_are_connected_unless_the_user_says_otherwise(
 
 
 @given(lengths, budgets, st.integers(1, 4))
-def test_a_given_number_of_layers_gets_about_the_parameters_that_the_chosen_one_would_get(
+def test_a_given_number_of_layers_gets_about_the_weights_that_the_chosen_one_would_get(
     length: int, read: float, layers: int
 ) -> None:
     free = choose(ModelConfig(), TrainConfig(), CHOSEN, length, lambda *_: read)[0]
     left_open = set(CHOSEN) - {"layers"}
     model = choose(ModelConfig(layers=layers), TrainConfig(), left_open, length, lambda *_: read)[0]
-    sizes = [parameters.count(side, 65) for side in (free, model)]
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.35)
+    units = [side.hidden * math.sqrt(2 * side.layers - 1) for side in (free, model)]
+    assert units[1] == pytest.approx(units[0], abs=16 * math.sqrt(2 * max(layers, free.layers) - 1))
+    assert model.layers == layers
 
 
-@given(st.sampled_from([20_000, 99_000, 375_000, 1_270_000]), st.sets(st.sampled_from(["layers"])))
+@given(lengths, budgets)
+def test_a_large_network_gets_more_layers_the_more_epochs_it_learns(length: int, read: float) -> None:
+    model = choose(ModelConfig(), TrainConfig(), CHOSEN, length, lambda *_: read)[0]
+    if length < 20_000 or read < 300_000:
+        assert model.layers == 1
+    else:
+        assert model.layers == (2 if read / length <= FEW_EPOCHS else MOST_LAYERS)
+
+
+@given(lengths, budgets, st.integers(1, 2000))
+def test_a_given_width_gets_one_layer(length: int, read: float, hidden: int) -> None:
+    left_open = set(CHOSEN) - {"hidden"}
+    model = choose(ModelConfig(hidden=hidden), TrainConfig(), left_open, length, lambda *_: read)[0]
+    assert (model.layers, model.hidden) == (1, hidden)
+
+
+@given(
+    st.sampled_from([20_000, 99_000, 375_000, 1_270_000]),
+    st.sets(st.sampled_from(["layers"])),
+    st.sampled_from([0.0, 3.0, 15.0]),
+)
 def test_a_number_of_parameters_decides_the_layers_where_they_are_left_open(
-    count: int, left_open: set[str]
+    count: int, left_open: set[str], epochs: float
 ) -> None:
-    model = of_parameters(ModelConfig(layers=3), {*left_open, *CONNECTIONS}, 65, count)
-    assert model.layers == ((2 if count >= DEEP else 1) if left_open else 3)
+    model = of_parameters(ModelConfig(layers=4), {*left_open, *CONNECTIONS}, 65, count, epochs)
+    large = 1 if count < 100_000 else MOST_LAYERS if epochs > FEW_EPOCHS else 2
+    assert model.layers == (large if left_open else 4)
     assert parameters.count(model, 65) == pytest.approx(count, rel=0.05)
 
 
@@ -87,49 +110,46 @@ def test_a_number_of_parameters_decides_the_layers_where_they_are_left_open(
 def test_more_text_and_more_budget_never_choose_a_smaller_network(
     length: int, read: float, more: float
 ) -> None:
-    def size(text: float, characters: float) -> int:
+    def size(text: float, characters: float) -> float:
         model, _, _ = choose(ModelConfig(), TrainConfig(), CHOSEN, int(text), lambda *settings: characters)
-        return parameters.count(model, 65)
+        return model.hidden * math.sqrt(2 * model.layers - 1)
 
-    assert size(length * more, read * more) >= size(length, read)
+    rounding = 16 * math.sqrt(2 * MOST_LAYERS - 1)  # widths are multiples of 16
+    assert size(length * more, read * more) >= size(length, read) - rounding
 
 
-@given(lengths, budgets, st.floats(1, 100))
-def test_more_epochs_never_choose_less_dropout(length: int, read: float, more: float) -> None:
-    few, many = (dropouts(characters / length, CHOSEN) for characters in (read, read * more))
-    assert many["dropout"] >= few["dropout"]
-    assert many["weight_drop"] >= few["weight_drop"]
+@given(st.integers(1, 5), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_closer_fit_never_gets_less_dropout(layers: int, fit: float, more: float) -> None:
+    loose, close = dropouts(layers, fit), dropouts(layers, fit + more)
+    assert close["dropout"] >= loose["dropout"]
+    assert close["weight_drop"] >= loose["weight_drop"]
 
 
 @given(lengths, st.floats(1e3, 1e9), st.floats(1, 3))
 def test_the_choice_and_the_timing_of_what_is_chosen_agree(length: int, read: float, slowdown: float) -> None:
+    timed: dict[tuple[ModelConfig, TrainConfig], float] = {}
+
     def characters(model: ModelConfig, config: TrainConfig) -> float:
-        """A wider network is slower; so is one with weight drop."""
-        return read / model.hidden / (slowdown if config.weight_drop else 1)
+        """A larger network is slower; so is one with weight drop."""
+        speed = read / model.hidden / model.layers / (slowdown if config.weight_drop else 1)
+        timed[model, config] = speed
+        return speed
 
     model, config, why = choose(ModelConfig(), TrainConfig(), CHOSEN, length, characters)
-    allowed = characters(model, config)
-    text, enough = next(row[:2] for row in SIZES if row[2:] == (model.layers, model.hidden))
-    assert length >= text
     (shown,) = re.findall(r"about ([\d,]+) characters", why)
-    assert float(shown.replace(",", "")) == pytest.approx(allowed, rel=0.05, abs=0.5)
-    stable = characters(model, TrainConfig(weight_drop=0.2)) >= enough
-    assert allowed >= enough or not stable
-    wanted = dropouts(allowed / length, CHOSEN)
-    other = dropouts(characters(model, TrainConfig(**wanted)) / length, CHOSEN)
-    if wanted == other:  # else each of the two choices makes the other one right
-        assert (config.dropout, config.weight_drop) == (wanted["dropout"], wanted["weight_drop"])
+    assert float(shown.replace(",", "")) == pytest.approx(timed[model, config], rel=0.05, abs=0.5)
 
 
-def test_a_width_is_timed_only_if_the_budget_suffices_for_it_at_the_speed_of_the_width_before() -> None:
+def test_a_size_is_timed_only_if_the_budget_suffices_for_it_at_the_speed_of_the_size_before() -> None:
     timed: list[int] = []
 
     def characters(model: ModelConfig, config: TrainConfig) -> float:
         timed.append(model.hidden)
         return {64: 2e6, 128: 1e6, 160: 400_000}[model.hidden]
 
-    assert choose(ModelConfig(), TrainConfig(), CHOSEN, 10**6, characters)[0].hidden == 160
-    assert 320 not in timed
+    model, _, _ = choose(ModelConfig(), TrainConfig(), CHOSEN, 10**6, characters)
+    assert (model.layers, model.hidden) == (2, 160)
+    assert set(timed) == {64, 128, 160}
     assert timed.count(64) == timed.count(128) == 1
 
 

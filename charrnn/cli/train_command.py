@@ -216,8 +216,12 @@ def pipe_again(texts: Sequence[str]) -> str:
 
 def _connections(model: ModelConfig) -> dict[str, Any]:
     """The connections of the layers, where they are not those that ``train`` chooses."""
-    usual = {"residual": model.layers > 1, "readout": "all" if model.layers > 1 else "top"}
-    return {name: getattr(model, name) for name, value in usual.items() if getattr(model, name) != value}
+    from charrnn.training.sizing import CONNECTIONS, connected
+
+    usual = connected(model, CONNECTIONS)
+    return {
+        name: getattr(model, name) for name in CONNECTIONS if getattr(model, name) != getattr(usual, name)
+    }
 
 
 def _changed(config: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     from charrnn import cells
 
     options = context.params
+    if options["layers"] is None and (options["residual"] or options["readout"] == "all"):
+        options["layers"] = 2  # connections need layers
     check_combinations(context)
     check_effect(context)
     if options["resume"] is not None:
@@ -254,7 +256,7 @@ def _resumed(out: Terminal, options: Options) -> Plan:
 def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGroup) -> Plan:
     """The plan with the settings that are left open chosen for the text; a note says which."""
     from charrnn.text.document_corpus import DocumentCorpus
-    from charrnn.training import budget, sizing
+    from charrnn.training import budget
 
     if plan.last:
         return plan
@@ -263,13 +265,11 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
         model = replace(model, documents=True, conditions=corpus.conditions)
         if not plan.model.conditions:  # a model of --from keeps its own
             model = replace(model, condition=plan.options["condition"])
-    if plan.options["params"] is not None:
-        count = plan.options["params"]
-        model = sizing.of_parameters(model, plan.left_open, len(corpus.vocabulary), count)
     if BY_HEART <= length < SHORT:
         fact = f"{length:,} characters teach spelling and phrases of this text, but no language"
         screen(out).facts({"short": f"{fact}: use {SHORT:,} or more, better 1,000,000"})
-    model, config, why = budget.choose_settings(corpus, model, plan.config, plan.left_open, group)
+    count = plan.options["params"]
+    model, config, why = budget.choose_settings(corpus, model, plan.config, plan.left_open, group, count)
     if length < BY_HEART and plan.left_open & {"split", "steps"}:
         screen(out).facts({"short": _by_heart(config, length)})
     if why:

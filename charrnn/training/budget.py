@@ -26,16 +26,27 @@ MIN_STEPS_BETWEEN_REPORTS = 100
 
 
 def choose_settings(
-    corpus: Corpus, model: ModelConfig, config: TrainConfig, left_open: Set[str], group: ProcessGroup
+    corpus: Corpus,
+    model: ModelConfig,
+    config: TrainConfig,
+    left_open: Set[str],
+    group: ProcessGroup,
+    count: int | None = None,
 ) -> tuple[ModelConfig, TrainConfig, str]:
     """The settings, those that are left open chosen for the text and the budget, and a line that says why.
 
-    ``left_open`` is from sizing.CHOSEN, "split" and "steps"; "steps" stands for the whole budget. The line
-    is empty for a text that is learnt by heart, and where nothing is chosen. Raises ConfigError for an
-    unknown cell.
+    ``left_open`` is from sizing.CHOSEN, "split" and "steps"; "steps" stands for the whole budget. ``count``
+    is the number of parameters, where the user gave it. The line is empty for a text that is learnt by heart,
+    and where nothing is chosen. Raises ConfigError for an unknown cell.
     """
     if "weight_drop" in left_open and "weight_hh" not in cells.get(model.cell).shapes(1, 1):
         left_open, config = left_open - {"weight_drop"}, replace(config, weight_drop=0.0)
+    length = len(corpus.splits(config.split)[0])
+    if count is not None:
+        known = config.minutes is None and not (config.steps is config.epochs is None)
+        epochs = characters(corpus, model, config, group) / length if known else 0.0
+        model = sizing.of_parameters(model, left_open, len(corpus.vocabulary), count, epochs)
+        left_open = left_open - {"layers"}
     if len(corpus.ids) < BY_HEART:
         return (*sizing.learn_by_heart(model, config, left_open), "")
     if "steps" in left_open:
@@ -44,7 +55,6 @@ def choose_settings(
     choices = left_open & set(sizing.CHOSEN)
     if not choices:
         return model, config, ""
-    length = len(corpus.splits(config.split)[0])
     return sizing.choose(model, config, choices, length, partial(characters, corpus, group=group))
 
 

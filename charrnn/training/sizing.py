@@ -1,7 +1,10 @@
 """The layers, their width, connections and dropout that suit a text and a budget.
 
-The thresholds were measured on texts of four kinds (benchmarks/RESULTS.md, "Sizing"; docs/training.md says
-what each choice is worth). A text that is learnt by heart has its own settings.
+The thresholds were measured on texts of several kinds (benchmarks/RESULTS.md, "Sizing"); docs/training.md has
+the rules and what each choice is worth. A text that is learnt by heart has its own settings.
+
+A network is as large as one with a single layer of U units: L layers of H units have about the same number of
+weights between hidden units, (2 L - 1) H^2 for each gate, where H = U / sqrt(2 L - 1).
 """
 
 from __future__ import annotations
@@ -15,28 +18,32 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.runs import parameters
 
 SIZES = (
-    # characters in the text, characters read in training: both at least this, layers, hidden
-    (0, 0, 1, 64),
-    (2_000, 50_000, 1, 128),
-    (20_000, 300_000, 2, 160),
-    (150_000, 1_000_000, 2, 320),
-    (500_000, 30_000_000, 2, 640),
+    # characters in the text, characters read in training: both at least this, units of a single layer
+    (0, 0, 64),
+    (2_000, 50_000, 128),
+    (20_000, 300_000, 256),
+    (150_000, 1_000_000, 512),
+    (500_000, 30_000_000, 1024),
 )
-DEEP = 100_000
-"""Parameters from which two layers are chosen for a network of a given number of parameters."""
+SHALLOW = 128
+"""The most units of a network that gets one layer."""
+FEW_EPOCHS = 8.0
+"""The epochs up to which a larger network gets two layers; with more epochs it gets MOST_LAYERS."""
+MOST_LAYERS = 3
 DROPOUTS = (
-    # epochs: at most this, dropout, weight_drop
-    (2.5, 0.0, 0.0),
-    (4.5, 0.1, 0.0),
-    (7.5, 0.2, 0.1),
-    (20.0, 0.3, 0.2),
-    (float("inf"), 0.5, 0.2),
+    # weights times epochs for each character of the text: at most this, dropout and weight_drop of one layer,
+    # and of several layers
+    (3.0, (0.0, 0.0), (0.0, 0.0)),
+    (5.5, (0.1, 0.0), (0.05, 0.1)),
+    (10.0, (0.2, 0.1), (0.05, 0.1)),
+    (60.0, (0.3, 0.2), (0.15, 0.2)),
+    (math.inf, (0.5, 0.2), (0.3, 0.2)),
 )
 CONNECTIONS = ("residual", "readout")
 CHOSEN = ("layers", "hidden", *CONNECTIONS, "dropout", "weight_drop")
 """The settings that ``choose`` can choose."""
 ROUNDS = 3
-"""Most times that the dropout is chosen again because it changed the speed."""
+"""Most times that the settings are chosen again because they changed the speed."""
 
 BY_HEART_HIDDEN, BY_HEART_STEPS = 128, 300
 """They bring the loss of 999 characters of English to 0.02 nats (docs/training.md)."""
@@ -53,7 +60,7 @@ def learn_by_heart(
     ``left_open`` is from CHOSEN, "split" and "steps"; "steps" stands for the whole budget.
     """
     settings: dict[str, Any] = {"dropout": 0.0, "weight_drop": 0.0, "split": (100.0, 0.0, 0.0)}
-    config = replace(config, **{name: value for name, value in settings.items() if name in left_open})
+    config = replace(config, **_open(settings, left_open))
     if "steps" in left_open:
         config = replace(config, steps=BY_HEART_STEPS, epochs=None, minutes=None)
     hidden = BY_HEART_HIDDEN if "hidden" in left_open else model.hidden
@@ -62,26 +69,9 @@ def learn_by_heart(
 
 def connected(model: ModelConfig, left_open: Collection[str]) -> ModelConfig:
     """The network with the connections that suit its number of layers, where they are left open."""
-    deep = model.layers > 1
-    settings: dict[str, Any] = {"residual": deep, "readout": "all" if deep else "top"}
-    return replace(model, **{name: value for name, value in settings.items() if name in left_open})
-
-
-def networks(model: ModelConfig, left_open: Collection[str]) -> list[tuple[int, int, ModelConfig]]:
-    """The networks to choose from, the smallest first: characters of the text and in training, network.
-
-    With a given number of layers, the width is that with about as many recurrent weights as the row of SIZES.
-    With a given width, there is one layer.
-    """
-    if "hidden" not in left_open:
-        return [(0, 0, connected(model, left_open))]
-    result = []
-    for text, enough, layers, hidden in SIZES:
-        if "layers" not in left_open:
-            hidden = 16 * round(hidden * math.sqrt((2 * layers - 1) / (2 * model.layers - 1)) / 16)
-            layers = model.layers
-        result.append((text, enough, connected(replace(model, layers=layers, hidden=hidden), left_open)))
-    return result
+    several = model.layers > 1
+    settings: dict[str, Any] = {"residual": several, "readout": "all" if several else "top"}
+    return replace(model, **_open(settings, left_open))
 
 
 def choose(
@@ -93,23 +83,24 @@ def choose(
 ) -> tuple[ModelConfig, TrainConfig, str]:
     """Choose the settings of CHOSEN where the user left them open, and say in a line which and why.
 
-    The networks are tried from the smallest up: one is chosen if the budget suffices for it at its own speed.
+    The sizes are tried from the smallest up: one is chosen if the budget suffices for it at its own speed.
     ``length`` is that of the training part in characters.
     """
+    given = model, config
     budget = math.inf
-    for text, enough, network in networks(model, left_open):
+    for text, enough, units in SIZES if "hidden" in left_open else ((0, 0, _units(model)),):
         if length < text or budget < enough:
             break  # a larger network is slower still
-        candidate = network, replace(config, **dropouts(budget / length, left_open))
+        candidate = _suited(*given, left_open, units, length, budget)
         allowed = characters(*candidate)
         if allowed < enough:
             break
-        (model, config), budget = candidate, allowed
+        (model, config), budget, size = candidate, allowed, units
     for _ in range(ROUNDS):
-        settings = dropouts(budget / length, left_open)
-        if replace(config, **settings) == config:
+        suited = _suited(*given, left_open, size, length, budget)
+        if suited == (model, config):
             break
-        config = replace(config, **settings)
+        model, config = suited
         budget = characters(model, config)
     values = vars(model) | vars(config)
     shown = ", ".join(filter(None, (_shown(name, values[name]) for name in CHOSEN if name in left_open)))
@@ -117,11 +108,60 @@ def choose(
     return model, config, f"{shown}; the budget suffices for {enough_for}"
 
 
-def of_parameters(model: ModelConfig, left_open: Collection[str], symbols: int, count: int) -> ModelConfig:
-    """The network with about ``count`` parameters, for a vocabulary of ``symbols``. Raises ConfigError."""
+def _suited(
+    model: ModelConfig,
+    config: TrainConfig,
+    left_open: Collection[str],
+    units: float,
+    length: int,
+    budget: float,
+) -> tuple[ModelConfig, TrainConfig]:
+    """The settings for a network as large as one with a layer of so many units, and characters to read."""
+    epochs = budget / length
+    layers = model.layers
+    if {"layers", "hidden"} <= set(left_open) and units > SHALLOW:
+        layers = _layers(epochs)
+    hidden = 16 * math.ceil(units / math.sqrt(2 * layers - 1) / 16)  # kernels prefer multiples of 16
+    model = replace(model, layers=layers, **_open({"hidden": hidden}, left_open))
+    drops = dropouts(layers, 4 * units**2 * epochs / length)
+    return connected(model, left_open), replace(config, **_open(drops, left_open))
+
+
+def _units(model: ModelConfig) -> float:
+    """The units of a single layer that is as large as these layers."""
+    return model.hidden * math.sqrt(2 * model.layers - 1)
+
+
+def of_parameters(
+    model: ModelConfig, left_open: Collection[str], symbols: int, count: int, epochs: float
+) -> ModelConfig:
+    """The network with about ``count`` parameters, for a vocabulary of ``symbols``. Raises ConfigError.
+
+    epochs  those of the budget; 0 where they are not known
+    """
     if "layers" in left_open:
-        model = replace(model, layers=2 if count >= DEEP else 1)
+        shallow = parameters.count(replace(model, layers=1, hidden=SHALLOW), symbols)
+        model = replace(model, layers=_layers(epochs) if count > shallow else 1)
     return parameters.sized(connected(model, left_open), symbols, count)
+
+
+def _layers(epochs: float) -> int:
+    """The layers of a network with more than SHALLOW units."""
+    return 2 if epochs <= FEW_EPOCHS else MOST_LAYERS
+
+
+def dropouts(layers: int, fit: float) -> dict[str, float]:
+    """The dropout and weight_drop of a network.
+
+    fit  its weights times the epochs for each character of the text: how closely training can fit it
+    """
+    one, several = next(row[1:] for row in DROPOUTS if fit <= row[0])
+    return dict(zip(("dropout", "weight_drop"), one if layers == 1 else several, strict=True))
+
+
+def _open(settings: dict[str, Any], left_open: Collection[str]) -> dict[str, Any]:
+    """The settings that are left open."""
+    return {name: value for name, value in settings.items() if name in left_open}
 
 
 def _shown(name: str, value: Any) -> str:
@@ -133,18 +173,12 @@ def _shown(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {value:g}"
 
 
-def dropouts(epochs: float, left_open: Collection[str]) -> dict[str, Any]:
-    """The dropout and weight_drop for a number of epochs, without those that are not left open."""
-    dropout, weight_drop = next(row[1:] for row in DROPOUTS if epochs <= row[0])
-    settings = {"dropout": dropout, "weight_drop": weight_drop}
-    return {name: value for name, value in settings.items() if name in left_open}
-
-
 def regularised(
     model: ModelConfig, config: TrainConfig, fixed_width: bool = False
 ) -> tuple[ModelConfig, TrainConfig, str]:
     """The settings changed by one step against overfitting, and the change in words; "" if none is left."""
-    for _, dropout, weight_drop in DROPOUTS:
+    for _, one, several in DROPOUTS:
+        dropout, weight_drop = one if model.layers == 1 else several
         if dropout > config.dropout:
             weight_drop = max(weight_drop, config.weight_drop)
             return model, replace(config, dropout=dropout, weight_drop=weight_drop), "more dropout"
