@@ -51,8 +51,12 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():  # replacing /dev/null would harm all
-        with path.open("wb") as device:
-            yield device
+        try:
+            with path.open("wb") as device:
+                yield device
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            raise
         return
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:

@@ -428,6 +428,20 @@ def test_surprising_places_have_their_context_in_reading_order(back: None) -> No
         assert (text + "\n")[place["column"] - 1] == place["char"]
 
 
+def test_documents_of_a_part_are_scored_in_text_order(back: None) -> None:
+    Path("names.txt").write_text("ann\nbea\ncid\ndora\neve\nfay\n" * 3 + "gus\nhal\n", encoding="utf-8")
+    sizes = ["--hidden", "4", "--steps", "2", "--split", "50,0,50", "--documents", "line"]
+    for name, option in (("one", []), ("other", ["--backward"])):
+        assert charrnn("train", "names.txt", "--name", name, *sizes, *option).status == 0
+    texts = [
+        "".join(
+            row["char"] for row in rows("score", name, "--part", "test", "--chars", "--json") if row["char"]
+        )
+        for name in ("one", "other")
+    ]
+    assert texts[0] == texts[1]
+
+
 def test_values_of_units_are_shown_in_reading_order(back: None) -> None:
     text = "the cat sat"
     values = rows("inspect-cell", "back", "-", "--unit", "1", "--json", stdin=text.encode())

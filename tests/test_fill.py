@@ -262,8 +262,15 @@ REFUSALS: Sequence[tuple[str, str]] = [
     ("fill abc --forward fw", "TEMPLATE: the template has no gap: _ is one unknown character, [...]"),
     ("fill abc_ --forward back", "--forward back: this is a backward model: give it as --backward"),
     ("fill a_ --forward fw --backward fw", "--backward fw: this is a forward model: train a backward one"),
-    ("fill a_ --forward fw --backward few", "fw and few do not mix, their symbols differ: few lacks"),
-    ("fill a_ --forward fw --backward docs", "one knows documents, the other one long text"),
+    (
+        "fill a_ --forward fw --backward few",
+        "--forward fw and --backward few know different symbols: train both",
+    ),
+    ("fill a_ --forward fw --backward docs", "--forward fw and --backward docs know different symbols"),
+    (f"fill {'a[...]' * 101} --forward fw", "the template has 101 gaps [...]: use at most 100"),
+    ("fill a_é --forward fw", "TEMPLATE: 'é' (U+00E9 LATIN SMALL LETTER E WITH ACUTE) at position 2"),
+    ("fill _\\né --forward fw", "at position 3"),
+    ("fill \udcff_ --forward fw", "TEMPLATE: it is not valid UTF-8"),
     (
         "fill a_ --forward bytes",
         "--forward bytes: fill needs a model of characters, and this one reads bytes",
@@ -288,6 +295,16 @@ def test_a_mistake_is_one_line_with_the_way_out(runs: None, arguments: str, mess
     assert (done.status, done.out) in ((1, b""), (2, b"")), done.err
     assert done.err.count("\n") == 1, done.err
     assert message in done.err
+
+
+def test_a_byte_order_mark_before_the_first_line_is_left_out(runs: None) -> None:
+    done = charrnn("fill", "-", "--forward", "fw", stdin=b"\xef\xbb\xbf_at\n_at\n")
+    first, second = done.text.splitlines()
+    assert first == second
+
+
+def test_adjacent_gaps_share_what_they_hold(runs: None) -> None:
+    assert rows("the [...][...][...] sat", "--length", "4")[0]["text"].startswith("the ")
 
 
 def test_a_mistake_in_a_line_of_stdin_names_the_line(runs: None) -> None:

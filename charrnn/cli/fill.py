@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -38,6 +39,8 @@ _search = panel("Search")
 
 ONE, ANY = "_", "[...]"
 """The gap of one character, and that of any number."""
+MOST_GAPS = 100
+"""The most gaps of any number of characters: with each one, a text can fit in more ways."""
 LITERAL = {r"\_": "_", r"\[": "[", **ESCAPES}
 TOKEN = re.compile(r"\\[_\[nt0\\]|_|\[\.\.\.\]|.", re.DOTALL)
 GAPS = (
@@ -146,7 +149,7 @@ def fill(
 
 def _models(out: Terminal, forward: str | None, backward: str | None, folder: Path) -> Models:
     """The two models. Raises CharrnnError for models that do not fit."""
-    from charrnn.inference.mixture import check_vocabularies
+    from charrnn.inference.mixture import DifferentSymbolsError, check_vocabularies
     from charrnn.inference.predictor import predictor
     from charrnn.runs.checkpoint import load
     from charrnn.runs.find import model_name
@@ -172,7 +175,13 @@ def _models(out: Terminal, forward: str | None, backward: str | None, folder: Pa
             f"--backward {other_name}: this is a forward model: train a backward one with"
             " charrnn train TEXT --backward"
         )
-    check_vocabularies([name, other_name], [vocabulary, other.header.vocabulary.forward])
+    try:
+        check_vocabularies([name, other_name], [vocabulary, other.header.vocabulary.forward])
+    except DifferentSymbolsError as error:
+        raise ConfigError(
+            f"--forward {name} and --backward {other_name} know different symbols: train both on one text,"
+            " the second with --backward"
+        ) from error
     return Models(vocabulary, predictor(loaded), (predictor(other), other.header.vocabulary))
 
 
@@ -188,14 +197,17 @@ def _templates(out: Terminal, given: str | None) -> Iterator[tuple[str, str]]:
     """Each template, and what messages call it. Raises CharrnnError."""
     if given is None and not out.stdin_unread:
         raise ConfigError("no template: give one, such as 'the [...] king', or pipe in lines")
-    if given not in (None, "-"):
-        yield utf8(given), "TEMPLATE"
-        return
-    for number, line in enumerate(out.take_stdin("TEMPLATE"), 1):
+    lines: Iterator[tuple[str, bytes]]
+    if given is None or given == "-":
+        lines = ((f"TEMPLATE, line {n}", line) for n, line in enumerate(out.take_stdin("TEMPLATE"), 1))
+    else:
+        lines = iter([("TEMPLATE", os.fsencode(given))])
+    for number, (name, line) in enumerate(lines):
+        content = line.removesuffix(b"\n").removesuffix(b"\r")
         try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode(), f"TEMPLATE, line {number}"
+            yield (content if number else content.removeprefix(codecs.BOM_UTF8)).decode(), name
         except UnicodeDecodeError as error:
-            raise CorpusError(f"TEMPLATE, line {number}: it is not valid UTF-8") from error
+            raise CorpusError(f"{name}: it is not valid UTF-8") from error
 
 
 def _items(reader: PromptReader, template: str, gap: Gap) -> Template:
@@ -206,14 +218,18 @@ def _items(reader: PromptReader, template: str, gap: Gap) -> Template:
     tokens = TOKEN.findall(template)
     if not any(token in gaps for token in tokens):
         raise ConfigError(f"the template has no gap: {GAPS}")
+    if (count := tokens.count(ANY)) > MOST_GAPS:
+        raise ConfigError(f"the template has {count:,} gaps {ANY}: use at most {MOST_GAPS}")
     if gap.pattern and ANY not in tokens:
         raise ConfigError(f"--match has no effect: the template has no {ANY}")
     items: list[int | Gap] = []
-    for is_gap, group in groupby(tokens, gaps.__contains__):
-        if is_gap:
-            items += [gaps[token] for token in group]
+    position = 0
+    for token in tokens:
+        if token in gaps:
+            items.append(gaps[token])
         else:
-            items += reader.encode("".join(LITERAL.get(token, token) for token in group)).tolist()
+            items += reader.encode(LITERAL.get(token, token), position).tolist()
+        position += len(token)
     return items
 
 

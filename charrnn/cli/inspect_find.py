@@ -37,9 +37,10 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     if not findings.rows:
         raise CorpusError("no unit can be compared with a concept in this text: give another text")
     window = subject.checkpoint.header.training.bptt
+    side = "before" if subject.vocabulary.backward else "after"
     out.note(
         f"chosen on {findings.ranking:,} characters from {findings.tried:,} signals of units, measured on the"
-        f" {findings.reporting:,} characters after them; trained with windows of {window}"
+        f" {findings.reporting:,} characters {side} them; trained with windows of {window}"
     )
     if options["as_json"]:
         for row in findings.rows:

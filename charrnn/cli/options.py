@@ -160,7 +160,7 @@ SvgOption = Annotated[Path | None, picture_option(option, "the curves", "SVG")]
 def given_options(context: typer.Context, *names: str) -> list[str]:
     """The options with these parameter names that are on the command line, as "--save-every"."""
     return [
-        parameter.opts[0]
+        (parameter.secondary_opts if context.params[parameter.name] is False else parameter.opts)[0]
         for parameter in context.command.params
         if parameter.name in names
         and (source := context.get_parameter_source(parameter.name))

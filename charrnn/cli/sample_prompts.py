@@ -120,14 +120,14 @@ class PromptReader:
                 f"byte 0x{line[error.start]:02X} at offset {error.start} is not valid UTF-8"
             ) from error
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str, before: int = 0) -> Ids:
         """Text -> (N,) ids; what is done with unknown characters is as --unknown says.
 
-        Raises UnknownCharacterError.
+        ``before`` is the number of characters of the same text before these. Raises UnknownCharacterError.
         """
         if self.unknown is Unknown.error:
             try:
-                return self.vocabulary.encode(text)
+                return self.vocabulary.encode(text, before)
             except UnknownCharacterError as error:
                 raise UnknownCharacterError(f"{error}; {KNOWN_ONLY}") from error
         return self.vocabulary.encode(self._replace(text))

@@ -155,7 +155,9 @@ def _models(out: Terminal, loaded: Sequence[Checkpoint], options: Options) -> li
     try:
         combined = mixtures.combined(out, loaded, options["weights"], options["corpora"])
     except DifferentSymbolsError as error:
-        raise ConfigError(f"{error}; --compare scores with each of them") from error
+        backward = any(checkpoint.header.vocabulary.backward for checkpoint in loaded)
+        compare = "--compare --lines" if backward else "--compare"
+        raise ConfigError(f"{error}; {compare} scores with each of them") from error
     return [_model(" + ".join(names), combined, loaded[0].header, options)]
 
 

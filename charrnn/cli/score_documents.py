@@ -89,7 +89,7 @@ class DocumentScorer(LineScorer):
         """The documents of a part of the text that the model learned, some at a time."""
         import numpy as np
 
-        numbers = corpus.numbers(part)
+        numbers = corpus.numbers(part)[:: -1 if corpus.vocabulary.backward else 1]  # in text order
         for first in range(0, len(numbers), WINDOW):
             yield [
                 Entry(

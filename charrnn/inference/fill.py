@@ -205,17 +205,20 @@ class _Search:
         return result
 
     def _add_position(self, hypothesis: _Hypothesis, position: Position, contents: tuple[Text, ...]) -> None:
-        """Add a position where a hypothesis can be, and the next item where a gap can end here."""
-        before = hypothesis.positions.get(position)
-        if before is not None and _lengths(before) <= _lengths(contents):
-            return
-        hypothesis.positions[position] = contents
-        item = None if position.item == len(self._template) else self._template[position.item]
-        if isinstance(item, Gap) and position.read >= item.fewest:
+        """Add a position where a hypothesis can be, and those after gaps that can end here."""
+        while True:
+            before = hypothesis.positions.get(position)
+            if before is not None and _lengths(before) <= _lengths(contents):
+                return
+            hypothesis.positions[position] = contents
+            item = None if position.item == len(self._template) else self._template[position.item]
+            if not isinstance(item, Gap) or position.read < item.fewest:
+                return
             match = self._match(position, hypothesis.text)
-            if match is None or match.matches:
-                content = hypothesis.text[len(hypothesis.text) - position.read :]
-                self._add_position(hypothesis, Position(position.item + 1), (*contents, content))
+            if match is not None and not match.matches:
+                return
+            content = hypothesis.text[len(hypothesis.text) - position.read :]
+            position, contents = Position(position.item + 1), (*contents, content)
 
     def _match(self, position: Position, text: Text) -> Match | None:
         """The match of what a gap holds so far; None for a gap without a pattern."""

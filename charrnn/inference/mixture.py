@@ -137,7 +137,7 @@ def check_vocabularies(names: Sequence[str], vocabularies: Sequence[Vocabulary])
         if first.backward != other.backward:
             raise DifferentSymbolsError(
                 f"{names[0]} and {name} do not mix: one is a forward model, the other a backward"
-                " model; train both with --backward, or neither"
+                " model; train both networks with --backward, or neither"
             )
         if first.documents != other.documents:
             raise DifferentSymbolsError(

@@ -96,12 +96,12 @@ class Vocabulary:
                 f"{surrogate} at position {error.start} has no bytes in UTF-8"
             ) from error
 
-    def encode(self, text: str) -> NDArray[np.int64]:
+    def encode(self, text: str, before: int = 0) -> NDArray[np.int64]:
         """Text -> (N,) ids in the model's order.
 
         Raises UnknownCharacterError naming the character and its position.
         """
-        return self.reversed_if_backward(self.encode_units(self.units(text)))
+        return self.reversed_if_backward(self.encode_units(self.units(text), before))
 
     def encode_units(self, units: str, before: int = 0) -> NDArray[np.int64]:
         """Units, as ``sources.characters`` reads them, -> (N,) ids in the order of the text.
