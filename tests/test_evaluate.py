@@ -67,6 +67,21 @@ def test_a_cell_that_never_forgets_is_read_exactly_too() -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
+def test_a_unit_that_never_forgets_and_does_not_matter_costs_no_sweeps() -> None:
+    model = network()
+    with torch.no_grad():
+        model.stack[0].bias.view(4, 7)[1, 0] = 40.0
+        model.stack[0].weight_hh[:, 0] = 0  # nothing reads its value
+        model.readout.weight[:, 0] = 0
+    read = []
+    model.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+    assert evaluate(model, text(), range(900)) == pytest.approx(
+        one_stream(model, text(), range(900)), abs=1e-6
+    )
+    assert sum(read) < 4 * 900
+
+
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("cell", ["lstm", "mut1", "mingru"])
 @pytest.mark.parametrize("numbers", [1, 22 * 34 * 3, 22 * 34 * 9])
 def test_the_loss_does_not_depend_on_the_characters_read_at_once(

@@ -5,6 +5,7 @@ N: targets   K: chunks   L: characters of a chunk   V: vocabulary
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 
 import numpy as np
@@ -24,6 +25,8 @@ BURN_IN = 512
 """Characters read before a chunk for a first estimate of its initial state."""
 TOLERANCE = 1e-3
 """The relative difference at which two states count as equal."""
+LOSS_TOLERANCE = 1e-6
+"""The change of the loss, in nats per character, after which no further sweep is made."""
 NUMBERS = 1 << 24
 """The most inputs of gates and logits in memory at once."""
 
@@ -55,10 +58,12 @@ def evaluate(
     1. Read the end of each chunk (burn-in). The states after it are the estimates for the next chunks.
     2. Sweep: read all chunks from the estimates.
     3. Compare the state at the end of each chunk with the estimate that the next chunk started from. If they
-       differ by more than TOLERANCE, take the states at the ends as the new estimates and repeat the sweep.
+       differ by more than TOLERANCE, and the loss by more than LOSS_TOLERANCE from that of the sweep before,
+       take the states at the ends as the new estimates and repeat the sweep.
 
     After sweep n the first n chunks are exact, so K sweeps are always enough. One is enough for a cell that
-    forgets within BURN_IN characters.
+    forgets within BURN_IN characters. The loss decides for a network of which a few units never forget, and
+    hardly matter.
 
     Changes neither the model's mode nor its random generator. Raises ValueError for a part without a target.
     """
@@ -77,12 +82,14 @@ def evaluate(
         if count > 1:
             _, ends = _read(model, stream, starts, max(0, stream.length - BURN_IN))
             starts = _starts_after(ends)
+        before = math.inf
         while True:
             total, ends = _read(model, stream, starts)
-            corrected = _starts_after(ends)
-            if _largest_relative_difference(corrected, starts) <= TOLERANCE:
-                return total / (targets - skip)
-            starts = corrected
+            loss, corrected = total / (targets - skip), _starts_after(ends)
+            forgotten = _largest_relative_difference(corrected, starts) <= TOLERANCE
+            if forgotten or abs(loss - before) <= LOSS_TOLERANCE:
+                return loss
+            starts, before = corrected, loss
     finally:
         model.train(was_training)
 
