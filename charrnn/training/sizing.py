@@ -27,7 +27,7 @@ SIZES = (
 )
 SHALLOW = 128
 """The most units of a network that gets one layer."""
-FEW_EPOCHS = 8.0
+FEW_EPOCHS = 14.0
 """The epochs up to which a larger network gets two layers; with more epochs it gets MOST_LAYERS."""
 MOST_LAYERS = 3
 DROPOUTS = (
@@ -36,7 +36,7 @@ DROPOUTS = (
     (3.0, (0.0, 0.0), (0.0, 0.0)),
     (5.5, (0.1, 0.0), (0.05, 0.1)),
     (10.0, (0.2, 0.1), (0.05, 0.1)),
-    (60.0, (0.3, 0.2), (0.15, 0.2)),
+    (60.0, (0.3, 0.2), (0.2, 0.2)),
     (math.inf, (0.5, 0.2), (0.3, 0.2)),
 )
 CONNECTIONS = ("residual", "readout")
