@@ -31,13 +31,13 @@ FEW_EPOCHS = 14.0
 """The epochs up to which a larger network gets two layers; with more epochs it gets MOST_LAYERS."""
 MOST_LAYERS = 3
 DROPOUTS = (
-    # weights times epochs for each character of the text: at most this, dropout and weight_drop of one layer,
-    # and of several layers
-    (3.0, (0.0, 0.0), (0.0, 0.0)),
-    (5.5, (0.1, 0.0), (0.05, 0.1)),
-    (10.0, (0.2, 0.1), (0.05, 0.1)),
-    (60.0, (0.3, 0.2), (0.2, 0.2)),
-    (math.inf, (0.5, 0.2), (0.3, 0.2)),
+    # weights times epochs for each character of the text: at most this, then dropout and weight_drop of one
+    # layer, of two, and of three or more
+    (3.0, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
+    (5.5, (0.1, 0.0), (0.1, 0.0), (0.05, 0.1)),
+    (10.0, (0.2, 0.1), (0.1, 0.1), (0.05, 0.1)),
+    (60.0, (0.3, 0.2), (0.2, 0.2), (0.2, 0.2)),
+    (math.inf, (0.5, 0.2), (0.3, 0.2), (0.3, 0.2)),
 )
 CONNECTIONS = ("residual", "readout")
 CHOSEN = ("layers", "hidden", *CONNECTIONS, "dropout", "weight_drop")
@@ -155,8 +155,9 @@ def dropouts(layers: int, fit: float) -> dict[str, float]:
 
     fit  its weights times the epochs for each character of the text: how closely training can fit it
     """
-    one, several = next(row[1:] for row in DROPOUTS if fit <= row[0])
-    return dict(zip(("dropout", "weight_drop"), one if layers == 1 else several, strict=True))
+    row = next(row[1:] for row in DROPOUTS if fit <= row[0])
+    dropout, weight_drop = row[min(layers, len(row)) - 1]
+    return {"dropout": dropout, "weight_drop": weight_drop}
 
 
 def _open(settings: dict[str, Any], left_open: Collection[str]) -> dict[str, Any]:
@@ -177,8 +178,8 @@ def regularised(
     model: ModelConfig, config: TrainConfig, fixed_width: bool = False
 ) -> tuple[ModelConfig, TrainConfig, str]:
     """The settings changed by one step against overfitting, and the change in words; "" if none is left."""
-    for _, one, several in DROPOUTS:
-        dropout, weight_drop = one if model.layers == 1 else several
+    for fit, *_ in DROPOUTS:
+        dropout, weight_drop = dropouts(model.layers, fit).values()
         if dropout > config.dropout:
             weight_drop = max(weight_drop, config.weight_drop)
             return model, replace(config, dropout=dropout, weight_drop=weight_drop), "more dropout"
