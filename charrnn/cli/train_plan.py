@@ -265,11 +265,11 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
         model = replace(model, documents=True, conditions=corpus.conditions)
         if not plan.model.conditions:  # a model of --from keeps its own
             model = replace(model, condition=plan.options["condition"])
+    count = plan.options["params"]
+    model, config, why = budget.choose_settings(corpus, model, plan.config, plan.left_open, group, count)
     if BY_HEART <= length < SHORT:
         fact = f"{length:,} characters teach spelling and phrases of this text, but no language"
         screen(out).facts({"short": f"{fact}: use {SHORT:,} or more, better 1,000,000"})
-    count = plan.options["params"]
-    model, config, why = budget.choose_settings(corpus, model, plan.config, plan.left_open, group, count)
     if length < BY_HEART and plan.left_open & {"split", "steps"}:
         screen(out).facts({"short": _by_heart(config, length)})
     if why:
