@@ -227,7 +227,8 @@ charrnn train tinyshakespeare --hidden 256 --layers 2 --dropout 0.3 --bptt 64
 charrnn sample --prompt 'ROMEO:' --length 500 --temperature 0.7
 ```
 
-A text needs no preparation. Without `--layers`, `--hidden` and `--dropout`, they are chosen for the text and the time.
+A text needs no preparation. Without `--layers`, `--hidden` and `--dropout`, they are chosen for the text
+and the time.
 The files of the other programs (`.t7`, `.hdf5`, `.pt`) cannot be read.
 """
 
