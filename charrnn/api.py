@@ -295,14 +295,14 @@ def train(
     corpus.splits(config.split)  # raises CorpusError if the text is too short
     group = devices.join(device)
     model, config, _ = budget.choose_settings(corpus, model, config, left_open, group)
-    with new_run_folder(_runs_folder(checkpoints), name, origin.run_name if origin else "text") as folder:
-        training = Training(corpus, model, config, folder, group, origin=origin.record() if origin else None)
+    with new_run_folder(_runs_folder(checkpoints), name, origin.run_name if origin else "text") as lock:
+        training = Training(corpus, model, config, lock, group, origin=origin.record() if origin else None)
         for event in training.run():
             if isinstance(event, Notice):
                 warnings.warn(event.text, stacklevel=2)
             elif isinstance(event, Report) and on_report is not None:
                 on_report(event)
-    return Model(folder / checkpoint.BEST)
+        return Model(training.folder / checkpoint.BEST)
 
 
 def _runs_folder(given: StrPath | None) -> Path:

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -45,8 +47,10 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, which replaces ``path`` when the block ends and is deleted when it raises.
 
     It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
-    the whole old file or the whole new one; a device or a pipe is written to. ``mode`` is its mode, less
-    the umask. Raises OSError.
+    the whole old file or the whole new one, also after a power failure; a device or a pipe is written to.
+    What killed processes left of the same file is deleted. ``mode`` is its mode, less the umask.
+
+    Raises OSError.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -58,7 +62,8 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             error.filename = error.filename or str(path)
             raise
         return
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    _delete_orphans(path)
+    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         temporary.touch(mode, exist_ok=False)
         file = temporary.open("wb")
@@ -71,11 +76,52 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _host() -> str:
+    """Eight hexadecimal digits for this machine: a folder may be shared by several."""
+    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+
+
+def _delete_orphans(path: Path) -> None:
+    """Delete the temporary files of ``path`` whose processes, of this machine, have died."""
+    temporary = re.compile(rf"{re.escape(f'.{path.name}.{_host()}')}-([0-9]{{1,9}})-[0-9a-f]{{8}}")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            if (match := temporary.fullmatch(name)) and not _is_alive(int(match[1])):
+                path.with_name(name).unlink()
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine has this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's list of files to the disk, where the file system can. Raises OSError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder may be writable and not readable
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.errors import CorpusError
 from charrnn.text import cache
 from charrnn.text.corpus import open_corpus
 from charrnn.text.sources import file_source
-from tests.conftest import charrnn
+from tests.conftest import TEXT, charrnn
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
 
@@ -119,3 +120,62 @@ def test_the_catalogues_texts_are_not_in_the_cache() -> None:
     Path("corpora/shakespeare.txt").write_text("To be")
     charrnn("cache", "clear")
     assert Path("corpora/shakespeare.txt").exists()
+
+
+def reading_again() -> bool:
+    """Whether opening the text again finds its ids in the cache."""
+    activities: set[str] = set()
+    corpus = open_corpus(
+        [file_source(Path("text.txt"))], "text", progress=lambda activity, count: activities.add(activity)
+    )
+    assert corpus.vocabulary.decode(corpus.ids.tolist()) == Path("text.txt").read_text()
+    return "encoding" not in activities
+
+
+@pytest.mark.parametrize("place", [0, 3, 80, 128, 131, -33, -32, -1])
+def test_a_file_with_one_changed_byte_is_made_again(place: int) -> None:
+    encode("to be or not to be")
+    (path,) = cache.cache_folder().iterdir()
+    assert reading_again()
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert not reading_again()
+    assert reading_again()
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_file_that_was_cut_or_written_by_an_earlier_version_is_made_again(size: int) -> None:
+    encode("to be or not to be")
+    (path,) = cache.cache_folder().iterdir()
+    data = path.read_bytes()
+    path.write_bytes(data[:-32] if size < 0 else data[:size])
+    assert not reading_again()
+    assert reading_again()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_an_error_and_no_endless_wait() -> None:
+    encode("text")
+    (path,) = cache.cache_folder().iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CorpusError, match=r"something other than a file is in its place; set .CHARRNN_CACHE"):
+        encode("text")
+
+
+def test_the_weights_of_mixtures_are_as_private_as_texts(run: Path) -> None:
+    Path("text.txt").write_text(TEXT * 20)
+    for command in (
+        ["ngram", "text.txt", "--name", "n"],
+        ["train", "text.txt", "--steps", "1", "--name", "a"],
+    ):
+        assert charrnn(*command).status == 0
+    charrnn("cache", "clear")
+    cache.cache_folder().rmdir()
+    assert charrnn("sample", "a", "n", "--length", "1").status == 0
+    assert {mode(path) for path in cache.cache_folder().iterdir()} == {0o600}
+    assert mode(cache.cache_folder()) == 0o700
+    (weights,) = cache.cache_folder().glob("*.json")
+    weights.unlink()
+    os.mkfifo(weights)
+    assert charrnn("sample", "a", "n", "--length", "1").status == 0

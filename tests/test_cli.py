@@ -32,7 +32,7 @@ from charrnn.errors import CheckpointError
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint, history
 from charrnn.runs import find as find_module
-from charrnn.runs.lock import LOCK
+from charrnn.runs.lock import LOCK, locked
 from charrnn.runs.new_run import new_run_folder
 from tests.conftest import TEXT, Ran, charrnn
 
@@ -110,20 +110,41 @@ def test_a_name_that_is_taken_is_refused_and_the_resume_it_suggests_works(text: 
     assert charrnn(*command).status == 0
 
 
-def test_the_name_of_a_run_that_was_killed_before_its_first_save_is_free_after_the_command_suggested(
-    text: Path,
+@pytest.mark.parametrize(
+    "left", [[], [LOCK], [LOCK, ".last.safetensors.0123abcd-99-0123abcd", "events.out.tfevents.1.host.2.0"]]
+)
+@pytest.mark.parametrize("name", [["--name", "notes"], []])
+def test_the_folder_of_a_run_that_died_before_its_first_save_is_taken_over(
+    text: Path, left: list[str], name: list[str]
 ) -> None:
-    where = ("--name", "mine", "--checkpoints", "my runs")
-    Path("my runs/mine").mkdir(parents=True)
-    Path("my runs/mine", LOCK).touch()
-    line = one_line(train(str(text), *where))
-    assert charrnn(*shlex.split(line.partition("remove it: charrnn ")[2]), "--yes").status == 0
-    assert train(str(text), *where).status == 0
+    folder = Path("checkpoints/notes")
+    folder.mkdir(parents=True)
+    for file in left:
+        (folder / file).touch()
+    if left:
+        line = one_line(charrnn("train", "--resume", "notes"))
+        assert line.endswith(
+            "run notes holds no checkpoint: to train it again: charrnn train TEXT --name notes"
+        )
+    done = train(str(text), *name)
+    assert done.text == "checkpoints/notes/model.safetensors\n"
+    assert "exists" not in done.err
 
 
-def test_the_folder_of_another_program_is_no_run_to_resume_or_remove(text: Path) -> None:
+def test_the_folder_that_a_living_run_has_not_saved_in_yet_is_not_taken_over(text: Path) -> None:
+    folder = Path("checkpoints/notes")
+    folder.mkdir(parents=True)
+    with locked(folder):
+        assert "run checkpoints/notes exists" in train(str(text), "--name", "notes").err.splitlines()[-1]
+        assert train(str(text)).text == "checkpoints/notes-2/model.safetensors\n"
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+
+
+def test_the_folder_of_another_program_is_no_run_to_resume_or_take_over(text: Path) -> None:
     Path("checkpoints/mine").mkdir(parents=True)
+    Path("checkpoints/mine/diary.txt").write_text("mine")
     assert one_line(train(str(text), "--name", "mine")).endswith("mine exists: give another --name")
+    assert Path("checkpoints/mine/diary.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden", "two\nlines"])
@@ -764,12 +785,12 @@ def test_two_runs_that_start_together_get_two_folders(text: Path) -> None:
         new_run_folder(runs, None, "notes") as first,
         new_run_folder(runs, None, "notes") as second,
     ):
-        assert (first.name, second.name) == ("notes", "notes-2")
+        assert (first.folder.name, second.folder.name) == ("notes", "notes-2")
         with pytest.raises(CheckpointError, match="run checkpoints/notes exists"):
             new_run_folder(runs, "notes", "notes").__enter__()
-        (second / "model.safetensors").touch()
-    assert not first.exists()  # nothing was saved in it
-    assert second.exists()
+        (second.folder / "model.safetensors").touch()
+    assert not first.folder.exists()  # nothing was saved in it
+    assert second.folder.exists()
 
 
 def test_a_run_that_fails_before_it_saves_leaves_no_folder(text: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from charrnn.config import ModelConfig
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import BEST, LAST, Header
+from charrnn.runs.lock import RunLock
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.run_folder import RunFolder
 from charrnn.training.run_state import LATER, RunState
@@ -105,7 +106,7 @@ def test_a_report_counts_towards_patience_until_a_better_one() -> None:
 def test_only_the_main_process_writes_a_run_folder(tmp_path: Path) -> None:
     header = Header(ModelConfig(), Vocabulary("ab"))
     for is_main in (False, True):
-        run = RunFolder(tmp_path / "run", header, is_main)
+        run = RunFolder(RunLock(tmp_path / "run"), header, is_main)
         with run.lock(0):
             run.add_checkpoint(BEST, {}, {"step": 1})
             run.add_checkpoint(LAST, {}, {"step": 1}, STATE.to_dict())
@@ -116,6 +117,6 @@ def test_only_the_main_process_writes_a_run_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_checkpoint_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    run = RunFolder(tmp_path / "file" / "run", Header(ModelConfig(), Vocabulary("ab")), is_main=True)
+    run = RunFolder(RunLock(tmp_path / "file" / "run"), Header(ModelConfig(), Vocabulary("ab")), is_main=True)
     with pytest.raises(CheckpointError, match=r"cannot write .*: Not a directory"), run.lock(0):
         pass

@@ -24,7 +24,7 @@ from charrnn.errors import CharrnnError, CheckpointError, CorpusError
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.runs.history import LOG, Report
-from charrnn.runs.lock import LOCK
+from charrnn.runs.lock import LOCK, RunLock
 from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.sources import file_source
 from charrnn.training import learner, train
@@ -406,6 +406,59 @@ def test_a_disk_that_is_full_at_the_end_is_an_error(
             break
     with pytest.raises(CheckpointError, match=rf"{name}: No space left on device"):
         list(events)
+
+
+def train_and_at_step_7(tmp_path: Path, happening: Callable[[], object]) -> list[Event]:
+    """Train, and let something happen directly after the first report."""
+    training, events = Training(corpus(tmp_path), MODEL, CONFIG, tmp_path / "run"), []
+    for event in training.run():
+        events.append(event)
+        if isinstance(event, Report) and event.step == 7:
+            happening()
+    assert checkpoint.load(training.folder / LAST, resume=True).header.results["step"] == STEPS
+    return events
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("removed", [shutil.rmtree, lambda run: run.rename(run.with_name("elsewhere"))])
+def test_a_folder_that_vanishes_is_made_anew(tmp_path: Path, removed: Callable[[Path], object]) -> None:
+    events = train_and_at_step_7(tmp_path, lambda: removed(tmp_path / "run"))
+    (notice,) = (event.text for event in events if isinstance(event, Notice))
+    run = tmp_path / "run"
+    assert notice == f"the folder {run} was removed or replaced; the run is saved in {run}"
+    assert sorted(path.name for path in run.iterdir()) == sorted([BEST, LAST, LOG, LOCK])
+    trained(tmp_path, "whole")
+    assert same_weights(run / LAST, tmp_path / "whole" / LAST)
+    assert checkpoint.load(run / BEST).header.results["step"] > 7
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_run_has_taken_is_left_to_it(tmp_path: Path) -> None:
+    def replace_run() -> None:
+        shutil.rmtree(tmp_path / "run")
+        list(Training(corpus(tmp_path), MODEL, replace(CONFIG, seed=5), tmp_path / "run").run())
+        before.update((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir())
+
+    before: dict[str, bytes] = {}
+    train_and_at_step_7(tmp_path, replace_run)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert checkpoint.read_header(tmp_path / "run-2" / BEST).name == "run-2"
+    trained(tmp_path, "whole")
+    assert same_weights(tmp_path / "run-2" / LAST, tmp_path / "whole" / LAST)
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_run_trains_in_is_left_to_it(tmp_path: Path) -> None:
+    def replace_run() -> None:
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "run").mkdir()
+        lock.acquire()  # before its first save
+
+    lock = RunLock(tmp_path / "run")
+    train_and_at_step_7(tmp_path, replace_run)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
+    assert (tmp_path / "run-2" / BEST).exists()
+    lock.release()
 
 
 def test_a_second_training_of_the_same_run_is_refused_until_the_first_ends(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ def ngram(
       charrnn ngram tunes.jsonl --documents json
     """
     from charrnn.inference import ngram_build
-    from charrnn.runs.new_run import new_run_folder, run_exists
+    from charrnn.runs.new_run import is_free, new_run_folder, run_exists
 
     out: Terminal = context.obj
     out.stdin_advice = "give - as TEXT to learn it"
     if order is not None:
         NgramConfig(order)  # raises ConfigError
     check_effect(context)
-    if name is not None and (checkpoints / name).exists():
+    if name is not None and not is_free(checkpoints / name):
         raise run_exists(checkpoints / name)
     texts = text or (["-"] if out.stdin_unread else [])
     origin = Origin(texts, glob, encoding, as_bytes, newlines or "", documents or "")
@@ -88,7 +88,8 @@ def ngram(
         shares = _shares(context, corpus)
         fitted = _fit(out, corpus, shares, order)
         default = f"{origin.run_name}-ngram"
-        with new_run_folder(checkpoints, name, default) as run:
+        with new_run_folder(checkpoints, name, default) as lock:
+            run = lock.folder
             path = ngram_build.save(run, fitted, corpus, shares, origin.record())
     except KeyboardInterrupt:
         raise unsaved(signal.SIGINT) from None

@@ -34,6 +34,7 @@ from charrnn.errors import CharrnnError, CorpusError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from charrnn.runs.lock import RunLock
     from charrnn.text.corpus import Corpus
     from charrnn.training.devices import ProcessGroup
 
@@ -141,17 +142,18 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     with _process_group(plan.options["device"]) as group:
         plan = choose_settings(out, plan, corpus, group)
         with ExitStack() as stack:
-            run = plan.runs / (plan.name or "")  # other processes than the main one write nothing there
+            # Other processes than the main one write nothing to the folder.
+            folder: Path | RunLock = plan.runs / (plan.name or "")
             if plan.last is None and group.is_main:
                 default = plan.origin.run_name
-                run = stack.enter_context(new_run_folder(plan.runs, plan.name, default))
-                if run.name != (plan.name or default):
-                    out.note(f"run {default} exists: this run is called {run.name}")
+                folder = stack.enter_context(new_run_folder(plan.runs, plan.name, default))
+                if (name := folder.folder.name) != (plan.name or default):
+                    out.note(f"run {default} exists: this run is called {name}")
             training = Training(
                 corpus,
                 plan.model,
                 plan.config,
-                run,
+                folder,
                 group,
                 resume=plan.last,
                 origin=plan.origin.record(),
@@ -163,14 +165,15 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
             if plan.last and ended:
                 texts = training.origin["texts"]
                 more = kept_options(plan.options)
-                command = longer_command(run, plan.last.header, texts, more)
+                command = longer_command(training.folder, plan.last.header, texts, more)
                 out.note(f"to train on{pipe_again(texts)}: {command}")
             write_events = None
             if plan.options["tensorboard"] and group.is_main:
-                write_events = stack.enter_context(event_writer(run))
+                write_events = stack.enter_context(event_writer(training.folder))
             signals = stack.enter_context(stop_on_signals(training, plan.options))
             follow(out, training, write_events)
             devices.barrier()
+    run = training.folder
     if not training.done:  # without signals, another process of the group received one
         raise stopped(training, signals[0] if signals else signal.SIGTERM, plan.options)
     best = run / BEST

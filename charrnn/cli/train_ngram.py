@@ -62,8 +62,8 @@ def _build(out: Terminal, best: Path, header: Header, corpus: Corpus) -> Path:
         boundary=corpus.vocabulary.boundary,
     )
     out.end_bars()
-    with new_run_folder(run.parent, None, f"{run.name}-ngram") as folder:
-        path = ngram_build.save(folder, fitted, corpus, shares, header.origin)
+    with new_run_folder(run.parent, None, f"{run.name}-ngram") as lock:
+        path = ngram_build.save(lock.folder, fitted, corpus, shares, header.origin)
         before = best.stat().st_mtime - 1
         os.utime(path, (before, before))  # the network is still the newest run
         return path

@@ -88,10 +88,11 @@ def make_plan(out: Terminal, context: typer.Context) -> Plan:
     if options["resume"] is not None:
         return _resumed(out, options)
     runs, name = options["checkpoints"], options["name"]
-    if name is not None and (runs / name).exists():
-        from charrnn.runs.new_run import run_exists
+    if name is not None:
+        from charrnn.runs.new_run import is_free, run_exists
 
-        raise run_exists(runs / name)
+        if not is_free(runs / name):
+            raise run_exists(runs / name)
     start = None if options["start"] is None else _start(out, options)
     model = start.header.network if start else _config(ModelConfig, {**options, "documents": None})
     cell = cells.get(model.cell)  # raises ConfigError if there is no such cell

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.files import atomic_write
 from charrnn.inference.fit_mixing import Fitted
 from charrnn.inference.mixing import Mixing
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.text.cache import PRIVATE_FILE, cache_folder
+from charrnn.text.cache import cache_folder, write_private
 
 VERSION = 1
 """Changes where the features or the forms do: files of other versions are fitted again."""
@@ -31,15 +30,16 @@ def path_of(checkpoints: Sequence[Checkpoint]) -> Path:
 
 def save(path: Path, fitted: Fitted) -> None:
     """Write the file. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(fitted), default=np.ndarray.tolist).encode()
-    with atomic_write(path, PRIVATE_FILE) as file:
+    with write_private(path) as file:
         file.write(_checksum(text) + b"\n" + text)
 
 
 def load(path: Path) -> Fitted | None:
     """The weights in a file; None where it is missing or damaged."""
     try:
+        if not path.is_file():  # opening a pipe would wait
+            return None
         checksum, _, text = path.read_bytes().partition(b"\n")
     except OSError:
         return None

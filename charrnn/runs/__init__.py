@@ -2,3 +2,5 @@
 
 BEST, LAST = "model.safetensors", "last.safetensors"
 """The best and the last checkpoint in the folder of a run."""
+LOCK = ".lock"
+"""The file in the folder of a run that the process that trains it has locked."""

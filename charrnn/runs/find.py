@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.errors import CheckpointError, similar_name
 from charrnn.files import data_path
-from charrnn.runs import BEST, LAST
+from charrnn.runs import BEST, LAST, LOCK
 
 if TYPE_CHECKING:
     from charrnn.runs.checkpoint import Header
@@ -62,6 +62,10 @@ def find(given: str | None, folder: Path, kind: str = BEST) -> Path:
     if kind == LAST and (folder / given / BEST).is_file():
         reason = "it is an n-gram model, or the file was removed"
         raise CheckpointError(f"run {given} has no {LAST} to resume from: {reason}")
+    if (folder / given / LOCK).is_file():
+        raise CheckpointError(
+            f"run {given} holds no checkpoint: to train it again: charrnn train TEXT --name {given}"
+        )
     raise CheckpointError(f"no checkpoint is called {given}; {advice(given, folder, kind)}")
 
 

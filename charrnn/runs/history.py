@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ def append(folder: Path, report: Report) -> None:
         try:
             file.write(json_line(asdict(report)))
             file.flush()
+            os.fsync(file.fileno())
         except OSError:
             file.truncate(end)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,26 +11,60 @@ from filelock import FileLock, Timeout
 
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import write_errors
+from charrnn.runs import LOCK as LOCK
 
-LOCK = ".lock"
 PATIENCE = 0.2
 """Seconds to wait for the lock: ``is_locked`` holds it for a moment."""
 
 
-@contextlib.contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold the lock of a run, which the operating system releases when the process dies.
+class RunLock:
+    """The lock of a run's folder, which the operating system releases when the process dies."""
 
-    Raises CharrnnError when another process holds it, CheckpointError when the folder cannot be written.
-    """
-    lock = FileLock(run / LOCK, timeout=PATIENCE)
-    with write_errors(run, CheckpointError):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / LOCK, timeout=PATIENCE)
+        self._file: os.stat_result | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises CharrnnError when another process holds it, CheckpointError when the folder cannot be written.
+        """
+        with write_errors(self.folder, CheckpointError):
+            try:
+                self._lock.acquire()
+            except Timeout as error:
+                raise CharrnnError(f"another process is training {self.folder}") from error
+            self._file = os.stat(self.folder / LOCK)
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        self._lock.release()
+        self._file = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether ``acquire`` has been called, and ``release`` has not."""
+        return self._file is not None
+
+    def is_intact(self) -> bool:
+        """Whether the lock is held, and its file still lies in the folder.
+
+        If it does not, the folder was removed or replaced, and another process may train in it.
+        """
         try:
-            lock.acquire()
-        except Timeout as error:
-            raise CharrnnError(f"another process is training {run}") from error
+            return self._file is not None and os.path.samestat(self._file, os.stat(self.folder / LOCK))
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[RunLock]:
+    """Context manager: hold the lock of a run. Raises as ``RunLock.acquire``."""
+    lock = RunLock(run)
+    lock.acquire()
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 

@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import write_errors
-from charrnn.runs import BEST, LAST
-from charrnn.runs.lock import LOCK
+from charrnn.runs import BEST, LAST, LOCK
+from charrnn.runs.history import LOG
+from charrnn.runs.lock import RunLock
+
+TEMPORARY = tuple(f".{name}.*" for name in (BEST, LAST, LOG))
+"""Patterns of the files that a killed process leaves while it writes."""
+EVENTS = "events.out.tfevents.*"
+"""The pattern of TensorBoard's files."""
 
 
 @contextlib.contextmanager
-def new_run_folder(runs: Path, name: str | None, default: str) -> Iterator[Path]:
-    """Make the folder of a new run, and remove it at the end if it holds no checkpoint.
+def new_run_folder(runs: Path, name: str | None, default: str) -> Iterator[RunLock]:
+    """Context manager: the locked folder of a new run, removed at the end if it holds no checkpoint.
 
-    Making the folder reserves it: no other process can get the same one. A ``name`` that is taken is
-    an error; without a name the run is called ``default``, or ``default-2`` and so on.
+    Raises as ``take_folder``.
+    """
+    lock = take_folder(runs, name, default)
+    try:
+        yield lock
+    finally:
+        if lock.is_intact() and is_free(lock.folder):
+            with contextlib.suppress(OSError):
+                for path in lock.folder.iterdir():
+                    path.unlink()
+                lock.folder.rmdir()
+        lock.release()
 
-    Raises CheckpointError.
+
+def take_folder(runs: Path, name: str | None, default: str) -> RunLock:
+    """Make or take over the folder of a new run, and lock it, so that no other process can take it too.
+
+    A ``name`` that is taken is an error; without a name the run is called ``default``, or ``default-2``
+    and so on. Raises CheckpointError.
     """
     for candidate in [name] if name else chain([default], (f"{default}-{number}" for number in count(2))):
         folder = runs / candidate
-        with write_errors(folder, CheckpointError), contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            break
-    else:
-        raise run_exists(folder)
-    try:
-        yield folder
-    finally:
-        if folder.exists() and not any(path.suffix == ".safetensors" for path in folder.iterdir()):
-            shutil.rmtree(folder)
+        if not is_free(folder):
+            continue
+        with write_errors(folder, CheckpointError):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(folder)
+        try:
+            lock.acquire()
+        except CheckpointError:
+            raise
+        except CharrnnError:  # another process was faster
+            continue
+        if is_free(folder):
+            return lock
+        lock.release()  # another process trained a run in the meantime
+    raise run_exists(folder)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a new run can have this folder: it does not exist, or holds only what a dead run leaves.
+
+    A run that died before its first save leaves its lock, which nobody holds, and perhaps temporary files.
+    """
+    if not os.path.lexists(folder):
+        return True
+    if not folder.is_dir():
+        return False
+    patterns = (LOCK, EVENTS, *TEMPORARY)
+    return all(any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns) for path in folder.iterdir())
 
 
 def run_exists(folder: Path) -> CheckpointError:
-    """The error for the name of a run that is taken, with the command that resumes or removes the run."""
+    """The error for the name of a run that is taken, with the command that resumes the run."""
     advice = ""
     if (folder / LAST).exists():
         advice = f", or resume it: {shlex.join(['charrnn', 'train', '--resume', str(folder)])}"
-    elif (folder / LOCK).exists() and not (folder / BEST).exists():  # stopped before the first save
-        words = ["charrnn", "runs", "rm", folder.name, "--checkpoints", str(folder.parent)]
-        advice = f", or remove it: {shlex.join(words)}"
     return CheckpointError(f"run {folder} exists: give another --name{advice}")

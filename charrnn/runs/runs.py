@@ -14,10 +14,11 @@ from charrnn.runs.find import advice, pretrained, saved
 from charrnn.runs.history import LOG
 from charrnn.runs.info import describe
 from charrnn.runs.lock import LOCK, is_locked, locked
+from charrnn.runs.new_run import EVENTS, TEMPORARY
 
 Facts = dict[str, Any]
 
-FILES = (LAST, BEST, LOG, *(f".{name}.*" for name in (BEST, LAST, LOG)), "events.out.tfevents.*")
+FILES = (LAST, BEST, LOG, *TEMPORARY, EVENTS)
 """Patterns of the files that a training writes, besides its lock; those with a leading dot are temporary."""
 RESULTS = (
     "validation_bpc",

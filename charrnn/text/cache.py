@@ -1,13 +1,18 @@
-"""A cache of encoded texts: one file of ids for each text. Small files of mixtures' weights are there too."""
+"""A cache of encoded texts: one file of ids for each text. Small files of mixtures' weights are there too.
+
+A file of ids is a .npy file with a SHA-256 of the ids at its end. A damaged file counts as missing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import re
 import tempfile
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +27,12 @@ from charrnn.files import atomic_write, write_errors
 
 CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
+CHECKED = 1 << 24
+"""Ids that are read at once for the checksum."""
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes: the ids are a text that only its owner may read."""
 _ADVICE = "; set $CHARRNN_CACHE to another folder"
-_NAME = re.compile(r"[0-9a-f]{32}\.(npy|json)|\.[0-9a-f]{32}\.(npy|json)\.[0-9a-f]{8}")
+_NAME = re.compile(r"[0-9a-f]{32}\.(npy|json)|\.[0-9a-f]{32}\.(npy|json)\.[0-9a-f-]+")
 """The names of the cache's files. Those with a leading dot are temporary; a killed process leaves them."""
 
 
@@ -67,9 +74,19 @@ def clear() -> tuple[list[Path], int]:
     return [file.path for file in files], sum(file.bytes for file in files)
 
 
-def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """(count,) memory-mapped ids; None where the file is missing, damaged, or of another shape or type."""
+def load_ids(
+    path: Path,
+    count: int,
+    dtype: np.dtype[Any],
+    progress: Callable[[int], None] = lambda ids: None,
+) -> NDArray[Any] | None:
+    """(count,) memory-mapped ids; None where the file is missing, damaged, or of another shape or type.
+
+    The ids are read once for their checksum; ``progress`` is called with the number read.
+    """
     try:
+        if not path.is_file():  # opening a pipe would wait
+            return None
         mapped = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError):
         return None
@@ -77,7 +94,24 @@ def load_ids(path: Path, count: int, dtype: np.dtype[Any]) -> NDArray[Any] | Non
         os.utime(path)  # marks it as used
         path.chmod(PRIVATE_FILE)  # earlier versions of charrnn let others read it
     ids = np.asarray(mapped)  # still mapped, but slices without np.memmap's overhead
-    return ids if ids.shape == (count,) and ids.dtype == dtype else None
+    if ids.shape != (count,) or ids.dtype != dtype:
+        return None
+    digest = hashlib.sha256()
+    for start in range(0, count, CHECKED):
+        part = ids[start : start + CHECKED]
+        digest.update(part.view(np.uint8).data)
+        progress(len(part))
+    return ids if digest.digest() == _checksum(path) else None
+
+
+def _checksum(path: Path) -> bytes:
+    """The last bytes of a file of ids; b"" where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-hashlib.sha256().digest_size, os.SEEK_END)
+            return file.read()
+    except OSError:
+        return b""
 
 
 def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
@@ -86,14 +120,26 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
     Raises CorpusError where the folder cannot be written.
     """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
-    with write_errors(path, CorpusError, advice=_ADVICE):
-        _make_private(path.parent)
-        with atomic_write(path, PRIVATE_FILE) as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for ids in pieces:
-                file.write(ids.astype(dtype).tobytes())
+    digest = hashlib.sha256()
+    with write_errors(path, CorpusError, advice=_ADVICE), write_private(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for ids in pieces:
+            data = ids.astype(dtype).tobytes()
+            digest.update(data)
+            file.write(data)
+        file.write(digest.digest())
     with contextlib.suppress(OSError):  # another process may be deleting the same files
         _delete_old(path)
+
+
+@contextlib.contextmanager
+def write_private(path: Path) -> Iterator[IO[bytes]]:
+    """``atomic_write`` for a file of the cache, which only its owner may read. Raises OSError."""
+    _make_private(path.parent)
+    if path.exists() and not path.is_file():  # writing to a pipe would wait
+        raise FileExistsError(errno.EEXIST, "something other than a file is in its place", str(path))
+    with atomic_write(path, PRIVATE_FILE) as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +24,7 @@ from charrnn.text.sources import Reading, Source, characters
 from charrnn.text.vocabulary import CODE_POINTS, UNKNOWN, Vocabulary, code_points
 
 Progress = Callable[[str, int], None]
-"""Called with the activity ("reading" or "encoding") and the number of characters since the last call."""
+"""Called with the activity ("reading", "encoding" or "checking") and the characters since the last call."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def open_corpus(
     reading = reading or Reading()
     sha256, count, vocabulary = _scan(texts, name, reading, known, progress)
     path = cache_path(sha256, vocabulary, cache)
-    ids = load_ids(path, count, vocabulary.id_dtype)
+    ids = load_ids(path, count, vocabulary.id_dtype, partial(progress, "checking"))
     if ids is None:
         pieces = _encoded(texts, name, reading, vocabulary, sha256, progress)
         save_ids(path, count, vocabulary.id_dtype, pieces)

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def open_documents(
     dtype = _table_type(scan.conditions)
     size = scan.characters + scan.documents + 1
     paths = _paths(scan)
-    ids = load_ids(paths[0], size, scan.vocabulary.id_dtype)
+    ids = load_ids(paths[0], size, scan.vocabulary.id_dtype, partial(progress, "checking"))
     table = load_ids(paths[1], scan.documents, dtype)
     if ids is None or table is None:
         _encode(texts, name, division, reading, scan, paths, progress)

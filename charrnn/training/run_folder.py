@@ -15,7 +15,8 @@ from charrnn.files import write_errors
 from charrnn.runs import history
 from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
-from charrnn.runs.lock import locked
+from charrnn.runs.lock import RunLock
+from charrnn.runs.new_run import take_folder
 
 Arrays = dict[str, NDArray[Any]]
 Values = dict[str, Any]
@@ -24,11 +25,16 @@ Values = dict[str, Any]
 class RunFolder:
     """Writes a run's files, in the main process only; what the disk refuses is written later."""
 
-    def __init__(self, path: Path, header: Header, is_main: bool) -> None:
+    def __init__(self, lock: RunLock, header: Header, is_main: bool) -> None:
         """``header`` holds what all checkpoints of the run have in common."""
-        self.path, self.header, self.is_main = path, header, is_main
-        self._checkpoints: dict[str, tuple[Header, Arrays]] = {}
+        self._lock, self.header, self.is_main = lock, header, is_main
+        self._checkpoints: dict[str, tuple[Arrays, Values, Values | None]] = {}
         self._reports: list[Report] = []
+
+    @property
+    def path(self) -> Path:
+        """The folder, which ``move`` changes."""
+        return self._lock.folder
 
     @contextlib.contextmanager
     def lock(self, step: int) -> Iterator[None]:
@@ -39,12 +45,32 @@ class RunFolder:
         if not self.is_main:
             yield
             return
-        with write_errors(self.path, CheckpointError):
-            self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path):
+        given, held_before = self._lock, self._lock.is_held
+        if not held_before:
+            with write_errors(self.path, CheckpointError):
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        try:
             with write_errors(self.path / history.LOG, CheckpointError):
                 history.remove_after(self.path, step)
             yield
+        finally:
+            if not held_before or self._lock is not given:
+                self._lock.release()
+
+    def is_lost(self) -> bool:
+        """Whether the folder was removed or replaced since it was locked."""
+        return self.is_main and not self._lock.is_intact()
+
+    def move(self) -> None:
+        """Write to a new folder from now on: one of the same name, or NAME-2 where another run has taken it.
+
+        Raises CheckpointError.
+        """
+        if self.is_main:
+            self._lock.release()
+            self._lock = take_folder(self.path.parent, None, self.path.name)
+            self.header = replace(self.header, name=self.path.name)
 
     def add_report(self, report: Report) -> None:
         """Append a line to the log at the next ``write``."""
@@ -54,7 +80,7 @@ class RunFolder:
         self, name: str, tensors: Arrays, results: Values, resume: Values | None = None
     ) -> None:
         """Replace a checkpoint, BEST or LAST, at the next ``write``."""
-        self._checkpoints[name] = (replace(self.header, results=results, resume=resume), tensors)
+        self._checkpoints[name] = tensors, results, resume
 
     def write(self) -> None:
         """Write what was added and is not on the disk yet. Raises CheckpointError.
@@ -73,5 +99,6 @@ class RunFolder:
 
     def _write_checkpoint(self, name: str) -> None:
         if name in self._checkpoints:
-            save_checkpoint(self.path / name, *self._checkpoints[name])
+            tensors, results, resume = self._checkpoints[name]
+            save_checkpoint(self.path / name, replace(self.header, results=results, resume=resume), tensors)
             del self._checkpoints[name]

@@ -24,6 +24,7 @@ from charrnn.inference.network import Inference
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
 from charrnn.runs.history import Report
+from charrnn.runs.lock import RunLock
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import plan_steps
 from charrnn.training.devices import ProcessGroup
@@ -76,14 +77,16 @@ class Training:
         corpus: Corpus,
         model: ModelConfig,
         config: TrainConfig,
-        folder: Path,
+        folder: Path | RunLock,
         group: ProcessGroup | None = None,
         resume: Checkpoint | None = None,
         origin: dict[str, Any] | None = None,
         pretrained: Checkpoint | None = None,
         new_budget: bool = False,
     ) -> None:
-        """``origin`` is stored for resuming; the corpus must have all symbols of the ``pretrained`` model.
+        """``folder`` is locked while the run is trained; where a lock is given, its owner releases it.
+
+        ``origin`` is stored for resuming; the corpus must have all symbols of the ``pretrained`` model.
 
         The text is read in the direction of the model.
 
@@ -95,7 +98,8 @@ class Training:
         """
         check_together(model, config)
         corpus = corpus.in_direction(model.backward)
-        self.corpus, self.config, self.folder, self.origin = corpus, config, folder, origin or {}
+        self.corpus, self.config, self.origin = corpus, config, origin or {}
+        lock = folder if isinstance(folder, RunLock) else RunLock(folder)
         self.group = group or ProcessGroup(torch.device("cpu"))
         self.learner = Learner(corpus, model, config, self.group)
         self.state = RunState()
@@ -107,13 +111,13 @@ class Training:
             training=config,
             corpus=corpus.record(),
             versions=checkpoint.versions(torch=torch.__version__),
-            name=folder.name,
+            name=lock.folder.name,
             parent=None if resume is None else resume.header.parent,
             origin=self.origin,
         )
         if pretrained is not None:
             header = replace(header, parent=pretrained.record())
-        self.files = RunFolder(folder, header, self.group.is_main)
+        self.files = RunFolder(lock, header, self.group.is_main)
         if pretrained is not None:
             self.learner.load_pretrained(pretrained)
         self.planned = False
@@ -121,6 +125,11 @@ class Training:
             self._restore(resume)
             self.planned = not new_budget
         self.started = time.perf_counter() - self.state.seconds
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder. It changes when the folder is lost while the run is trained."""
+        return self.files.path
 
     @property
     def step(self) -> int:
@@ -166,6 +175,7 @@ class Training:
             if self.step == self.state.stage_start:
                 self._save()  # a run killed from here on can be resumed
             yield from self._loop()
+            yield from self._keep_folder()
             if self.done:
                 self.files.write()
                 return
@@ -194,6 +204,7 @@ class Training:
             report = None
             try:
                 yield self._progress(measured)
+                yield from self._keep_folder()
                 if report_due:
                     report = self._report(*last_report)
                     rollback_point = self.learner.state(), replace(self.state)
@@ -280,6 +291,18 @@ class Training:
         self.learner.restore(tensors)
         self.state = replace(state, lr_scale=halved, rollbacks=rollbacks)
         return Notice(f"{reason}: back to step {self.step}, with {halved:g} times the learning rate")
+
+    def _keep_folder(self) -> Iterator[Notice]:
+        """Go on in a new folder where the run's was removed, or another run has taken it.
+
+        Raises CheckpointError where no folder can be made.
+        """
+        (lost,) = self.group.any_of([self.files.is_lost()])
+        if lost:
+            before = self.folder
+            self.files.move()
+            self.state.best, self.state.stale = math.inf, 0  # the best checkpoint is gone
+            yield Notice(f"the folder {before} was removed or replaced; the run is saved in {self.folder}")
 
     def _figures(self) -> dict[str, Any]:
         """What a checkpoint that is saved between reports says about the training."""
