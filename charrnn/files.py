@@ -65,8 +65,7 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     _delete_orphans(path)
     temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        temporary.touch(mode, exist_ok=False)
-        file = temporary.open("wb")
+        file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115 - closed below
     except OSError as error:
         error.filename = str(path)  # the user knows this name, not the temporary one
         raise

@@ -14,7 +14,7 @@ from charrnn.runs.find import advice, pretrained, saved
 from charrnn.runs.history import LOG
 from charrnn.runs.info import describe
 from charrnn.runs.lock import LOCK, is_locked, locked
-from charrnn.runs.new_run import EVENTS, TEMPORARY
+from charrnn.runs.new_run import EVENTS, TEMPORARY, is_free
 
 Facts = dict[str, Any]
 
@@ -125,8 +125,11 @@ def find_run(folder: Path, given: str) -> Path:
 
 
 def _is_ours(run: Path) -> bool:
-    """Whether a training made the folder: other programs write files called model.safetensors, too."""
-    if (run / LOG).is_file() or (run / LOCK).is_file():
+    """Whether a training made the folder, or it is empty.
+
+    Other programs write files called model.safetensors, too.
+    """
+    if is_free(run) or (run / LOG).is_file() or (run / LOCK).is_file():
         return True
     for kind in (BEST, LAST):
         try:

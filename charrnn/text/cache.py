@@ -150,12 +150,12 @@ def cache_write_errors() -> Iterator[None]:
 
 
 def temporary_file() -> IO[bytes]:
-    """A file without a name or a buffer, in the cache's folder; it is gone when the process ends.
+    """A file without a name, in the cache's folder; it is gone when the process ends.
 
     Raises OSError.
     """
     _make_private(cache_folder())
-    return tempfile.TemporaryFile(dir=cache_folder(), buffering=0)
+    return tempfile.TemporaryFile(dir=cache_folder())
 
 
 def _make_private(folder: Path) -> None:

@@ -244,6 +244,8 @@ def _encode(
             hashes.append(_hashes(codes, sizes))
         if digest.hexdigest() != scan.sha256:
             raise CorpusError(f"{name} changed while it was read: try again")
+        ids_file.flush()
+        table_file.flush()
         ids = np.memmap(ids_file, vocabulary.id_dtype, "r")
         table = np.memmap(table_file, dtype, "r")
         order = np.argsort(np.concatenate(hashes), kind="stable")
