@@ -31,20 +31,20 @@ class RunFolder:
         self._reports: list[Report] = []
 
     @contextlib.contextmanager
-    def lock(self, step: int) -> Iterator[None]:
+    def lock(self, step: int) -> Iterator[bool]:
         """Make the folder, keep other processes from training in it, and remove the reports after ``step``.
 
-        Raises CharrnnError.
+        The value is whether they are kept out, as a filesystem without locks cannot. Raises CharrnnError.
         """
         if not self.is_main:
-            yield
+            yield True
             return
         with write_errors(self.path, CheckpointError):
             self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path):
+        with locked(self.path) as is_locked:
             with write_errors(self.path / history.LOG, CheckpointError):
                 history.remove_after(self.path, step)
-            yield
+            yield is_locked
 
     def add_report(self, report: Report) -> None:
         """Append a line to the log at the next ``write``."""
