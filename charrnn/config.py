@@ -13,6 +13,8 @@ from charrnn.errors import ConfigError, did_you_mean, wrong_value
 
 WIDEST = 1_000_000
 """Most hidden units of a layer, and most numbers of an embedding."""
+HIGHEST_RATE = 1e30
+"""Largest learning rate: float32 holds it, and its product with a parameter."""
 MAX_ORDER = 100
 """Longest n-grams of an n-gram model."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -211,9 +213,9 @@ class TrainConfig(_Config):
         self._check_name("optimizer", OPTIMIZERS, OPTIMIZER_SYNONYMS)
         if vars(self)["lr"] is None:
             object.__setattr__(self, "lr", LEARNING_RATES[self.optimizer])
-        self._check_numbers("lr", 1e-300, 1e300, "above 0 and finite")
+        self._check_numbers("lr", 1e-300, HIGHEST_RATE, "above 0 and at most 1e30")
         self._check_numbers(
-            "muon", 1e-300, 1e300, "above 0 and finite; --optimizer adamw trains without Muon"
+            "muon", 1e-300, HIGHEST_RATE, "above 0 and at most 1e30; --optimizer adamw trains without Muon"
         )
         self._check_numbers("clip", 0, 1e300, "0 (off) or more, and finite")
         self._check_numbers("weight_decay", 0, 1e300, "0 or more")

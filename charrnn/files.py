@@ -1,16 +1,17 @@
-"""Files: where a user's are kept, writing whole or not at all, and JSON lines that are valid UTF-8."""
+"""Files: where a user's are kept, writing whole or not at all, and JSON that every reader accepts."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from charrnn.errors import CharrnnError
 
@@ -132,9 +133,31 @@ def write_errors(path: Path, error_type: type[CharrnnError], advice: str = "") -
         raise error_type(f"cannot write {path}: {error.strerror or error}{advice}") from error
 
 
-def json_line(value: object) -> bytes:
-    """A value as one line of JSON in UTF-8; only ASCII where it has a surrogate, which UTF-8 lacks."""
+def json_text(value: object, ascii_only: bool = False) -> str:
+    r"""A value as JSON, on one line that every reader of JSON accepts.
+
+    Infinity and NaN, which JSON lacks, become null. Letters of all scripts stay readable; a character that
+    is not printable becomes \uXXXX, because it could steer a terminal or change the direction of the line.
+    Surrogates, which UTF-8 lacks, are not printable. With ``ascii_only`` all other letters are escaped too.
+    """
     try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value).encode() + b"\n"
+        text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=ascii_only, allow_nan=False)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def json_line(value: object) -> bytes:
+    """A value as one line of JSON (``json_text``) in UTF-8."""
+    return f"{json_text(value)}\n".encode()
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for infinity and NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value

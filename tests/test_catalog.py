@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
+import http.client
 import http.server
 import io
 import os
@@ -16,7 +19,10 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,10 +55,12 @@ class Server:
 
     def __init__(self) -> None:
         self.replies: dict[str, bytes] = {}
-        replies = self.replies
+        self.requests: list[Message] = []
+        replies, requests = self.replies, self.requests
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                requests.append(self.headers)
                 self.wfile.write(replies.get(self.path, reply(b"", 0, "404 Not Found")))
 
             def log_message(self, *arguments: object) -> None:
@@ -232,7 +240,7 @@ def test_a_network_that_fails_is_one_download_error(
     def refuse(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
     refusal(Entry("shakespeare", "a test", url="http://nowhere.invalid/text"), folder)
     assert inside(folder) == []
 
@@ -275,7 +283,7 @@ def test_the_shipped_catalogue_has_the_standard_library_and_sound_entries() -> N
         assert entry.about
         assert entry.licence
         assert (entry.url is None) != (entry.builtin is None)
-        assert entry.url is None or entry.url.startswith(("https://", "http://"))
+        assert entry.url is None or entry.url.startswith("https://")
         assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
         assert entry.size is None or entry.size > 0
 
@@ -356,8 +364,111 @@ def test_an_invalid_address_is_a_download_error(folder: Path) -> None:
 
 
 def test_a_download_of_another_size_than_the_catalogues_is_not_pinned(server: Server, folder: Path) -> None:
-    """A known size without a known hash (warpeace, linux, enwik8): an error page must not become the text."""
+    """A known size without a known hash (warpeace, linux): an error page must not become the text."""
     server.replies["/text"] = reply(b"<html>moved</html>")
     entry = Entry("shakespeare", "a test", url=server.url("/text"), size=len(TEXT))
     assert "the download has 18 bytes, expected about 105,000" in refusal(entry, folder)
     assert inside(folder) == []
+
+
+# --- what a server may send ---
+
+
+@pytest.mark.parametrize("size", [None, 100_000])
+@pytest.mark.parametrize("path", ["/text", "/text.zip"])
+def test_a_download_that_is_much_too_large_is_refused_while_it_is_read(
+    server: Server, folder: Path, path: str, size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a text that is packed, what is unpacked counts: a small archive can fill a disk."""
+    monkeypatch.setattr(catalog, "LARGEST", 200_000)
+    monkeypatch.setattr(catalog, "CHUNK", 50_000)
+    text = bytes(10_000_000)
+    answer = reply(packed(text)) if path.endswith(".zip") else reply(text[:1_000_000])
+    entry = replace(server.entry(answer, path), size=size)
+    largest = 0
+    with contextlib.suppress(DownloadError):
+        for block in catalog._blocks(entry, lambda new, total: None):
+            largest += len(block)
+    assert 0 < largest <= 200_000
+    assert "gives more than 200,000 bytes, the most for this text" in refusal(entry, folder)
+    assert inside(folder) == []
+
+
+def test_an_archive_that_is_larger_than_its_text_may_be_is_refused_before_it_is_unpacked(
+    server: Server, folder: Path
+) -> None:
+    answer = reply(packed(b"short") + bytes(5000))
+    entry = replace(server.entry(answer, "/text.zip"), size=1000)
+    assert "gives more than 2,000 bytes" in refusal(entry, folder)
+    assert inside(folder) == []
+
+
+def test_a_text_of_the_size_in_the_catalogue_is_far_from_the_limit(server: Server, folder: Path) -> None:
+    entry = replace(server.entry(reply(packed(TEXT)), "/text.zip"), size=len(TEXT))
+    assert catalog.download(entry, folder).read_bytes() == TEXT
+
+
+def redirect(address: str) -> bytes:
+    return reply(b"", 0, "302 Found", f"Location: {address}")
+
+
+def test_a_redirect_is_followed(server: Server, folder: Path) -> None:
+    server.replies["/moved"] = reply(TEXT)
+    entry = server.entry(redirect(server.url("/moved")), sha256=sha256(TEXT))
+    assert catalog.download(entry, folder).read_bytes() == TEXT
+
+
+@pytest.fixture
+def https(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, which answers at its https address too: there without encryption."""
+
+    def https_open(handler: Any, request: urllib.request.Request) -> Any:
+        return handler.do_open(http.client.HTTPConnection, request)
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", https_open)
+    return server
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "ftp", "file", "data"])
+def test_a_redirect_from_https_to_anything_else_is_refused(https: Server, folder: Path, scheme: str) -> None:
+    https.replies["/moved"] = reply(TEXT)
+    address = https.url("/moved").replace("http", scheme, 1)
+    entry = https.entry(redirect(address))
+    entry = replace(entry, url=https.url("/text").replace("http", "https", 1))
+    assert "redirect" in refusal(entry, folder).lower()
+    assert len(https.requests) == 1
+    assert inside(folder) == []
+
+
+def test_a_redirect_from_https_to_https_is_followed(https: Server, folder: Path) -> None:
+    https.replies["/moved"] = reply(TEXT)
+    entry = https.entry(redirect(https.url("/moved").replace("http", "https", 1)), sha256=sha256(TEXT))
+    entry = replace(entry, url=https.url("/text").replace("http", "https", 1))
+    assert catalog.download(entry, folder).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "file"])
+def test_no_redirect_leads_to_another_scheme_than_http_and_https(
+    server: Server, folder: Path, scheme: str
+) -> None:
+    secret = folder.parent / "secret"
+    secret.write_bytes(TEXT)
+    entry = server.entry(redirect(f"{scheme}://127.0.0.1:1{secret}"))
+    assert "redirect" in refusal(entry, folder).lower()
+    assert inside(folder) == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+def test_a_reply_that_is_packed_unasked_is_not_taken_for_the_text(
+    server: Server, folder: Path, encoding: str
+) -> None:
+    body = gzip.compress(TEXT, mtime=0)
+    line = refusal(server.entry(reply(body, None, "200 OK", f"Content-Encoding: {encoding}")), folder)
+    assert f"sent it packed, as {encoding}" in line
+    assert inside(folder) == []
+    assert [request["Accept-Encoding"] for request in server.requests] == ["identity"]
+
+
+def test_a_reply_may_say_that_it_is_not_packed(server: Server, folder: Path) -> None:
+    entry = server.entry(reply(TEXT, None, "200 OK", "Content-Encoding: identity"), sha256=sha256(TEXT))
+    assert catalog.download(entry, folder).read_bytes() == TEXT

@@ -312,10 +312,13 @@ def test_only_a_state_is_overwritten_by_a_state(run: Path) -> None:
     Path("empty").touch()
     model_file = "checkpoints/tiny/model.safetensors"
     before = Path(model_file).read_bytes()
-    for path in ("novel.txt", "pipe", model_file, "checkpoints", ".", ""):
+    for path in ("novel.txt", "pipe", model_file, "checkpoints", "."):
         done = charrnn("sample", "--save-state", path, "--length", "2")
         assert (done.status, done.out) == (1, b"")
         assert "--save-state overwrites only saved states, give another name" in done.err
+    done = charrnn("sample", "--save-state", "", "--length", "2")
+    assert (done.status, done.out) == (2, b"")
+    assert "--save-state is empty: name a file" in done.err
     assert Path(model_file).read_bytes() == before
     for path in ("kept", "kept", "empty", "link"):
         sample("--save-state", path, "--length", "2")

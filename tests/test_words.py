@@ -154,7 +154,7 @@ def test_a_wrong_value_of_any_option_is_one_line_that_names_it_and_exit_2(
         ("train --optimizer adam", "--optimizer adam: must be muon, adamw or sgd; did you mean adamw?"),
         (
             "train --muon 0",
-            "--muon 0.0: must be above 0 and finite; --optimizer adamw trains without Muon",
+            "--muon 0.0: must be above 0 and at most 1e30; --optimizer adamw trains without Muon",
         ),
         (
             "train --optimizer sgd --muon 0.1",

@@ -3,6 +3,7 @@
 Each function gets the command line before the cursor, parsed, and the word at the cursor; it returns the
 words that can stand there, or pairs of a word and a description. Where it returns nothing, the shell
 offers files. These functions run at every Tab, so they import no array library if they can answer without.
+A name with unprintable characters is left out: it could steer the terminal.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def checkpoints(context: typer.Context) -> list[Word]:
 
     folder = context.params["checkpoints"]
     runs = run_names(folder)
-    return [name if name in runs else (name, "comes with charrnn") for name in model_names(folder)]
+    names = filter(str.isprintable, model_names(folder))
+    return [name if name in runs else (name, "comes with charrnn") for name in names]
 
 
 def runs(context: typer.Context) -> list[str]:
@@ -75,7 +77,7 @@ def runs(context: typer.Context) -> list[str]:
     from charrnn.runs.find import run_names
 
     folder = context.params["checkpoints"]
-    return sorted({*run_names(folder), *run_names(folder, LAST)})
+    return sorted(filter(str.isprintable, {*run_names(folder), *run_names(folder, LAST)}))
 
 
 def resumable_runs(context: typer.Context) -> list[str]:
@@ -83,7 +85,7 @@ def resumable_runs(context: typer.Context) -> list[str]:
     from charrnn.runs import LAST
     from charrnn.runs.find import run_names
 
-    return run_names(context.params["checkpoints"], LAST)
+    return [*filter(str.isprintable, run_names(context.params["checkpoints"], LAST))]
 
 
 def checkpoint_list(context: typer.Context, incomplete: str) -> list[str]:
@@ -156,8 +158,10 @@ def labels(context: typer.Context, incomplete: str) -> list[str]:
     found = [condition for condition in conditions if isinstance(condition, Label)]
     typed, equals, _ = incomplete.partition("=")
     if not equals:
-        return [f"{label.name}=" for label in found]
-    return [f"{label.name}={value}" for label in found if label.name == typed for value in label.values]
+        words = [f"{label.name}=" for label in found]
+    else:
+        words = [f"{label.name}={value}" for label in found if label.name == typed for value in label.values]
+    return [*filter(str.isprintable, words)]
 
 
 def concepts() -> list[Word]:

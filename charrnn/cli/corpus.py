@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -46,4 +45,4 @@ def get(
 
     out: Terminal = context.obj
     path = fetch_corpus(out, catalog.entry(name), corpora)
-    out.write(os.fsencode(path) + b"\n")
+    out.write_path(path)

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Terminal, printable
 from charrnn.errors import CharrnnError
 from charrnn.files import atomic_write
 
@@ -47,8 +47,8 @@ def draw(title: str, curves: Sequence[Curve], height: int, colour: bool, log_y: 
     return plot_to_string(
         [curve.y for curve in curves],
         [curve.x for curve in curves],
-        legend_labels=[curve.label for curve in curves],
-        title=title,
+        legend_labels=[printable(curve.label) for curve in curves],
+        title=printable(title),
         y_as_log=log_y,
         lines=True,
         color=list(islice(cycle(COLOURS), len(curves))) if colour else False,
@@ -79,7 +79,7 @@ def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], ob
     except ImportError as error:
         raise CharrnnError(f"--{kind} needs matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    figure.suptitle(title, wrap=True)
+    figure.suptitle(picture_text(title), wrap=True)
     plot(figure)
     # SVG: text stays text, small and searchable; without a date and with a fixed salt for the names inside,
     # equal figures give equal files.
@@ -90,6 +90,15 @@ def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], ob
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for the character
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+
+
+def picture_text(text: str) -> str:
+    r"""A text as matplotlib draws it: unprintable characters escaped, and no $ begins a formula.
+
+    A label that begins with "_" would be left out of the legend; a space stands before it.
+    """
+    shown = printable(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def plot_curves(
@@ -103,7 +112,8 @@ def plot_curves(
     axes = figure.subplots()
     for curve in curves:
         colour = colours(groups.index(curve.group) % colours.N)
-        axes.plot(curve.x, curve.y, "--" if curve.dashed else "-", color=colour, label=curve.label)
+        line, label = "--" if curve.dashed else "-", picture_text(curve.label)
+        axes.plot(curve.x, curve.y, line, color=colour, label=label)
     if log_y:
         axes.set_yscale("log")
         low, high = axes.get_ylim()

@@ -237,7 +237,7 @@ def _write(out: Terminal, vocabulary: Vocabulary, template: str, filling: Fillin
     """Write a text on a line, or its JSON line."""
     text = vocabulary.decode(list(filling.text))
     if not as_json:
-        out.write(text.encode("utf-8", "surrogatepass") + b"\n")
+        out.write_text(text.encode("utf-8", "surrogatepass") + b"\n")
         return
     backward = None if filling.backward is None else rounded(filling.backward)
     scores = {"forward": rounded(filling.forward), "backward": backward, "sum": rounded(filling.sum)}

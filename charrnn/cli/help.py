@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from charrnn.errors import ConfigError
+
 if TYPE_CHECKING:
     from typer._click.core import Command as _Base
 else:
@@ -26,6 +28,21 @@ NARROWEST, WIDEST = 50, 110
 """Columns of the help; between them, those of the terminal. A pipe gets 80."""
 LONGEST_NAME = 25
 """Columns of the names of options; the description of a longer name begins on the next line."""
+
+NAMED = {
+    "DIR": "a folder",
+    "FILE": "a file",
+    "FILE.npy": "a file",
+    "FILE|-": "a file",
+    "PATH|-": "a file",
+    "TEXT|-": "a text",
+    "TEXT": "a text",
+    "RUN": "a run",
+    "CHECKPOINT": "a checkpoint",
+}
+"""What the value of an option or argument names, by the option's name for it."""
+NOT_NAMED = ("--prompt", "--delimiter", "CHECKPOINT")
+"""Options whose TEXT is a text itself, which may be empty; and an argument that ``runs.find`` checks."""
 
 Row = tuple[str, str]
 """A name, with the value it takes, and its description."""
@@ -187,7 +204,21 @@ class _Help(_Base):
         ctx.meta["charrnn.short_help"] = "-h" in args
         if ctx.obj is not None:
             ctx.color = ctx.obj.colours()
+        if "" in args or any(word.endswith("=") for word in args):
+            self._refuse_empty_names(ctx, args)
         return super().parse_args(ctx, args)
+
+    def _refuse_empty_names(self, ctx: Any, args: list[str]) -> None:
+        """Raise ConfigError for an empty path or name, as an unset variable of the shell gives.
+
+        As a path it would be the current folder.
+        """
+        values, _, _ = self.make_parser(ctx).parse_args(list(args))
+        for parameter in self.get_params(ctx):
+            value, name = values.get(parameter.name), labels(parameter)[-1].split()[0].removesuffix("|-")
+            kind = NAMED.get(str(parameter.metavar))
+            if kind and name not in NOT_NAMED and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise ConfigError(f"{name} is empty: name {kind}, or leave it out")
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)

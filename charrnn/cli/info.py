@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +19,9 @@ from charrnn.cli.options import (
     option,
 )
 from charrnn.cli.table import write_table
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Terminal, printable
 from charrnn.errors import CharrnnError
-from charrnn.files import json_line
+from charrnn.files import json_line, json_text
 
 SHOWN_VALUES = 40
 """Values of a label that are shown; --json has all."""
@@ -89,11 +88,11 @@ def info(
 
 def _describe(out: Terminal, facts: dict[str, Any]) -> None:
     """Write a line for each fact."""
-    facts = {**facts, "symbols": json.dumps(facts["symbols"], ensure_ascii=False)}
+    facts = {**facts, "symbols": json_text(facts["symbols"])}
     split = ",".join(f"{share:g}" for share in facts["training"]["split"])
     facts["training"] = {**facts["training"], "split": split}
     if "documents" in facts:
-        facts["documents"] = json.dumps(facts["documents"], ensure_ascii=False)
+        facts["documents"] = json_text(facts["documents"])
     rows: list[tuple[str, str]] = []
     for name, value in facts.items():
         if name == "labels":
@@ -169,5 +168,5 @@ def _plot(checkpoints: Sequence[Named], colour: bool) -> str:
     drawn = draw_losses(checkpoints, colour)
     lines = [drawn] if drawn else []
     if len(checkpoints) == 1 and reports(checkpoints[0][1]):
-        lines += filter(None, advise(checkpoints[0][1].parent))
+        lines += map(printable, filter(None, advise(checkpoints[0][1].parent)))
     return "".join(f"\n{line}" for line in lines) + "\n" if lines else ""

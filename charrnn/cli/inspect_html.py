@@ -20,7 +20,7 @@ from charrnn.cli.inspect_options import chosen_units
 from charrnn.cli.options import check_new_file, threads
 from charrnn.cli.page import write_page
 from charrnn.cli.score_output import Characters, Symbols
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Terminal, printable
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.version import __version__
 
@@ -262,7 +262,7 @@ def _points(curves: Iterable[Curve]) -> list[dict[str, Any]]:
     """Curves as the page's program reads them. Points at infinity are left out: JSON has no infinity."""
     return [
         {
-            "label": curve.label,
+            "label": printable(curve.label),
             "group": curve.group,
             "dashed": curve.dashed,
             "points": [point for point in zip(curve.x, curve.y, strict=True) if math.isfinite(point[1])],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from charrnn.cli import curves, shades
 from charrnn.cli.inspect_input import Subject
 from charrnn.cli.inspect_options import chosen_units
-from charrnn.cli.terminal import Terminal
+from charrnn.cli.terminal import Terminal, printable
 from charrnn.files import json_line
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _write_text(out: Terminal, shown: Shown, characters: Iterable[Character], co
     legend = "" if coloured else ", marks under each line"
     if coloured and len(numbers) > PAINTED:
         legend = f", two {shown.noun} on each line"
-    out.write(f"{shown.title}: {lowest} {scale} 1{legend}\n".encode())
+    out.write(f"{printable(shown.title)}: {lowest} {scale} 1{legend}\n".encode())
     margin = len(str(max(numbers))) + 1 if len(numbers) > 1 else 0
     width = shutil.get_terminal_size().columns if out.stdout_tty else PIPE_WIDTH
     for row in shades.rows(characters, max(NARROWEST, width - margin)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,7 +99,7 @@ def ngram(
     facts = {"model": f"{title}: {count:,} n-grams, {size_text(path.stat().st_size)}", "run": str(run)}
     screen(out).facts(facts)
     out.note(f"to sample: {sample_command(run)}")
-    out.write(os.fsencode(path) + b"\n")
+    out.write_path(path)
 
 
 def _shares(context: typer.Context, corpus: Corpus) -> tuple[float, float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -25,7 +24,7 @@ from charrnn.cli.terminal import Terminal, printable
 from charrnn.cli.train_options import parse_name
 from charrnn.config import ModelConfig, NgramConfig
 from charrnn.errors import CharrnnError, ConfigError
-from charrnn.files import json_line
+from charrnn.files import json_line, json_text
 
 app = App()
 
@@ -228,4 +227,4 @@ def _short_text(name: str, value: Any) -> str:
     """As ``value_text``, with hashes cut short and symbols in quotes."""
     if name.endswith("sha256"):
         return str(value)[:12]
-    return json.dumps(value, ensure_ascii=False) if name.startswith("symbols") else value_text(name, value)
+    return json_text(value) if name.startswith("symbols") else value_text(name, value)

@@ -112,7 +112,7 @@ def hold_session(
     try:
         dialogue.run(beginning.ids)
     finally:
-        out.write(
+        out.write_text(
             delimiter.encode().join(reader.vocabulary.decode_bytes(list(text)) for text in session.texts)
         )
 
@@ -332,7 +332,7 @@ class Dialogue:
         return self.reader.vocabulary.decode(list(self._tail_ids(self.session.position.ids)))
 
     def _show(self, text: str) -> None:
-        self.screen.write(text.encode("utf-8", "replace"))
+        self.screen.write_text(text.encode("utf-8", "replace"))
         self.screen.finish()
 
 

@@ -190,7 +190,7 @@ class TextWriter(Writer):
         if self.colour:
             self._shade(ids, scores)
         else:
-            self.out.write(self._decode(ids).encode("utf-8", self._errors))
+            self.out.write_text(self._decode(ids).encode("utf-8", self._errors))
         if self.copy_search is None:
             sample.ids.clear()
             sample.scores.clear()
@@ -200,7 +200,7 @@ class TextWriter(Writer):
     def end(self, sample: Sample) -> None:
         """Write what was held back, and the delimiter."""
         held_back = self._decoder.decode(b"", final=True)
-        self.out.write(held_back.encode("utf-8", self._errors))
+        self.out.write_text(held_back.encode("utf-8", self._errors))
         if self.backward:
             self._write_prompt(sample)
         self.out.write((self.delimiter or "").encode("utf-8", "surrogateescape"))
@@ -208,7 +208,7 @@ class TextWriter(Writer):
     def _write_prompt(self, sample: Sample) -> None:
         ids = sample.prompt.ids
         if self.echo:
-            self.out.write(self.vocabulary.decode_bytes(ids[::-1] if self.backward else ids))
+            self.out.write_text(self.vocabulary.decode_bytes(ids[::-1] if self.backward else ids))
 
     def copied(self, sample: Sample, copied: Copied, text: str) -> None:
         """Report the run on stderr, or that the whole document is in the corpus."""
@@ -261,13 +261,13 @@ class JsonWriter(Writer):
             "prompt": sample.prompt.text,
             "text": self.vocabulary.decode(sample.ids),
             "seed": sample.seed,
-            "log_probability": _number(math.fsum(sample.scores)),
+            "log_probability": _rounded(math.fsum(sample.scores)),
             "ended": sample.ended,
         }
         if sample.score is not None:
-            line["score"] = _number(sample.score)
+            line["score"] = _rounded(sample.score)
         if self.with_scores:
-            line["log_probabilities"] = [_number(score) for score in sample.scores]
+            line["log_probabilities"] = [_rounded(score) for score in sample.scores]
         self.out.write(json_line(line | more))
 
 
@@ -276,6 +276,6 @@ def _shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-def _number(value: float) -> float | None:
-    """A log-probability for JSON, which has no infinity; rounded, because batches differ by rounding."""
-    return round(value, 4) if math.isfinite(value) else None
+def _rounded(value: float) -> float:
+    """A log-probability with four digits after the point, because batches differ by rounding."""
+    return round(value, 4)

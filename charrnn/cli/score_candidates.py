@@ -9,7 +9,7 @@ from charrnn.cli.score_input import Model
 from charrnn.cli.score_line_reader import windows
 from charrnn.cli.table import RowWriter, probability, rounded
 from charrnn.cli.terminal import Terminal
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import CorpusError
 
 
 def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
@@ -19,8 +19,6 @@ def rank(out: Terminal, model: Model, options: dict[str, Any]) -> None:
     from charrnn.inference.choice import log_softmax
 
     path, prompt = options["candidates"], options["prompt"]
-    if not path:  # an unset variable of the shell
-        raise ConfigError("--candidates is empty: name a file with a candidate on each line")
     scorer = line_scorer(out, model, options["unknown"], False, "none")
     lines = [
         line for window in windows(out, path, "--candidates") for line in window if line.content.rstrip(b"\r")

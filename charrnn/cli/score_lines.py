@@ -114,4 +114,4 @@ def _visible(line: Line) -> bytes:
     """The line without characters that steer a terminal."""
     end = line.data[len(line.data.rstrip(b"\r\n")) :]
     text = line.data.removesuffix(end).decode("utf-8", "replace")
-    return "".join(c if c == "\t" else shades.visible(c) for c in text).encode() + end
+    return shades.pictures(text).encode() + end

@@ -196,6 +196,11 @@ def visible(character: str) -> str:
     return character if character.isprintable() else "\ufffd"
 
 
+def pictures(text: str) -> str:
+    """A text for a terminal: its newlines and tabs, and all other characters as ``visible``."""
+    return "".join(c if c in "\n\t" else visible(c) for c in text)
+
+
 def _level(value: float) -> int:
     """The shade of a value: -LEVELS (red) to LEVELS (blue)."""
     return max(-LEVELS, min(LEVELS, round(value * LEVELS)))

@@ -42,7 +42,7 @@ def write_figures(out: Terminal, rows: Sequence[Row], as_json: bool = False) -> 
     """Write rows in aligned columns below their names, the numbers to the right; or as JSON lines."""
     if as_json:
         for row in rows:
-            out.write(json_line(finite(row)))
+            out.write(json_line(row))
         return
     names = list(rows[0])
     right = [index for index, name in enumerate(names) if isinstance(rows[0][name], int | float)]
@@ -63,7 +63,7 @@ class RowWriter:
     def write(self, row: Row) -> None:
         """Write a row; all rows have the same columns."""
         if self._as_json:
-            self._out.write(json_line(finite(row)))
+            self._out.write(json_line(row))
             return
         columns = list(_columns(row))
         if not self._begun:
@@ -109,15 +109,6 @@ def rounded(value: float) -> float:
 def probability(logarithm: float) -> float:
     """The probability of a log-probability in nats, with six digits, however small it is."""
     return float(f"{math.exp(logarithm):.6g}")
-
-
-def finite(value: Any) -> Any:
-    """A value for JSON, which has neither infinity nor NaN: they become None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(entry) for key, entry in value.items()}
-    return [finite(entry) for entry in value] if isinstance(value, list) else value
 
 
 def escaped(text: str) -> str:

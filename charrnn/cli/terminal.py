@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from charrnn.cli.shades import pictures
 from charrnn.cli.stdin import arrives, has_data, is_piped
 from charrnn.errors import CharrnnError, ConfigError
 from charrnn.files import write_errors
@@ -177,6 +178,14 @@ class Terminal:
             self._write_failed(error)
         self._last_byte = data[-1:] or self._last_byte
         self.flush_if_due()
+
+    def write_text(self, data: bytes) -> None:
+        """Write a text in UTF-8; a terminal gets pictures of control characters. Raises as ``write``."""
+        self.write(pictures(data.decode("utf-8", "replace")).encode() if self.stdout_tty else data)
+
+    def write_path(self, path: Path) -> None:
+        """Write a line with a path: its bytes; a terminal gets it ``printable``. Raises as ``write``."""
+        self.write((printable(str(path)).encode() if self.stdout_tty else os.fsencode(path)) + b"\n")
 
     def flush_if_due(self) -> None:
         """Flush stdout if the last flush is too long ago. Raises as ``write``."""

@@ -120,8 +120,6 @@ def _open(
     from charrnn.text import catalog
     from charrnn.text.sources import Source, skipped_text, sources, typed_text
 
-    if not text:  # an unset variable of the shell; as a path it would be the current folder
-        raise ConfigError(f"{option} is empty: name a text, or leave it out")
     if text == "-" or is_pipe(text):
         copy = input_file(out, text, option, copies)
         return [Source("standard input" if text == "-" else text, lambda: copy.open("rb"))]

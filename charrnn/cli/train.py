@@ -105,7 +105,7 @@ def train(
         best = _run(out, plan, corpus)
     except KeyboardInterrupt:  # before the run handles signals itself
         raise unsaved(signal.SIGINT) from None
-    out.write(os.fsencode(best) + b"\n")
+    out.write_path(best)
 
 
 def _read(out: Terminal, plan: Plan) -> Corpus:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import write_errors
@@ -15,15 +17,20 @@ from charrnn.runs import LOCK as LOCK
 
 PATIENCE = 0.2
 """Seconds to wait for the lock: ``is_locked`` holds it for a moment."""
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
+"""The errors of a filesystem without locks, such as some of networks."""
 
 
 class RunLock:
-    """The lock of a run's folder, which the operating system releases when the process dies."""
+    """The lock of a run's folder, which the operating system releases when the process dies.
+
+    excludes  whether other processes are kept out, as a filesystem without locks cannot
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.excludes = folder, False
         self._lock = FileLock(folder / LOCK, timeout=PATIENCE)
-        self._file: os.stat_result | None = None
+        self._marked: tuple[Path, os.stat_result] | None = None
 
     def acquire(self) -> None:
         """Take the lock.
@@ -32,28 +39,32 @@ class RunLock:
         """
         with write_errors(self.folder, CheckpointError):
             try:
-                self._lock.acquire()
+                self.excludes = _acquired(self._lock)
             except Timeout as error:
                 raise CharrnnError(f"another process is training {self.folder}") from error
-            self._file = os.stat(self.folder / LOCK)
+            path = self.folder / LOCK if self.excludes else self.folder
+            self._marked = path, os.stat(path)
 
     def release(self) -> None:
         """Give the lock back, if it is held."""
         self._lock.release()
-        self._file = None
+        self._marked = None
 
     @property
     def is_held(self) -> bool:
         """Whether ``acquire`` has been called, and ``release`` has not."""
-        return self._file is not None
+        return self._marked is not None
 
     def is_intact(self) -> bool:
         """Whether the lock is held, and its file still lies in the folder.
 
         If it does not, the folder was removed or replaced, and another process may train in it.
         """
+        if self._marked is None:
+            return False
+        path, marked = self._marked
         try:
-            return self._file is not None and os.path.samestat(self._file, os.stat(self.folder / LOCK))
+            return os.path.samestat(marked, os.stat(path))
         except OSError:
             return False
 
@@ -75,10 +86,25 @@ def is_locked(run: Path) -> bool:
         return False
     lock = FileLock(run / LOCK, blocking=False)
     try:
-        lock.acquire()
+        _acquired(lock)
     except Timeout:
         return True
     except OSError:  # the folder of another user: nobody can tell
         return False
     lock.release()
     return False
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    """Acquire a lock; False where the filesystem has no locks. Raises Timeout, OSError."""
+    try:
+        # filelock warns before it makes the file itself the lock: a process that is killed would leave it.
+        with warnings.catch_warnings(action="error"):
+            lock.acquire()
+    except (NotImplementedError, UserWarning):
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS or error.filename is not None:  # opening the file failed
+            raise
+        return False
+    return True

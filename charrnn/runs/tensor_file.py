@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from charrnn.errors import CheckpointError
-from charrnn.files import atomic_write, write_errors
+from charrnn.files import atomic_write, json_text, write_errors
 
 _INVALID = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What a header with missing or invalid values, or a tensor of a type unknown to NumPy, raises."""
@@ -51,7 +51,7 @@ class TensorFormat:
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Write a file, whole or not at all. Raises CheckpointError where the disk refuses."""
-        text = json.dumps({"format": self.version, **header}, allow_nan=False)
+        text = json_text({"format": self.version, **header}, ascii_only=True)
         with write_errors(path, CheckpointError), atomic_write(path) as file:
             for piece in _pieces({self.key: text}, tensors):
                 file.write(piece)

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charrnn.errors import CorpusError, DownloadError, did_you_mean
 from charrnn.files import atomic_write, write_errors
@@ -28,6 +29,10 @@ from charrnn.text.sources import CHUNK, Source, file_source
 DEFAULT = "python-stdlib"
 TIMEOUT = 30.0
 """Seconds without any data before a download fails."""
+MOST = 2
+"""The largest download of a text, as a multiple of its size in the catalogue."""
+LARGEST = 100_000_000
+"""The most bytes of a download whose size is not in the catalogue."""
 
 _FAILURES = (
     OSError,  # of the network
@@ -153,14 +158,27 @@ def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
                 yield block
         return
     try:
-        blocks = _received(entry.url, progress)
-        yield from _unzipped(blocks) if entry.url.endswith(".zip") else blocks
+        blocks = _limited(entry, _received(entry.url, progress))
+        yield from _limited(entry, _unzipped(blocks)) if entry.url.endswith(".zip") else blocks
     except urllib.error.HTTPError as error:
         error.close()  # the error is the open connection
         raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {error.code} {error.reason}") from error
     except _FAILURES as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {reason}") from error
+
+
+def _limited(entry: Entry, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks. Raises DownloadError for more bytes than such a text has: a small archive can hold many."""
+    limit, size = MOST * entry.size if entry.size else LARGEST, 0
+    for block in blocks:
+        size += len(block)
+        if size > limit:
+            raise DownloadError(
+                f"{entry.name}: {entry.url} gives more than {limit:,} bytes, the most for this text;"
+                " the download was deleted"
+            )
+        yield block
 
 
 def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -177,7 +195,13 @@ def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _received(url: str, progress: Progress) -> Iterator[bytes]:
     """The bytes at an address. Raises one of _FAILURES."""
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as reply:
+    opener = urllib.request.build_opener(_Redirects)
+    with opener.open(url, timeout=TIMEOUT) as reply:
+        encoding = reply.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":  # http.client asks for no other
+            raise http.client.HTTPException(
+                f"the server sent it packed, as {encoding}, which was not asked for"
+            )
         length = reply.headers.get("Content-Length")
         total = int(length) if length else None
         received = 0
@@ -187,3 +211,17 @@ def _received(url: str, progress: Progress) -> Iterator[bytes]:
             yield block
         if total is not None and received != total:
             raise http.client.HTTPException(f"the connection ended after {received:,} of {total:,} bytes")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but from https to https alone, and to no other scheme than http and https."""
+
+    def redirect_request(
+        self, request: urllib.request.Request, reply: Any, code: int, message: str, headers: Any, url: str
+    ) -> urllib.request.Request | None:
+        """The request of the new address. Raises URLError for one that is not allowed."""
+        allowed = ("https://",) if request.type == "https" else ("https://", "http://")
+        if not url.lower().startswith(allowed):
+            reply.close()
+            raise urllib.error.URLError(f"it redirects to {url}, which is not https")
+        return super().redirect_request(request, reply, code, message, headers, url)

@@ -27,9 +27,9 @@ SNIFFED = 1 << 13
 RUN_FILES = {"model.safetensors", "last.safetensors"}
 """A folder with one of these files is the folder of a run (BEST and LAST of ``runs.checkpoint``)."""
 
-KINDS = ("run folder", "hidden folder", "hidden file", "binary file")
+KINDS = ("run folder", "hidden folder", "hidden file", "outward link", "binary file")
 Skipped = Counter[str]
-"""How many of each of the KINDS were skipped in a folder."""
+"""How many of each of the KINDS were skipped in a folder. An outward link leads out of the folder."""
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -106,8 +106,10 @@ def sources(
 ) -> list[Source]:
     """Each file as it is given; for each folder its ``text_files``, of which ``skip`` hears what is left out.
 
-    Raises CorpusError for a path that does not exist and for a folder without a text.
+    Raises CorpusError for a path that is empty or does not exist and for a folder without a text.
     """
+    if "" in paths:  # Path("") is the current folder
+        raise CorpusError("the path of a text is empty: name a file or a folder")
     result: list[Source] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -140,7 +142,8 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
     """The sorted files at any depth that match ``glob``, and how many others were skipped.
 
     Run folders are skipped; so are hidden files and folders, unless a part of ``glob`` begins with a dot,
-    and binary files, unless ``glob`` chooses the files or a text may hold zero bytes.
+    links that lead out of the folder, and binary files, unless ``glob`` chooses the files or a text may hold
+    zero bytes. Links to folders are not followed.
 
     Raises CorpusError for an unreadable folder, ConfigError for a bad pattern.
     """
@@ -148,6 +151,10 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
     def refuse(error: OSError) -> None:
         raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
 
+    def leads_out(path: Path) -> bool:
+        return path.is_symlink() and not path.resolve().is_relative_to(top)
+
+    top = folder.resolve()
     with_hidden = any(part.startswith(".") for part in Path(glob).parts)
     with_binary = glob != "*" or reading.has_nul_in_text
     files: list[Path] = []
@@ -161,9 +168,12 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
             shown = [name for name in folders if not name.startswith(".")]
             skipped["hidden folder"] += len(folders) - len(shown)
             folders[:] = shown
+        skipped["outward link"] += sum(leads_out(Path(root, name)) for name in folders)
         for path in _matching(Path(root), names, glob):
             if path.name.startswith(".") and not with_hidden:
                 skipped["hidden file"] += 1
+            elif leads_out(path):
+                skipped["outward link"] += 1
             elif not with_binary and _is_binary(path):
                 skipped["binary file"] += 1
             else:

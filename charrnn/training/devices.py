@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
-from charrnn.errors import ConfigError
+from charrnn.errors import CharrnnError, ConfigError
+
+VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR")
+"""The environment variables by which torchrun makes a process group; all but the last are numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,46 @@ class ProcessGroup:
 
 
 def join(name: str = "auto") -> ProcessGroup:
-    """Join the process group of torchrun, or else make one of a single process. Raises ConfigError."""
+    """Join the process group of torchrun, or else make one of a single process. Raises CharrnnError."""
+    single = _is_single_process()
     keep_freed_memory()
     device = select_device(name)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if single:
         return ProcessGroup(device)
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        local_rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= count:
+            raise CharrnnError(f"more processes than GPUs ({count}): torchrun --nproc-per-node {count} ...")
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return ProcessGroup(device, distributed.get_rank(), distributed.get_world_size())
+
+
+def _is_single_process() -> bool:
+    """Whether torchrun has started no other process. Raises CharrnnError for a part of its variables.
+
+    With a part of them, torch would fail, or wait for processes that never come.
+    """
+    given = [name for name in VARIABLES[:3] if name in os.environ]
+    if not given:
+        return True
+    start = "torchrun --nproc-per-node N -m charrnn train ... starts several processes"
+    advice = f"{start}; for one process: unset {' '.join(given)}"
+    for name in VARIABLES[:-1]:
+        if not re.fullmatch("[0-9]{1,9}", value := os.environ.get(name, "0")):
+            raise CharrnnError(f"the variable {name} is {value!r}, which is no number: {advice}")
+    size, rank = int(os.environ.get("WORLD_SIZE", "0")), int(os.environ.get("RANK", "0"))
+    if size == 1 and rank == 0:
+        return True
+    if missing := [name for name in VARIABLES if name not in os.environ]:
+        raise CharrnnError(f"the variable {given[0]} is set, but not {', '.join(missing)}: {advice}")
+    if rank >= size:
+        raise CharrnnError(f"the variable RANK is {rank}, but WORLD_SIZE is {size}: {advice}")
+    return False
 
 
 def barrier() -> None:

@@ -37,13 +37,13 @@ class RunFolder:
         return self._lock.folder
 
     @contextlib.contextmanager
-    def lock(self, step: int) -> Iterator[None]:
+    def lock(self, step: int) -> Iterator[bool]:
         """Make the folder, keep other processes from training in it, and remove the reports after ``step``.
 
-        Raises CharrnnError.
+        The value is whether they are kept out, as a filesystem without locks cannot. Raises CharrnnError.
         """
         if not self.is_main:
-            yield
+            yield True
             return
         given, held_before = self._lock, self._lock.is_held
         if not held_before:
@@ -53,7 +53,7 @@ class RunFolder:
         try:
             with write_errors(self.path / history.LOG, CheckpointError):
                 history.remove_after(self.path, step)
-            yield
+            yield self._lock.excludes
         finally:
             if not held_before or self._lock is not given:
                 self._lock.release()

@@ -170,7 +170,9 @@ class Training:
         Raises CharrnnError when the loss diverges too often or another process trains this run,
         CheckpointError when the files cannot be written at the start or at the end.
         """
-        with self.files.lock(self.step):
+        with self.files.lock(self.step) as is_locked:
+            if not is_locked:
+                yield Notice(f"{self.folder} cannot be locked here: let no other process train this run")
             self.plan()
             if self.step == self.state.stage_start:
                 self._save()  # a run killed from here on can be resumed
