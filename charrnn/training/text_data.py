@@ -1,6 +1,6 @@
 """One long text, read as parallel streams.
 
-S: streams   T: characters of a window   V: vocabulary
+S: streams   T: characters of a window
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from charrnn.cells import State
 from charrnn.config import TrainConfig
@@ -67,9 +66,10 @@ class TextData:
             torch.from_numpy(ids).to(self.group.device, non_blocking=True)
             for ids in self.batches.batch(step, self.local_streams)
         )
-        logits, state = model(inputs, self.initial_state(step))
+        total: Tensor
+        total, state = model(inputs, self.initial_state(step), targets=targets)
         self.window_state.state = detach(state)
-        return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+        return total / targets.numel()
 
     def initial_state(self, step: int) -> State:
         """The state after the window before, with zeros for the streams that are reset."""
