@@ -190,7 +190,10 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
 
 @contextmanager
 def _process_group(device: str) -> Iterator[ProcessGroup]:
-    """The process group, left at the end. Raises CharrnnError when memory runs out inside."""
+    """The process group, left at the end.
+
+    Raises CharrnnError when memory runs out inside, or another process of the group is gone.
+    """
     from charrnn.training import devices
 
     group = devices.join(device)
@@ -198,8 +201,13 @@ def _process_group(device: str) -> Iterator[ProcessGroup]:
         yield group
     except RuntimeError as error:
         # torch has no exception of its own for this: only the text differs from other failures.
-        if "allocat" not in str(error) and "out of memory" not in str(error):
-            raise
-        raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
+        if "allocat" in str(error) or "out of memory" in str(error):
+            raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
+        if group.world_size > 1 and devices.connection_lost(error):
+            raise CharrnnError(
+                "the connection to another process of this training is lost: start all processes again, to"
+                " continue from the last save, with charrnn train --resume RUN"
+            ) from error
+        raise
     finally:
         devices.shutdown()

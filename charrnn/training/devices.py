@@ -85,6 +85,16 @@ def join(name: str = "auto") -> ProcessGroup:
     return ProcessGroup(device, distributed.get_rank(), distributed.get_world_size())
 
 
+def connection_lost(error: Exception) -> bool:
+    """Whether an error says that another process of the group does not answer any more.
+
+    NCCL's error has a class of its own. That of gloo is told by its text, which names gloo's source file.
+    """
+    if not distributed.is_available():
+        return False
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
 def barrier() -> None:
     """Wait for all processes of the group.
 

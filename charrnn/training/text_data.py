@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from charrnn.cells import State
 from charrnn.config import TrainConfig
+from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import RESUME
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.devices import ProcessGroup
@@ -97,5 +99,15 @@ class TextData:
         return self.window_state.arrays(self.group.gather)
 
     def restore(self, arrays: Arrays) -> None:
-        """As of ``TrainingData``."""
+        """As of ``TrainingData``.
+
+        Raises CheckpointError where another number of processes cuts a short text into other streams.
+        """
+        before, now = len(arrays[RESUME + "carry.0.hidden"]), self.batches.streams
+        if before != now and self.shortened:
+            processes = f"{self.group.world_size} process{'' if self.group.world_size == 1 else 'es'}"
+            raise CheckpointError(
+                f"this run reads {before} streams, and {processes} would read {now} of its short text:"
+                " resume it with as many processes as it began with"
+            )
         self.window_state.restore(arrays, self.batches.streams, self.local_streams)
