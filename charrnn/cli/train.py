@@ -26,7 +26,14 @@ from charrnn.cli.train_command import (
 )
 from charrnn.cli.train_ngram import add_ngram
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
-from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped, unsaved
+from charrnn.cli.train_progress import (
+    announce,
+    follow,
+    stop_on_signals,
+    stopped,
+    unsaved,
+    warn_of_memory,
+)
 from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
@@ -140,6 +147,8 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
 
     with _process_group(plan.options["device"]) as group:
         plan = choose_settings(out, plan, corpus, group)
+        if group.device.type == "cpu":
+            warn_of_memory(out, plan.model, len(corpus.vocabulary))
         with ExitStack() as stack:
             run = plan.runs / (plan.name or "")  # other processes than the main one write nothing there
             if plan.last is None and group.is_main:
