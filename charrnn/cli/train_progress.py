@@ -36,8 +36,8 @@ def _architecture(model: ModelConfig) -> str:
 COPIES = 10
 """How many times the parameters are in memory at once, at most.
 
-They, their gradients and two moments are; so are the parameters and moments to which a run goes back, and those
-that are being saved.
+They, their gradients and two moments are; so are the parameters and moments to which a run goes back, and
+those that are being saved.
 """
 
 
