@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from charrnn.inference import score, score_lines
 from charrnn.inference.network import Inference, characters_at_once
 from charrnn.inference.pieces import Pieces
 from charrnn.inference.states import Cursor, read_prompts
+from charrnn.inspection.activations import every_signal, watch_stream, watch_text
+from charrnn.inspection.encode import encode_stream, state_parts
 from charrnn.runs import parameters
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
@@ -182,3 +184,61 @@ def test_a_network_of_one_hot_inputs_takes_a_few_times_its_parameters() -> None:
     finally:
         tracemalloc.stop()
     assert most < 4 * sum(array.nbytes for array in arrays.values())
+
+
+# --- fifty times the input, the same memory ---
+
+
+def watch(network: Inference, pieces: Iterator[Any]) -> None:
+    for _ in watch_stream(network, pieces, every_signal(network)):
+        pass
+
+
+def encode(network: Inference, pieces: Iterator[Any]) -> None:
+    encode_stream(network, pieces, state_parts(network, "all", "all"))
+
+
+def carried(network: Inference, pieces: Iterator[Any]) -> None:
+    cursor = Cursor(np.zeros(1, np.int64), network.start(1))
+    for piece in pieces:
+        _, cursor = score_lines.score_carried(network, [piece], cursor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", [watch, encode, carried])
+def test_a_text_fifty_times_as_long_takes_no_more_memory(
+    read: Callable[[Inference, Iterator[Any]], None],
+) -> None:
+    config = ModelConfig(hidden=4, embedding=3)
+    network = Inference(config, random_weights(config, 9, 0))
+
+    def peak(count: int) -> int:
+        ids = np.random.default_rng(0).integers(0, 9, 600)
+        tracemalloc.start()
+        try:
+            read(network, (ids for _ in range(count)))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # what is made once
+    assert peak(50) < 1.5 * peak(1)
+
+
+@pytest.mark.slow
+def test_a_text_that_is_watched_in_pieces_takes_no_more_memory_than_one_piece_of_it() -> None:
+    config = ModelConfig(hidden=4, embedding=3)
+    network = Inference(config, random_weights(config, 9, 0))
+
+    def peak(count: int) -> int:
+        ids = np.random.default_rng(0).integers(0, 9, count).astype(np.uint8)
+        tracemalloc.start()
+        try:
+            for _ in watch_text(network, ids, every_signal(network), lambda chunk: None):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(8_000)
+    assert peak(400_000) < 3 * peak(8_000)
