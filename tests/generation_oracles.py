@@ -19,6 +19,7 @@ class Table:
 
     def __init__(self, table) -> None:
         self.table = np.array(table, float)
+        self.symbols = len(self.table)
 
     def start(self, batch: int):
         return ((np.zeros((batch, 1)),),)

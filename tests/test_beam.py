@@ -40,6 +40,7 @@ class Remembers:
     def __init__(self, seed: int = 0, sharpness: float = 1.5, symbols: int = V) -> None:
         generator = np.random.default_rng(seed)
         self.waves, self.sharpness = generator.uniform(10, 100, symbols), sharpness
+        self.symbols = symbols
         self.calls = 0
 
     def start(self, batch: int):
@@ -621,7 +622,7 @@ class Counting:
 
     def __init__(self, predictor) -> None:
         self.predictor, self.calls, self.widest = predictor, 0, 0
-        self.start = predictor.start
+        self.start, self.symbols = predictor.start, predictor.symbols
 
     def __call__(self, ids, state, trace=None):
         self.calls, self.widest = self.calls + 1, max(self.widest, len(ids))
@@ -630,6 +631,8 @@ class Counting:
 
 class Path:
     """A predictor of abcabc...; after any other character its predictions are uniform."""
+
+    symbols = V
 
     def start(self, batch: int):
         return ((np.zeros((batch, 1)), np.zeros((batch, 1))),)

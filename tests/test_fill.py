@@ -127,7 +127,7 @@ class After:
     """A predictor of ``text`` and then ``next``, each character nearly certain, others equally improbable."""
 
     def __init__(self, text: str, symbols: str) -> None:
-        self.text, self.symbols = text, symbols
+        self.text, self.letters, self.symbols = text, symbols, len(symbols)
 
     def start(self, batch: int) -> Any:
         return ((np.zeros((batch, 1)),),)
@@ -135,9 +135,9 @@ class After:
     def __call__(self, ids: Any, state: Any, trace: Any = None) -> Any:
         read, logits = state[0][0], []
         for _ in range(ids.shape[1]):
-            row = np.zeros((len(ids), len(self.symbols)))
+            row = np.zeros((len(ids), self.symbols))
             for index, position in enumerate(read[:, 0].astype(int).tolist()):
-                row[index, self.symbols.index(self.text[position % len(self.text)])] = 9
+                row[index, self.letters.index(self.text[position % len(self.text)])] = 9
             read = read + 1
             logits.append(row)
         return np.stack(logits, 1), ((read,),)

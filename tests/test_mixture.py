@@ -81,6 +81,8 @@ def test_a_mixture_keeps_the_states_of_all_models() -> None:
 
 def test_a_character_that_no_model_allows_has_probability_zero() -> None:
     class Never:
+        symbols = 3
+
         def start(self, batch: int):
             return ((np.zeros((batch, 1)),),)
 

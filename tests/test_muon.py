@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from charrnn.training import muon
 from charrnn.training.muon import Muon, orthogonalised
 
 
@@ -34,6 +35,18 @@ def test_each_gate_moves_by_itself() -> None:
     for parameter in (whole, quiet):
         Muon([parameter], hidden=6, lr=0.1).step()
     torch.testing.assert_close(whole, quiet, rtol=1e-3, atol=1e-4)
+
+
+def test_the_blocks_that_are_orthogonalised_at_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for numbers in (1, 3 * 6 * 2, 1 << 24):
+        monkeypatch.setattr(muon, "NUMBERS", numbers)
+        parameter = torch.nn.Parameter(drawn(24, 6))
+        parameter.grad = drawn(24, 6, seed=1)
+        Muon([parameter], hidden=6, lr=0.1).step()
+        results.append(parameter.detach())
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-6)
 
 
 def test_it_walks_downhill() -> None:

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from charrnn.errors import ConfigError
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.errors import CheckpointError, ConfigError
 from charrnn.runs import checkpoint
-from charrnn.runs.checkpoint import BEST
+from charrnn.runs.checkpoint import BEST, RESUME
 from charrnn.runs.history import LOG
+from charrnn.text.corpus import Corpus
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.devices import ProcessGroup
+from charrnn.training.network import CharRNN
+from charrnn.training.text_data import TextData
 from tests.conftest import TEXT, charrnn
 
 SETTINGS = ["--hidden", "8", "--bptt", "8", "--steps", "150", "--save-every", "50", "--precision", "float32"]
 
 
-def two_processes(name: str, streams: int, *options: str) -> subprocess.CompletedProcess[str]:
-    """A training by two processes under torchrun."""
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+        return str(free.getsockname()[1])
+
+
+def two_processes(name: str, streams: int, *options: str) -> subprocess.CompletedProcess[str]:
+    """A training by two processes under torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
     command = [sys.executable, *torchrun, "-m", "charrnn", "train", "text.txt", "--name", name]
     return subprocess.run(
         [*command, *SETTINGS, "--streams", str(streams), *options],
         capture_output=True,
         text=True,
         check=False,
+    )
+
+
+def host(rank: int, port: str, *options: str) -> subprocess.Popen[str]:
+    """One of two hosts that train together: a torchrun with one process."""
+    hosts = ["--nnodes", "2", "--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", port]
+    command = [sys.executable, "-m", "torch.distributed.run", *hosts, "--nproc-per-node", "1"]
+    return subprocess.Popen(
+        [*command, "-m", "charrnn", "train", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -70,6 +94,53 @@ def test_an_error_in_several_processes_ends_all_and_is_printed_once() -> None:
     assert done.returncode != 0
     assert done.stdout == ""
     assert done.stderr.count("--streams 5: must be a multiple of the 2 processes") == 1
+
+
+@pytest.mark.slow
+def test_a_host_that_is_killed_ends_the_other_with_a_line_and_any_number_of_processes_goes_on() -> None:
+    Path("text.txt").write_text(TEXT)
+    settings = [*SETTINGS[:4], "--precision", "float32", "--streams", "4", "--steps", "800", "--save-every"]
+    port = free_port()
+    hosts = [host(rank, port, "text.txt", "--name", "two", *settings, "100") for rank in range(2)]
+    try:
+        log = Path("checkpoints", "two", LOG)
+        deadline = time.monotonic() + 120
+        while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        worker = subprocess.run(
+            ["pgrep", "-P", str(hosts[1].pid)], capture_output=True, text=True, check=True
+        )
+        for pid in (hosts[1].pid, *map(int, worker.stdout.split())):
+            os.kill(pid, signal.SIGKILL)
+        _, errors = hosts[0].communicate(timeout=120)
+    finally:
+        for one in hosts:
+            one.kill()
+            one.communicate()
+    assert hosts[0].returncode == 1
+    assert errors.count("charrnn: the connection to another process of this training is lost: start all") == 1
+    assert "[rank0]" not in errors  # what torchrun prints itself is a traceback too
+    before = len(log_lines("two"))
+    assert 0 < before < 8
+    assert charrnn("train", "--resume", "two", "--quiet").status == 0
+    assert charrnn("train", "text.txt", "--name", "one", *settings, "100", "--quiet").status == 0
+    lines = list(zip(log_lines("one"), log_lines("two"), strict=True))
+    for alone, shared in lines[: before + 1]:
+        assert shared["train_nats"] == pytest.approx(alone["train_nats"], rel=1e-3)
+    assert lines[-1][1]["step"] == 800
+
+
+def test_another_number_of_processes_that_cuts_a_short_text_otherwise_is_refused_when_resumed() -> None:
+    ids = np.arange(50, dtype=np.uint8) % 3
+    corpus, config = Corpus(ids, Vocabulary("abc"), "", "text"), TrainConfig(bptt=8, split=(100, 0, 0))
+    model = CharRNN(ModelConfig(hidden=2), 3)
+    data = [TextData(corpus, config, ProcessGroup(torch.device("cpu"), 0, count)) for count in (1, 4)]
+    for one in data:
+        one.start(model)
+    arrays = {RESUME + name: part.numpy() for name, part in data[0].arrays().items()}
+    data[0].restore(arrays)
+    with pytest.raises(CheckpointError, match="this run reads 6 streams, and 4 processes would read 4"):
+        data[1].restore(arrays)
 
 
 def test_each_process_gets_its_streams_in_order() -> None:

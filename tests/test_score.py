@@ -185,6 +185,8 @@ def test_streams_score_every_character_once(size: int, count: int, workers: int)
 class Remembers:
     """A predictor that finds "a" certain once it has read an "e" at any time, and is uniform before."""
 
+    symbols = V
+
     def start(self, batch: int):
         return ((np.zeros((batch, 1)),),)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn.cli import train_progress
 from charrnn.cli.train_command import advise, resume_command, train_command
 from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
 from charrnn.origin import Origin
@@ -223,6 +224,19 @@ def test_every_advice_is_a_command_that_works(losses: list, says: str, option: s
     assert "--minutes" not in arguments
     done = charrnn(*arguments, stdin=stdin)
     assert done.status == 0, done.err
+
+
+# --- memory ---
+
+
+def test_a_network_too_large_for_the_machines_memory_gets_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["train", "notes.txt", *SMALL, "--steps", "1"]
+    assert "memory" not in charrnn(*command).err
+    monkeypatch.setattr(train_progress, "installed_memory", lambda: 20_000)
+    done = charrnn(*command)
+    assert done.status == 0
+    assert "parameters need about" in done.err
+    assert "of memory in training, and this machine has 20.0 kB: a smaller --hidden" in done.err
 
 
 # --- short texts ---

@@ -26,7 +26,14 @@ from charrnn.cli.train_command import (
 )
 from charrnn.cli.train_ngram import add_ngram
 from charrnn.cli.train_plan import Plan, choose_settings, make_plan
-from charrnn.cli.train_progress import announce, follow, stop_on_signals, stopped, unsaved
+from charrnn.cli.train_progress import (
+    announce,
+    follow,
+    stop_on_signals,
+    stopped,
+    unsaved,
+    warn_of_memory,
+)
 from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.errors import CharrnnError, CorpusError
@@ -141,6 +148,8 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
 
     with _process_group(plan.options["device"]) as group:
         plan = choose_settings(out, plan, corpus, group)
+        if group.device.type == "cpu":
+            warn_of_memory(out, plan.model, len(corpus.vocabulary))
         with ExitStack() as stack:
             # Other processes than the main one write nothing to the folder.
             folder: Path | RunLock = plan.runs / (plan.name or "")
@@ -193,7 +202,10 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
 
 @contextmanager
 def _process_group(device: str) -> Iterator[ProcessGroup]:
-    """The process group, left at the end. Raises CharrnnError when memory runs out inside."""
+    """The process group, left at the end.
+
+    Raises CharrnnError when memory runs out inside, or another process of the group is gone.
+    """
     from charrnn.training import devices
 
     group = devices.join(device)
@@ -201,8 +213,13 @@ def _process_group(device: str) -> Iterator[ProcessGroup]:
         yield group
     except RuntimeError as error:
         # torch has no exception of its own for this: only the text differs from other failures.
-        if "allocat" not in str(error) and "out of memory" not in str(error):
-            raise
-        raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
+        if "allocat" in str(error) or "out of memory" in str(error):
+            raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
+        if group.world_size > 1 and devices.connection_lost(error):
+            raise CharrnnError(
+                "the connection to another process of this training is lost: start all processes again, to"
+                " continue from the last save, with charrnn train --resume RUN"
+            ) from error
+        raise
     finally:
         devices.shutdown()

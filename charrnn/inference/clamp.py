@@ -33,7 +33,7 @@ def clamped(inference: Inference, values: Mapping[int, Floats]) -> Inference:
     """
     result = copy(inference)
     result.steps = [
-        _clamped_step(step, values[layer].astype(inference.table.dtype)) if layer in values else step
+        _clamped_step(step, values[layer].astype(inference.readout.dtype)) if layer in values else step
         for layer, step in enumerate(inference.steps)
     ]
     return result

@@ -71,6 +71,11 @@ class Guided:
             raise ConfigError("--guidance needs a model with labels or vectors; this one has none")
         self.given, self.free, self.strength = given, free, strength
 
+    @property
+    def symbols(self) -> int:
+        """V."""
+        return self.given.symbols
+
     def start(self, batch: int) -> State:
         """The state of ``given``, then that of ``free``."""
         return (*self.given.start(batch), *self.free.start(batch))

@@ -57,6 +57,11 @@ class Mixture:
         sizes = [len(predictor.start(1)) for predictor in predictors]
         self._layers = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
 
+    @property
+    def symbols(self) -> int:
+        """V."""
+        return self.predictors[0].symbols
+
     def start(self, batch: int) -> State:
         """The states before any text, one model after the other."""
         return tuple(layer for predictor in self.predictors for layer in predictor.start(batch))

@@ -39,11 +39,19 @@ A layer computes all T steps before the next layer starts; the calls for one lay
 class Predictor(Protocol):
     """A model that predicts characters: a network, an n-gram model, a mixture, or a small fake in a test."""
 
+    @property
+    def symbols(self) -> int:
+        """V."""
+
     def start(self, batch: int) -> State:
         """The state before the first character of ``batch`` texts."""
 
     def __call__(self, ids: Ids, state: State, trace: Trace | None = None) -> tuple[Logits, State]:
         """(B, T) ids -> (B, T, V) logits of the character after each, and the state after the last."""
+
+
+TABLE = 1 << 24
+"""The most numbers in a table of the first layer's products, where the characters are embedded."""
 
 
 class Inference:
@@ -70,18 +78,31 @@ class Inference:
         if config.attention:
             query, distance = weights["attention.query"], weights["attention.distance"]
             self.attention = SimpleNamespace(query=aligned(query), distance=distance)
-        # The first layer has only V different inputs: a step looks its products up in this table.
         self._condition_weights = [weights[f"conditions.{k}.weight"] for k in range(len(config.conditions))]
-        symbols, dtype = len(self.readout), self.readout.dtype
-        characters = weights["embedding.weight"] if config.embedding else np.eye(symbols, dtype=dtype)
-        ops = NumpyOps if config.embedding else OneHotOps
-        nothing = np.zeros((symbols, config.condition_inputs), dtype)
-        table = self.cell.inputs(self.layers[0], np.concatenate([characters, nothing], 1), ops)
+        # The first layer has only V different inputs: a step looks its products up in a table. Where that
+        # would be much larger than the weights, the table has the embedded characters.
+        self._has_products = not config.embedding or self.symbols * self.layers[0].bias.size <= TABLE
+        if not config.embedding:
+            table = self.cell.inputs(self.layers[0], range(self.symbols), OneHotOps)
+        else:
+            table = weights["embedding.weight"]
+            table = self._products(table) if self._has_products else table
         self.table = np.ascontiguousarray(table)
-        self.boundary = symbols - 1 if config.documents else None
+        self.boundary = self.symbols - 1 if config.documents else None
         self._given: Floats | None = None
         if config.conditions:
             self._given = self._condition_products([condition.input(None) for condition in config.conditions])
+
+    @property
+    def symbols(self) -> int:
+        """V."""
+        return len(self.readout)
+
+    def _products(self, embedded: Floats) -> Floats:
+        """(N, E) embedded characters -> (N, G*H) what they give to the first layer's steps."""
+        nothing = np.zeros((len(embedded), self.config.condition_inputs), embedded.dtype)
+        result: Floats = self.cell.inputs(self.layers[0], np.concatenate([embedded, nothing], 1), NumpyOps)
+        return result
 
     def given(self, values: Values) -> Inference:
         """The same network, conditioned on these values of labels and vectors, by their names.
@@ -105,7 +126,7 @@ class Inference:
             for row, weight in zip(inputs, self._condition_weights, strict=True)
         ]
         width = self.config.embedding or len(self.readout)
-        rows = np.zeros((2, width + self.config.condition_inputs), self.table.dtype)
+        rows = np.zeros((2, width + self.config.condition_inputs), self.readout.dtype)
         rows[0, width:] = np.concatenate(embedded)
         with_them, without = self.cell.inputs(self.layers[0], rows, NumpyOps)
         result: Floats = (with_them - without)[None]
@@ -117,7 +138,7 @@ class Inference:
         In a network with attention, a further layer (B, N*H) follows: the last N outputs. In a network with
         conditions, a last layer (B, G*H) follows: what they add to each input. It never changes.
         """
-        shape, dtype = (batch, self.config.hidden), self.table.dtype
+        shape, dtype = (batch, self.config.hidden), self.readout.dtype
         state: list[LayerState] = [
             tuple(np.zeros(shape, dtype) for _ in self.cell.state_names) for _ in self.layers
         ]
@@ -130,6 +151,8 @@ class Inference:
     def _first_inputs(self, ids: Ids, state: State) -> Floats:
         """(B, T) ids -> (T*B, G*H) the inputs of the first layer's steps, time-major."""
         x: Floats = self.table.take(ids.T.ravel(), 0)
+        if not self._has_products:
+            x = self._products(x)
         if self._given is None:
             return x
         (given,) = state[-1]
@@ -210,13 +233,21 @@ class Inference:
 
 CHUNK = 512
 """Characters per call when a long text is read: few enough for little memory, enough for large products."""
+NUMBERS = 1 << 22
+"""The most logits of a call, so that many symbols take no more memory."""
+
+
+def characters_at_once(predictor: Predictor, most: int = CHUNK) -> int:
+    """How many characters, in all texts together, are read by one call; at most ``most``."""
+    return max(1, min(most, NUMBERS // predictor.symbols))
 
 
 def read(
     predictor: Predictor, ids: Ids, state: State, trace: Trace | None = None
 ) -> Iterator[tuple[Ids, Logits, State]]:
     """Read one long text (N,) in chunks: yields (ids (n,), logits (n, V), state after them)."""
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
+    size = characters_at_once(predictor)
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
         logits, state = predictor(chunk[None], state, trace)
         yield chunk, logits[0], state

@@ -82,15 +82,21 @@ class NumpyOps:
 
 
 class OneHotOps(NumpyOps):
-    """Ops for the V one-hot characters as input: a product is the first V rows of the transposed matrix."""
+    """Ops for the V one-hot characters as input, a range: a product is V rows of the transposed matrix."""
 
     @staticmethod
-    def product(x: Floats, matrix: Floats | Recurrent) -> Floats:
+    def product(x: range, matrix: Floats | Recurrent) -> Floats:  # type: ignore[override]
         return matrix.T[: len(x)]
 
     @staticmethod
-    def affine(x: Floats, h: Floats, matrix: Floats | Recurrent) -> Floats:
+    def affine(x: Floats, h: range, matrix: Floats | Recurrent) -> Floats:  # type: ignore[override]
         return matrix.T[: len(h)] + x
+
+    @staticmethod
+    def concatenate(left: Floats, right: Floats | range) -> Floats:
+        if isinstance(right, range):  # the characters themselves are an input only of a cell with H = V
+            right = np.eye(len(right), dtype=left.dtype)
+        return NumpyOps.concatenate(left, right)
 
 
 class AttentionOps(NumpyOps):

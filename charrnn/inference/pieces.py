@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import State
-from charrnn.inference.network import Ids, Logits, Predictor, Trace
+from charrnn.inference.network import Ids, Logits, Predictor, Trace, characters_at_once
 from charrnn.inference.states import concatenate_states
 
 WARM_UP = 512
@@ -83,7 +83,7 @@ class Pieces:
         self, rows: Rows, state: State, start: int, stop: int, trace: Trace | None = None
     ) -> Iterator[Chunk]:
         """Read characters ``start`` to ``stop`` of the pieces, T at a time."""
-        times = max(1, POSITIONS // len(rows))
+        times = max(1, characters_at_once(self.predictor, POSITIONS) // len(rows))
         for first in range(start, stop, times):
             if self._stop.is_set():
                 return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.inference.choice import Scores, log_softmax
-from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.network import Ids, Predictor, characters_at_once
 from charrnn.inference.sample import opening_ids
 from charrnn.text.vocabulary import Vocabulary
 
@@ -77,9 +77,10 @@ def score_stream(
     It is read after ``state``, by default that of no text.
     """
     state = state or predictor.start(1)
+    size = characters_at_once(predictor)
     for piece in pieces:
-        for start in range(0, len(piece), CHUNK):
-            ids = piece[start : start + CHUNK]
+        for start in range(0, len(piece), size):
+            ids = piece[start : start + size]
             logits, state = predictor(np.concatenate([before, ids[:-1]])[None], state)
             yield ScoredPiece(ids, log_softmax(logits[0]))
             before = ids[-1:]

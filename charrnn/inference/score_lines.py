@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells import State
 from charrnn.inference.choice import target_scores
-from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.network import CHUNK, Ids, Predictor, characters_at_once
 from charrnn.inference.states import Cursor, concatenate_states, select_rows
 
 BATCH = 64
@@ -59,9 +59,9 @@ def _score_batch(
     lengths = np.array([len(line) for line in lines])
     result = np.zeros(len(lines))
     before = np.repeat(unread[None], len(lines), 0)
-    column = 0
+    column, most = 0, characters_at_once(predictor, POSITIONS)
     while count := int(np.count_nonzero(lengths > column)):  # the lines that have not ended are the first
-        stop = min(int(lengths[count - 1]), column + max(1, POSITIONS // count))
+        stop = min(int(lengths[count - 1]), column + max(1, most // count))
         ids = np.stack([line[column:stop] for line in lines[:count]])
         state = tuple(tuple(array[:count] for array in layer) for layer in state)
         logits, state = predictor(np.concatenate([before[:count], ids[:, :-1]], 1), state)
@@ -81,8 +81,9 @@ def score_carried(predictor: Predictor, lines: Sequence[Ids], start: Cursor) -> 
         return result, start
     before, state = start.unread, start.state
     ids, ends = np.concatenate(lines), np.cumsum([len(line) for line in lines])
-    for first in range(0, len(ids), CHUNK):
-        chunk = ids[first : first + CHUNK]
+    size = characters_at_once(predictor, CHUNK)
+    for first in range(0, len(ids), size):
+        chunk = ids[first : first + size]
         logits, state = predictor(np.concatenate([before, chunk[:-1]])[None], state)
         scores = target_scores(logits[0], chunk)
         rows = np.searchsorted(ends, np.arange(first, first + len(chunk)), "right")

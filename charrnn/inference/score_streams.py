@@ -61,7 +61,7 @@ class _Text:
     def __init__(
         self, predictor: Predictor, ids: Ids, before: Ids, count: int, progress: Callable[[int], object]
     ) -> None:
-        self.pieces = Pieces(predictor, np.concatenate([before, ids[:-1]]), count)
+        self.pieces = Pieces(predictor, np.concatenate([before.astype(ids.dtype), ids[:-1]]), count)
         self.ids, self.progress, self.lock = ids, progress, Lock()
 
     def read_pieces(self, rows: Rows) -> tuple[float, float, State]:

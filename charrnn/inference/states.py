@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from charrnn.cells import State
 from charrnn.config import NgramConfig
 from charrnn.errors import CheckpointError
-from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, read
+from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, characters_at_once, read
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.tensor_file import TensorFormat
 
@@ -66,8 +66,9 @@ def read_prompts(predictor: Predictor, cursors: Sequence[Cursor]) -> tuple[Logit
     start = 0
     for stop in np.unique(lengths).tolist():
         ids = np.stack([cursors[index].unread[start:stop] for index in reading.tolist()])
-        for column in range(0, stop - start, CHUNK):
-            logits, state = predictor(ids[:, column : column + CHUNK], state)
+        size = max(1, characters_at_once(predictor, CHUNK * len(ids)) // len(ids))
+        for column in range(0, stop - start, size):
+            logits, state = predictor(ids[:, column : column + size], state)
         ends = lengths[reading] == stop
         for row in np.flatnonzero(ends).tolist():
             results[int(reading[row])] = logits[row, -1:], select_rows(state, [row])

@@ -45,9 +45,9 @@ class LearningNetwork:
         rate: float = RATE,
         decay: float = DECAY,
     ) -> None:
-        symbols = len(initial["readout.bias"])
+        self.symbols = len(initial["readout.bias"])
         self.config, self.rate, self.decay = config, rate, decay
-        self.model = CharRNN(config, symbols).eval()
+        self.model = CharRNN(config, self.symbols).eval()
         load_weights(self.model, initial)
         self._parameters = list(self.model.parameters())
         self._initial = [parameter.detach().clone() for parameter in self._parameters]

@@ -116,6 +116,16 @@ def _is_single_process() -> bool:
     return False
 
 
+def connection_lost(error: Exception) -> bool:
+    """Whether an error says that another process of the group does not answer any more.
+
+    NCCL's error has a class of its own. That of gloo is told by its text, which names gloo's source file.
+    """
+    if not distributed.is_available():
+        return False
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
 def barrier() -> None:
     """Wait for all processes of the group.
 

@@ -83,10 +83,10 @@ class DocumentData:
             for layer in self.window_state.state
         )
         missing = self.reader.dropped(rows.documents, window.epochs)
-        nats, count, after = self.reader.read(model, rows, state, missing)
+        total, count, after = self.reader.read(model, rows, state, missing)
         going = len(self.place.open)
         self.window_state.state = tuple(tuple(part[:going] for part in layer) for layer in detach(after))
-        return nats / max(1, count)
+        return total / max(1, count)
 
     def validate(self, model: CharRNN, part: range) -> float:
         """As of ``TrainingData``."""
@@ -157,8 +157,7 @@ class DocumentReader:
         conditions = self.conditions(model, rows.documents, missing)
         outputs, after = model.read_slices(inputs, cut.bounds, state, conditions)
         counted = torch.from_numpy(np.flatnonzero(inside)).to(self.device)
-        logits = model.readout(outputs.index_select(0, counted))
-        return functional.cross_entropy(logits, targets, reduction="sum"), len(counted), after
+        return model.readout(outputs.index_select(0, counted), targets), len(counted), after
 
     @torch.no_grad()
     def evaluate(self, model: CharRNN, documents: Integers) -> float:
@@ -174,8 +173,8 @@ class DocumentReader:
             long = self.lengths[documents] > min(LONG, size)
             for part in self._batches(documents[~long], size, model.config.attention):
                 rows = rows_of(part, self.lengths)
-                nats, targets, _ = self.read(model, rows, model.start(len(part)))
-                total, count = total + float(nats), count + targets
+                loss, targets, _ = self.read(model, rows, model.start(len(part)))
+                total, count = total + float(loss), count + targets
             for number in documents[long].tolist():
                 mean, targets = self._evaluate_long(model, number)
                 total, count = total + mean * targets, count + targets

@@ -132,11 +132,8 @@ def _read(model: CharRNN, chunks: _Chunks, state: State, start: int = 0) -> tupl
     total = 0.0
     for position in range(start, chunks.length, step):
         inputs, targets = chunks.window(position, min(position + step, chunks.length))
-        logits, state = model(inputs, state, chunks.conditions)
-        loss = functional.cross_entropy(
-            logits.reshape(-1, model.symbols), targets.reshape(-1), ignore_index=-1, reduction="sum"
-        )
-        total += float(loss)
+        nats, state = model(inputs, state, chunks.conditions, targets)
+        total += float(nats)
     return total, state
 
 

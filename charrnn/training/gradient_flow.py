@@ -167,7 +167,7 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
     weights = [layer.weights() for layer in model.stack]
     tops: list[Tensor] = []
     for symbols in ids[:, :-1].T:
-        (x,) = model.first_inputs(symbols[None])
+        first = model.stack[0].cell.inputs(weights[0], model.first_inputs(symbols[None]), TorchOps)
         # The next step receives copies, so that a gradient has only the paths through that step. The
         # originals have more: an lstm's cell state makes h of its own step, which the layer above reads.
         state = [tuple(part.clone() for part in layer_state) for layer_state in state]
@@ -175,10 +175,11 @@ def _unrolled_loss(model: CharRNN, ids: Tensor, tick: Callable[[], object]) -> t
         state[0][0].register_hook(passed)
         outputs: list[Tensor] = []
         for index, (layer, w) in enumerate(zip(model.stack, weights, strict=True)):
-            state[index], _ = layer.cell.step(w, layer.cell.inputs(w, x, TorchOps), state[index], TorchOps)
-            x = state[index][0] + x if outputs and model.config.residual else state[index][0]
-            outputs.append(x)
-        tops.append(x)
+            inputs = layer.cell.inputs(w, outputs[-1], TorchOps) if outputs else first[0]
+            state[index], _ = layer.cell.step(w, inputs, state[index], TorchOps)
+            h = state[index][0]
+            outputs.append(h + outputs[-1] if outputs and model.config.residual else h)
+        tops.append(outputs[-1])
         tick()
     if model.config.attention:
         contexts, _ = model.attention(torch.stack(tops), initial[-1])

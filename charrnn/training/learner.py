@@ -97,8 +97,8 @@ class Learner:
         for optimizer, highest_lr in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = highest_lr * lr_factor
+        self.model.zero_grad(set_to_none=True)  # now, because reading computes some of the new ones
         loss = self.data.read_window(self.parallel_model, step)
-        self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
         for optimizer, _ in self.optimizers:

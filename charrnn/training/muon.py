@@ -14,6 +14,9 @@ ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Jordan's quintic a s + b s^3 + c s^5 moves singular values s to about 1: quickly near 0, roughly near 1."""
 
+NUMBERS = 1 << 24
+"""The most numbers of the blocks that are orthogonalised at once."""
+
 
 def orthogonalised(blocks: Tensor) -> Tensor:
     """(N, rows, columns) -> the same singular vectors with all singular values near 1, by Newton-Schulz."""
@@ -60,9 +63,12 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(parameter)
                 momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
                 ahead = gradient.lerp(momentum, group["momentum"])
-                rows, columns = parameter.shape
+                columns = parameter.shape[1]
                 height = self.hidden // 2 if self.hidden % 2 == 0 else self.hidden
-                blocks = ahead.view(-1, height, columns).to(self.precision or ahead.dtype)
-                direction = orthogonalised(blocks).to(parameter.dtype).reshape(rows, columns)
                 # A tall block needs larger singular values for the same change of its output.
-                parameter.add_(direction, alpha=-group["lr"] * max(1.0, height / columns) ** 0.5)
+                rate = group["lr"] * max(1.0, height / columns) ** 0.5
+                size = max(1, NUMBERS // (height * columns))
+                parts = (tensor.view(-1, height, columns).split(size) for tensor in (parameter, ahead))
+                for part, blocks in zip(*parts, strict=True):
+                    direction = orthogonalised(blocks.to(self.precision or blocks.dtype))
+                    part.add_(direction.to(part.dtype), alpha=-rate)

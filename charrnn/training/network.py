@@ -21,7 +21,8 @@ from charrnn.cells import LayerState, State
 from charrnn.config import ModelConfig
 from charrnn.runs import parameters
 from charrnn.training.attention import Attention
-from charrnn.training.ops import TorchOps, dropout_mask, linear_scan
+from charrnn.training.ops import OneHot, TorchOps, dropout_mask, linear_scan
+from charrnn.training.readout import Readout
 from charrnn.training.recurrent_gradient import Recurrent
 
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
@@ -70,14 +71,18 @@ class Layer(nn.Module):
         (y,), state = self.read([x], state)
         return y, state
 
-    def read(self, slices: Sequence[Tensor], state: LayerState) -> tuple[list[Tensor], LayerState]:
+    def read(self, slices: Sequence[Tensor | OneHot], state: LayerState) -> tuple[list[Tensor], LayerState]:
         """Slices that follow each other, (T, B, D) each -> (T, B, H) each, and the state after the last.
 
         The batches get smaller: a slice has the first rows of the one before it.
         """
         w = self.weights()
-        run = self._run
+        run: Callable[[SimpleNamespace, Any, LayerState], tuple[Tensor, LayerState]] = self._run
         if self.fused and self.kernel is not None:
+            if isinstance(slices[0], OneHot):
+                # A kernel multiplies its inputs itself: it gets the products, and an identity matrix.
+                slices = [TorchOps.product(x, w.weight_ih) for x in slices]
+                w.weight_ih = torch.eye(len(w.bias), dtype=w.bias.dtype, device=w.bias.device)
             run, w = self._run_kernel, self._kernel_weights(w)
         else:
             for name in self.cell.recurrent:
@@ -88,7 +93,7 @@ class Layer(nn.Module):
             outputs.append(y)
         return outputs, state
 
-    def _run(self, w: SimpleNamespace, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+    def _run(self, w: SimpleNamespace, x: Tensor | OneHot, state: LayerState) -> tuple[Tensor, LayerState]:
         """The whole slice by a parallel scan, or step by step."""
         rows = self.cell.inputs(w, x, TorchOps)
         coefficients = self.cell.scan_coefficients(rows, TorchOps) if self.fused else None
@@ -151,7 +156,7 @@ class CharRNN(nn.Module):
         self.layers = nn.ModuleList(self.stack)  # registers the parameters, as layers.0. and so on
         if config.attention:
             self.attention = Attention(config.attention, config.hidden)
-        self.readout = nn.Linear(parameters.readout_inputs(config), symbols)
+        self.readout = Readout(parameters.readout_inputs(config), symbols)
         self.initialise()
 
     @torch.no_grad()
@@ -205,10 +210,15 @@ class CharRNN(nn.Module):
         for layer in self.stack:
             layer.weight_drop, layer.precision, layer.generator = weight_drop, precision, generator
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """(...) ids -> (..., D), the inputs of the first layer."""
+    def embed(self, ids: Tensor) -> Tensor | OneHot:
+        """(...) ids -> (..., D), the inputs of the first layer.
+
+        One-hot vectors that would be wider than the first layer's products are left as ids.
+        """
         if self.config.embedding:
             return functional.embedding(ids, self.embedding.weight)
+        if self.symbols > len(self.stack[0].bias):
+            return OneHot(ids, self.symbols)
         return functional.one_hot(ids, self.symbols).to(self.readout.weight.dtype)
 
     def embed_conditions(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -222,7 +232,7 @@ class CharRNN(nn.Module):
             embedded.append(functional.embedding(given, weight) if given.dim() == 1 else given @ weight)
         return torch.cat(embedded, -1)
 
-    def first_inputs(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor:
+    def first_inputs(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor | OneHot:
         """(T, B) ids -> (T, B, D); ``conditions`` (B', C) of B or more rows, by default missing ones."""
         x = self.embed(ids)
         if not self.config.conditions:
@@ -233,7 +243,7 @@ class CharRNN(nn.Module):
         given = conditions[: ids.shape[1]].expand(len(ids), -1, -1)
         if self.config.condition == "first":
             given = given * (ids == self.symbols - 1)[..., None]
-        return torch.cat([x, given], -1)
+        return x._replace(others=given) if isinstance(x, OneHot) else torch.cat([x, given], -1)
 
     def _drop_units(self, slices: Sequence[Tensor]) -> list[Tensor]:
         """(T, B, H) each -> the same with a share of each row's units set to 0, the same ones at all T."""
@@ -244,20 +254,19 @@ class CharRNN(nn.Module):
         mask = dropout_mask((streams, width), self.dropout, self.generator, slices[0].device)[rows]
         return [x * mask[: x.shape[1]] for x in slices]
 
-    def _read_layers(self, slices: list[Tensor], state: State) -> tuple[list[Tensor], State]:
+    def _read_layers(self, inputs: Sequence[Tensor | OneHot], state: State) -> tuple[list[Tensor], State]:
         """The inputs of the first layer -> those of the readout, and the state after the last slice."""
         new_state: list[LayerState] = []
         outputs: list[list[Tensor]] = []
         for layer, layer_state in zip(self.stack, state, strict=False):
-            results, layer_state = layer.read(slices, layer_state)
+            results, layer_state = layer.read(outputs[-1] if outputs else inputs, layer_state)
             results = self._drop_units(results)
             if outputs and self.config.residual:
-                results = [y + x for y, x in zip(results, slices, strict=True)]
-            slices = results
-            outputs.append(slices)
+                results = [y + x for y, x in zip(results, outputs[-1], strict=True)]
+            outputs.append(results)
             new_state.append(layer_state)
         if self.config.attention:
-            contexts, attention_state = self.attention.read(slices, state[-1])
+            contexts, attention_state = self.attention.read(outputs[-1], state[-1])
             outputs.append(contexts)
             new_state.append(attention_state)
         return [self.readout_inputs(parts) for parts in zip(*outputs, strict=True)], tuple(new_state)
@@ -267,10 +276,17 @@ class CharRNN(nn.Module):
         read = outputs if self.config.readout == "all" else outputs[self.config.layers - 1 :]
         return torch.cat(list(read), -1) if len(read) > 1 else read[0]
 
-    def forward(self, ids: Tensor, state: State, conditions: Tensor | None = None) -> tuple[Tensor, State]:
-        """(B, T) ids, (B, C) conditions -> (B, T, V) logits of what follows each, state after the last."""
+    def forward(
+        self, ids: Tensor, state: State, conditions: Tensor | None = None, targets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """(B, T) ids, (B, C) conditions -> (B, T, V) logits of what follows each, state after the last.
+
+        With (B, T) targets, the sum of their nats instead of the logits; a target of -1 does not count.
+        """
         (y,), after = self._read_layers([self.first_inputs(ids.T, conditions)], state)
-        return self.readout(y).transpose(0, 1), after
+        if targets is None:
+            return self.readout(y).transpose(0, 1), after
+        return self.readout(y.flatten(0, 1), targets.T.reshape(-1)), after
 
     def read_slices(
         self, ids: Tensor, bounds: Sequence[tuple[int, int, int]], state: State, conditions: Tensor | None

@@ -1,6 +1,6 @@
 """The array operations of cells in torch, dropout masks, and the scan of a linear state.
 
-T: characters   B: batch   H: hidden
+T: characters   B: batch   H: hidden   V: vocabulary   C: condition width   R: rows of a matrix
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from charrnn.training.recurrent_gradient import Recurrent, affine
 
@@ -25,15 +27,39 @@ def _gate_scale(
     return scale, 1 - scale
 
 
+class OneHot(NamedTuple):
+    """(..., V + C) inputs, of which the first V are a one-hot vector, as the ids (...) and the other C."""
+
+    ids: Tensor
+    symbols: int
+    others: Tensor | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """That of the ids."""
+        return self.ids.shape
+
+    def product(self, matrix: Tensor) -> Tensor:
+        """(R, V + C) -> (..., R): columns of the matrix, without the vectors."""
+        columns = functional.embedding(self.ids, matrix[:, : self.symbols].T)
+        return columns if self.others is None else columns + self.others @ matrix[:, self.symbols :].T
+
+
 class TorchOps:
     """``cells.Ops`` for torch."""
 
     tanh = staticmethod(torch.tanh)
     sigmoid = staticmethod(torch.sigmoid)
-    affine = staticmethod(affine)
 
     @staticmethod
-    def product(x: Tensor, matrix: Tensor | Recurrent) -> Tensor:
+    def affine(x: Tensor, h: Tensor | OneHot, matrix: Tensor | Recurrent) -> Tensor:
+        return x + TorchOps.product(h, matrix) if isinstance(h, OneHot) else affine(x, h, matrix)
+
+    @staticmethod
+    def product(x: Tensor | OneHot, matrix: Tensor | Recurrent) -> Tensor:
+        if isinstance(x, OneHot):
+            assert isinstance(matrix, Tensor)  # the inputs of a layer are never multiplied by a Recurrent
+            return x.product(matrix)
         return x @ matrix.T
 
     @staticmethod

@@ -1,6 +1,6 @@
 """One long text, read as parallel streams.
 
-S: streams   T: characters of a window   V: vocabulary
+S: streams   T: characters of a window
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from charrnn.cells import State
 from charrnn.config import TrainConfig
+from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import RESUME
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.devices import ProcessGroup
@@ -67,9 +68,10 @@ class TextData:
             torch.from_numpy(ids).to(self.group.device, non_blocking=True)
             for ids in self.batches.batch(step, self.local_streams)
         )
-        logits, state = model(inputs, self.initial_state(step))
+        total: Tensor
+        total, state = model(inputs, self.initial_state(step), targets=targets)
         self.window_state.state = detach(state)
-        return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+        return total / targets.numel()
 
     def initial_state(self, step: int) -> State:
         """The state after the window before, with zeros for the streams that are reset."""
@@ -97,5 +99,15 @@ class TextData:
         return self.window_state.arrays(self.group.gather)
 
     def restore(self, arrays: Arrays) -> None:
-        """As of ``TrainingData``."""
+        """As of ``TrainingData``.
+
+        Raises CheckpointError where another number of processes cuts a short text into other streams.
+        """
+        before, now = len(arrays[RESUME + "carry.0.hidden"]), self.batches.streams
+        if before != now and self.shortened:
+            processes = f"{self.group.world_size} process{'' if self.group.world_size == 1 else 'es'}"
+            raise CheckpointError(
+                f"this run reads {before} streams, and {processes} would read {now} of its short text:"
+                " resume it with as many processes as it began with"
+            )
         self.window_state.restore(arrays, self.batches.streams, self.local_streams)

@@ -209,6 +209,7 @@ class Training:
                 yield from self._keep_folder()
                 if report_due:
                     report = self._report(*last_report)
+                    del rollback_point  # before the next one is made: each is as large as three networks
                     rollback_point = self.learner.state(), replace(self.state)
                     self._save(results(report), rollback_point[0])
                 elif save_due:
@@ -256,6 +257,7 @@ class Training:
         nats = self.group.broadcast(train_nats if validation is None else validation)
         if not math.isfinite(nats):
             raise Diverged(f"the validation loss is {nats:g} at step {self.step}")
+        weights = self.learner.weights()
         report = Report(
             step=self.step,
             steps=self.steps,
@@ -270,17 +272,17 @@ class Training:
             validation_bpc=None if validation is None else bits(validation),
             characters_per_second=round(speed, 1),
             best=self.state.add_report(nats),
-            sample=self._sample() if is_main else "",
+            sample=self._sample(weights) if is_main else "",
         )
         self.files.add_report(report)
         if report.best:
-            self.files.add_checkpoint(BEST, self.learner.weights(), results(report))
+            self.files.add_checkpoint(BEST, weights, results(report))
         return report
 
-    def _sample(self) -> str:
+    def _sample(self, weights: Arrays) -> str:
         """A short sample of the model, from a generator of its own: training's is left as it is."""
         vocabulary = self.corpus.vocabulary
-        predictor = Inference(self.learner.model.config, self.learner.weights())
+        predictor = Inference(self.learner.model.config, weights)
         generator = np.random.default_rng((self.config.seed, self.step))
         return sample.sample_text(predictor, vocabulary, SAMPLE_LENGTH, generator, SAMPLE_TEMPERATURE)
 
