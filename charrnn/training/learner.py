@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -142,7 +143,12 @@ class Learner:
                 for key in keys
             }
         self.data.restore(arrays)
-        self.generator.set_state(torch.from_numpy(arrays[RESUME + "generator"].copy()))
+        generator, now = arrays[RESUME + "generator"], self.generator.get_state()
+        if generator.dtype != np.uint8 or generator.shape != tuple(now.shape):
+            raise ValueError(
+                f"generator is {generator.dtype} {generator.shape}, not uint8 {tuple(now.shape)}"
+            )
+        self.generator.set_state(torch.from_numpy(generator.copy()))
 
     def _optimized_parameters(self) -> Iterator[tuple[str, Tensor, torch.optim.Optimizer]]:
         """Each parameter's name, the parameter, and the optimiser that updates it."""

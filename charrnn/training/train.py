@@ -22,7 +22,7 @@ from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.inference import sample
 from charrnn.inference.network import Inference
 from charrnn.runs import checkpoint
-from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
+from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header, unusable_tensor
 from charrnn.runs.history import Report
 from charrnn.text.corpus import Corpus
 from charrnn.training.budget import plan_steps
@@ -59,8 +59,11 @@ class Notice:
 Event = Progress | Report | Notice
 
 
-class Diverged(Exception):
-    """The loss is NaN, infinite, or far above that of a uniform guess and that at the start."""
+class Diverged(CharrnnError):
+    """The loss is NaN, infinite, or far above that of a uniform guess and that at the start.
+
+    Or a number of the network or of its optimisers is not finite or too large: no such file can be loaded.
+    """
 
 
 def bits(nats: float) -> float:
@@ -194,12 +197,13 @@ class Training:
             report = None
             try:
                 yield self._progress(measured)
+                tensors = self._usable(self.learner.state()) if report_due or save_due or stop else {}
                 if report_due:
                     report = self._report(*last_report)
-                    rollback_point = self.learner.state(), replace(self.state)
-                    self._save(results(report), rollback_point[0])
+                    rollback_point = tensors, replace(self.state)
+                    self._save(results(report), tensors)
                 elif save_due:
-                    self._save()
+                    self._save(tensors=tensors)
                 if report_due or save_due:
                     next_save = time.perf_counter() + self.config.save_minutes * 60
             except Diverged as error:
@@ -273,7 +277,7 @@ class Training:
 
     def _roll_back(self, reason: str, tensors: Arrays, state: RunState) -> Notice:
         """Return to a state, with half the learning rate. Raises CharrnnError after ROLLBACKS."""
-        if self.state.rollbacks == ROLLBACKS:
+        if self.state.rollbacks >= ROLLBACKS:
             best = f"; the best model so far is in {self.folder / BEST}" if self.state.best < math.inf else ""
             raise CharrnnError(f"{reason}, after {ROLLBACKS} rollbacks: try a lower --lr or --clip{best}")
         halved, rollbacks = self.state.lr_scale / 2, self.state.rollbacks + 1
@@ -286,15 +290,21 @@ class Training:
         return {"step": self.step, "steps": self.steps, "train_nats": self.state.train_nats}
 
     def _save(self, figures: dict[str, Any] | None = None, tensors: Arrays | None = None) -> None:
-        """Save the state and what the disk refused before. Raises CheckpointError.
+        """Save the state and what the disk refused before. Raises CheckpointError, Diverged.
 
         ``figures`` and ``tensors`` are a report's; between reports they are made here.
         """
+        tensors = tensors or self._usable(self.learner.state())
         self.state.seconds = time.perf_counter() - self.started
         figures = figures or self._figures()
-        resume = self.state.to_dict()
-        self.files.add_checkpoint(LAST, tensors or self.learner.state(), figures, resume)
+        self.files.add_checkpoint(LAST, tensors, figures, self.state.to_dict())
         self.files.write()
+
+    def _usable(self, tensors: Arrays) -> Arrays:
+        """The tensors, which can be saved. Raises Diverged where a file with them could not be loaded."""
+        if (name := unusable_tensor(tensors)) is not None:
+            raise Diverged(f"{name} holds values that are not finite or too large at step {self.step}")
+        return tensors
 
     def _restore(self, last: Checkpoint) -> None:
         """Continue where ``last`` was saved. Raises CheckpointError."""
@@ -314,10 +324,14 @@ class Training:
                 f"{self.corpus.name}: its labels, vectors or prompts are not those this run was learning;"
                 f" for a new run with them: {again}"
             )
+        if self.corpus.vocabulary != header.vocabulary:
+            raise CheckpointError(
+                f"{last.path} is damaged: read as its origin says, the text has other symbols than the model"
+            )
         try:
             self.state = RunState.from_dict(header.resume)
             self.learner.restore(last.weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise CheckpointError(f"{last.path}: the state to resume from is damaged: {reason}") from error
 
