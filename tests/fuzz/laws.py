@@ -156,7 +156,7 @@ def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
-hostile = st.sampled_from(
+hostile: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(
             None,

@@ -147,7 +147,8 @@ texts = st.sampled_from(
 
 def commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every command's name, as "corpus list", and typer's command."""
-    for name, command in (group or typer.main.get_command(app)).commands.items():
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
         full = f"{path} {name}".strip()
         yield full, command
         if hasattr(command, "commands"):
