@@ -6,6 +6,7 @@ file of the user's changes.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -216,7 +217,7 @@ def mutated(draw: st.DrawFn, tree: Any) -> str:
     doubled = ""
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(paths(tree))))
-        value = draw(hostile)
+        value = copy.deepcopy(draw(hostile))  # a later mutation may change it
         if not path:
             if draw(st.integers(0, 20)) == 0:
                 tree = value
