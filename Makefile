@@ -1,9 +1,10 @@
 # make demo: the pretrained models, then a minute of training.   make test: what CI runs.   make quick: under a minute.
+# make fuzz: damaged files and odd options for an hour; a finding is printed with the line that repeats it.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo pretrained test quick lint types unit bench clean
+.PHONY: demo pretrained test quick lint types unit fuzz bench clean
 
 demo: .venv/installed
 	$(BIN)/python benchmarks/demo.py
@@ -26,6 +27,9 @@ types: .venv/installed-dev
 
 unit: .venv/installed-dev
 	$(BIN)/python -m pytest -rs -n auto --dist worksteal
+
+fuzz: .venv/installed-dev
+	$(BIN)/python -m pytest tests/fuzz -n auto --dist worksteal --hypothesis-profile=fuzz
 
 bench: .venv/installed
 	for name in startup step sample train cells ngram; do $(BIN)/python benchmarks/$$name.py || exit 1; done

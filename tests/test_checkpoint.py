@@ -326,7 +326,17 @@ HOSTILE: dict[str, list[Any]] = {
     "model.two\\nlines": [1],
     "resume": [5, [], "text"],
     "corpus": [..., None, 5, "text"],
+    "corpus.characters": [None, "5", -1, 1.5, 10**30, True],
+    "corpus.longest": [None, "5"],
+    "corpus.name": [5, None],
+    "corpus.sha256": [5, ["x"]],
     "results": [..., None, 5, [1, 2]],
+    "results.step": ["1", None, -1],
+    "results.epoch": ["1", [], float("nan"), 10**400],
+    "results.validation_nats": ["x", True, float("inf"), {}],
+    "weights_sha256": [None, 5, "0" * 64],
+    "parent": [5, [], "x", {"name": 5}],
+    "origin": [5, [1], {"texts": "x"}, {"texts": [], "byte_level": 0}, {"turbo": 1}],
     "versions": [..., None, 5, "1.0"],
 }
 
@@ -550,6 +560,38 @@ def test_the_header_holds_the_hash_of_the_weights_but_not_of_the_state_for_resum
     first, second, third = (read_header(tmp_path / name) for name in ("one", "two", "three"))
     assert (first.name, first.parent) == ("mine", {"name": "older", "weights_sha256": "0"})
     assert first.weights_sha256 == second.weights_sha256 != third.weights_sha256
+
+
+def test_a_changed_byte_of_the_weights_is_refused(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert refusal(path).endswith("is damaged: its weights do not have the SHA-256 that its header says")
+    read_header(path)  # it is not computed for the header alone
+
+
+def test_a_checkpoint_that_says_no_sha256_loads(path: Path) -> None:
+    damage(path, changed(header_of(path), "weights_sha256", ...))
+    load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resume.optimizer.x.exp_avg_sq", -1.0),
+        ("resume.optimizer.x.exp_avg_sq", 1e19),
+        ("resume.optimizer.x.exp_avg", 1e10),
+        ("resume.optimizer.x.step", -1.0),
+        ("resume.optimizer.x.momentum", np.nan),
+        ("resume.carry.0.h", np.inf),
+    ],
+)
+def test_a_number_for_resuming_that_no_training_saves_is_refused(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    save_checkpoint(tmp_path / LAST, HEADER, WEIGHTS | {name: np.array([0, value], np.float32)})
+    load(tmp_path / LAST)
+    assert f"tensor {name} holds values that are not finite or too large" in refusal(tmp_path / LAST, True)
 
 
 def test_a_pretrained_model_is_found_after_the_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

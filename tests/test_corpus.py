@@ -521,3 +521,12 @@ def test_a_cache_file_with_a_damaged_header_is_written_anew(place: int, junk: by
     path.unlink()
     path.write_bytes(whole[:place] + junk + whole[place + len(junk) :])
     assert text_of(opened(b"some text")) == "some text"
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "unicode_escape"])
+def test_half_of_a_surrogate_pair_is_no_character_of_a_text(tmp_path: Path, encoding: str) -> None:
+    data = {"utf-7": b"a+2AA-b", "unicode_escape": b"a\\ud800b"}[encoding]
+    assert data.decode(encoding) == "a\ud800b"
+    (tmp_path / "text").write_bytes(data)
+    with pytest.raises(CorpusError, match=r"text holds U\+D800, half of a character: remove it"):
+        open_corpus([file_source(tmp_path / "text")], "text", Reading(encoding=encoding))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.files import json_line
 from charrnn.runs import history
 
 
@@ -74,3 +75,41 @@ def test_an_incomplete_line_is_skipped_and_reports_after_a_step_are_removed(tmp_
 def test_a_run_without_a_log_has_no_reports(tmp_path: Path) -> None:
     history.remove_after(tmp_path, 5)
     assert history.read(tmp_path) == []
+
+
+FOREIGN = [
+    b"a note of the user",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"{}",
+    b"5",
+    b'{"step": "3"}',
+    b'{"step": NaN}',
+    b'{"step": 2, "train_nats": "x"}',
+    b'{"step": 2, "train_nats": null}',
+    b'{"step": 2, "validation_nats": NaN}',
+    b'{"step": 2, "epoch": ' + b"9" * 400 + b"}",
+    b'{"step": 2, "sample": 5}',
+]
+
+
+@pytest.mark.parametrize("line", FOREIGN)
+def test_a_line_that_is_no_report_is_skipped_and_kept_when_a_run_resumes(tmp_path: Path, line: bytes) -> None:
+    early, late = (json_line({"step": step, "train_nats": 1.0, "epoch": 1.0}) for step in (1, 9))
+    (tmp_path / history.LOG).write_bytes(early + line + b"\r\n" + late)
+    assert [report["step"] for report in history.read(tmp_path)] == [1, 9]
+    assert "learning" in history.diagnosis(history.read(tmp_path)).says
+    history.remove_after(tmp_path, 5)
+    assert (tmp_path / history.LOG).read_bytes() == early + line + b"\r\n"
+
+
+def test_a_report_without_its_losses_is_no_part_of_the_diagnosis() -> None:
+    assert history.diagnosis([{"step": 1}]).says.startswith("no report")
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_log_that_is_not_a_file_is_an_error_before_training(tmp_path: Path, kind: str) -> None:
+    log = tmp_path / history.LOG
+    log.mkdir() if kind == "folder" else log.symlink_to(tmp_path / "nothing" / "there")
+    with pytest.raises(OSError, match="not a file"):
+        history.remove_after(tmp_path, 5)

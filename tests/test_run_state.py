@@ -62,11 +62,20 @@ def test_a_state_comes_back_from_json(state: RunState) -> None:
         ("steps", 0),
         ("report_every", 0),
         ("seconds", 10**400),
+        ("stale", 10**300),
+        ("lr_scale", 1.5),
+        ("lr_start", 2.0),
+        ("loss_sum", 1e301),
     ],
 )
 def test_a_state_that_no_run_can_have_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"{name} is |step \d+ of \d+"):
         RunState.from_dict(STATE.to_dict() | {name: value})
+
+
+def test_more_clipped_steps_than_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="clipped_steps is 3, of 2 steps"):
+        RunState.from_dict(STATE.to_dict() | {"clipped_steps": 3})
 
 
 def test_a_state_without_one_of_its_keys_is_refused() -> None:

@@ -95,6 +95,13 @@ def refused(path: Path, model: dict[str, str] = MODEL, predictor: Inference | No
     return message
 
 
+def test_a_changed_byte_of_a_state_is_refused(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    assert "SHA-256" in refused(saved)
+
+
 def test_the_state_of_another_model_is_refused_with_what_differs(saved: Path) -> None:
     message = refused(saved, {**MODEL, "weights": "xyz"})
     assert "another model" in message

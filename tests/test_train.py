@@ -325,6 +325,58 @@ def test_a_finite_loss_far_above_that_of_a_guess_is_a_divergence(tmp_path: Path)
     assert DIVERGENCE * math.log(len(training.corpus.vocabulary)) < loss < math.inf
 
 
+@pytest.mark.parametrize("rates", [{"muon": 1e12}, {"lr": 1e12, "optimizer": "adamw"}])
+@pytest.mark.parametrize("steps", [1, 10])
+def test_weights_that_load_would_refuse_are_never_saved(tmp_path: Path, rates: dict, steps: int) -> None:
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, steps=steps, **rates), tmp_path / "run")
+    with pytest.raises(CharrnnError, match="after 3 rollbacks: try a lower --lr"):
+        list(training.run())
+    assert checkpoint.load(tmp_path / "run" / LAST, resume=True).header.results["step"] == 0
+    assert not (tmp_path / "run" / BEST).exists()
+
+
+def test_a_stop_saves_no_weights_that_load_would_refuse(tmp_path: Path) -> None:
+    training = Training(corpus(tmp_path), MODEL, replace(CONFIG, muon=1e12), tmp_path / "run")
+    training.stop = True
+    notices = [event.text for event in training.run() if isinstance(event, Notice)]
+    assert "holds values that are not finite or too large" in notices[0]
+    assert checkpoint.load(tmp_path / "run" / LAST, resume=True).header.results["step"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("generator", np.zeros(5056, np.int64)),
+        ("generator", np.zeros(5056, np.uint8)),
+        ("generator", np.zeros(7, np.uint8)),
+        ("carry.0.hidden", np.zeros((4, 12), np.float64)),
+        ("optimizer.readout.bias.exp_avg_sq", np.full(17, -1, np.float32)),
+        ("optimizer.readout.bias.exp_avg", np.full(17, 1e10, np.float32)),
+        ("optimizer.layers.0.weight_hh.momentum", np.full((48, 12), np.nan, np.float32)),
+    ],
+)
+def test_a_damaged_tensor_to_resume_from_changes_no_file(
+    tmp_path: Path, name: str, array: np.ndarray
+) -> None:
+    trained(tmp_path)
+    path = tmp_path / "run" / LAST
+    last = checkpoint.load(path, resume=True)
+    assert f"resume.{name}" in last.weights
+    checkpoint.save_checkpoint(path, last.header, last.weights | {f"resume.{name}": array})
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(CheckpointError):
+        trained(tmp_path, resume=checkpoint.load(path, resume=True), steps=40)
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_run_whose_origin_reads_other_symbols_is_not_resumed(tmp_path: Path) -> None:
+    trained(tmp_path)
+    last = checkpoint.load(tmp_path / "run" / LAST, resume=True)
+    vocabulary = replace(last.header.vocabulary, byte_level=True)
+    with pytest.raises(CheckpointError, match="the text has other symbols than the model"):
+        trained(tmp_path, resume=replace(last, header=replace(last.header, vocabulary=vocabulary)))
+
+
 def test_a_model_that_is_sure_and_wrong_about_a_new_text_is_no_divergence(tmp_path: Path) -> None:
     _, events = trained(tmp_path, "sure", text="ab" * 50)
     sure = checkpoint.load(tmp_path / "sure" / BEST)

@@ -145,7 +145,11 @@ def curves_of(checkpoints: Sequence[Named], plain: bool = False) -> list[curves.
     for name, path in checkpoints:
         drawn = []
         for kind, key in (("validation", "validation_nats"), ("training", "train_nats")):
-            points = [(line["epoch"], line[key]) for line in reports(path) if line.get(key) is not None]
+            points = [
+                (line["epoch"], line[key])
+                for line in reports(path)
+                if "epoch" in line and line.get(key) is not None
+            ]
             if len(points) > 1:
                 epochs, losses = zip(*points, strict=True)
                 label = kind if len(checkpoints) == 1 else f"{name} {kind}"

@@ -154,7 +154,7 @@ def longer_command(run: Path, header: Header, texts: Sequence[str], more: Sequen
         options = ["--steps", str(config.steps)]
     elif config.epochs is not None:
         steps = state.get("steps", 0) - state.get("stage_start", 0)
-        epochs = steps * results.get("epoch", 0) / max(1, results.get("step", 0))
+        epochs = steps * (results.get("epoch") or 0) / max(1, results.get("step", 0))
         if config.minutes is None or epochs > 0.99 * config.epochs:
             options = ["--epochs", _number(config.epochs)]
     return resume_command(texts, run, *options, *more)

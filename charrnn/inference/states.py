@@ -18,7 +18,7 @@ from charrnn.cells import State
 from charrnn.config import NgramConfig
 from charrnn.errors import CheckpointError
 from charrnn.inference.network import CHUNK, Ids, Logits, Predictor, characters_at_once, read
-from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.checkpoint import Checkpoint, weights_sha256
 from charrnn.runs.tensor_file import TensorFormat
 
 FORMAT = TensorFormat("saved state", "charrnn-state", version=1)
@@ -117,7 +117,7 @@ def check_save_path(path: Path) -> None:
 def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:
     """Write a cursor, whole or not at all. ``model`` is of ``identity``. Raises CheckpointError."""
     tensors = _named_arrays(cursor.state) | {"unread": np.asarray(cursor.unread, np.int64)}
-    FORMAT.write(path, {"model": model}, tensors)
+    FORMAT.write(path, {"model": model, "sha256": weights_sha256(tensors)}, tensors)
 
 
 def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols: int) -> Cursor:
@@ -133,6 +133,8 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
                     f" its {name} are {other!r}, this model's {value!r}"
                 )
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        if weights_sha256(tensors) != header.get("sha256", weights_sha256(tensors)):
+            raise ValueError("it does not have the SHA-256 that its header says")
         unread = tensors.pop("unread")
         initial = predictor.start(1)
         if not _fits(tensors, _named_arrays(initial)) or not _are_ids(unread, symbols):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from charrnn import cells
 from charrnn.config import PART_VERSIONS, ModelConfig, NgramConfig, TrainConfig
 from charrnn.errors import CheckpointError
+from charrnn.origin import Origin
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
 from charrnn.runs import ngram_arrays, parameters
@@ -35,7 +36,32 @@ RESUME = "resume."
 DEFAULT_LENGTH = 1000
 """The most characters of a sample of one long text where no length is given."""
 LARGEST = 1e9
-"""The size at which a weight is refused: arithmetic may overflow, and no training reaches it."""
+"""The size at which a number of a network is refused: arithmetic may overflow, and no training reaches it."""
+SQUARES, STEPS = ".exp_avg_sq", ".step"
+"""The ends of the names of tensors that are means of squares, and numbers of steps: they are at least 0."""
+HASHED = 1 << 28
+"""The most bytes of an n-gram model whose SHA-256 is computed when it is loaded."""
+WHOLE = {
+    "corpus": ("characters", "documents", "longest"),
+    "results": ("step", "steps", "characters"),
+    "resume": ("step", "steps", "stage_start"),
+}
+"""The values of each part of a header that are whole numbers."""
+NUMBERS = {
+    "results": (
+        "epoch",
+        "seconds",
+        "lr",
+        "gradient_norm",
+        "clipped",
+        "train_nats",
+        "validation_nats",
+        "validation_bpc",
+    )
+}
+"""Those that are finite numbers, or None."""
+TEXTS = {"corpus": ("name", "sha256", "table_sha256"), "parent": ("name", "weights_sha256")}
+"""Those that are texts, or None."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +179,7 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
     """A checkpoint, its weights checked against the shapes that its config needs, as float32.
 
     The arrays of an n-gram model are mapped from the file. With ``resume`` the ``resume.*`` tensors are
-    among the weights. Raises CheckpointError.
+    among the weights. Raises CheckpointError, also where the weights are not those that were saved.
     """
     with FORMAT.open(path) as (values, file):
         header = _header(path, values)
@@ -163,6 +189,7 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
             names = [name for name in sorted(file.keys()) if resume or not name.startswith(RESUME)]
             tensors = {name: file.get_tensor(name) for name in names}
     _check_weights(path, header, tensors)
+    _check_sha256(path, header, tensors)
     for name, tensor in tensors.items():
         if tensor.dtype == np.float16:
             tensors[name] = tensor.astype(np.float32)
@@ -186,11 +213,22 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
     symbols, byte_level = values["vocabulary"]["symbols"], values["vocabulary"]["bytes"]
     if not isinstance(symbols, str) or not symbols or not isinstance(byte_level, bool):
         raise ValueError("vocabulary: symbols must be characters, and bytes true or false")
-    if not isinstance(values.get("resume", {}), dict):
-        raise ValueError("resume must be an object")
     parent = values.get("parent")
+    for part in ("corpus", "results", "resume"):
+        _check_part(part, values.get(part, {}))
     if parent is not None:
-        parent = {str(key): str(value) for key, value in parent.items()}
+        _check_part("parent", parent)
+        parent = {"name": "", **{key: str(value) for key, value in parent.items()}}
+    sha256 = values.get("weights_sha256", "")
+    if not isinstance(sha256, str):
+        raise ValueError("weights_sha256 must be a text")
+    # earlier versions kept the origin beside the position to resume from
+    origin = dict(values.get("origin") or values.get("resume", {}).get("origin", {}))
+    if origin:
+        try:
+            Origin.from_record(origin)
+        except CheckpointError as error:
+            raise ValueError(f"origin: {error}") from error
     corpus = dict(values["corpus"])
     labels = corpus.get("labels", {})
     if not isinstance(labels, dict) or not all(_are_counts(counts) for counts in labels.values()):
@@ -207,10 +245,25 @@ def _header(path: Path, values: dict[str, Any]) -> Header:
         resume=values.get("resume"),
         name=str(values.get("name", "")),
         parent=parent,
-        weights_sha256=str(values.get("weights_sha256", "")),
-        # earlier versions kept the origin beside the position to resume from
-        origin=dict(values.get("origin") or values.get("resume", {}).get("origin", {})),
+        weights_sha256=sha256,
+        origin=origin,
     )
+
+
+def _check_part(name: str, part: Any) -> None:
+    """Raise ValueError unless a part of a header is an object whose known values have their types."""
+    if not isinstance(part, dict):
+        raise ValueError(f"{name} must be an object")
+    for key in WHOLE.get(name, ()):
+        if type(part.get(key, 0)) is not int or not 0 <= part.get(key, 0) < 2**63:
+            raise ValueError(f"{name}: {key} must be a whole number")
+    for key in NUMBERS.get(name, ()):
+        value = part.get(key)
+        if value is not None and not (type(value) in (int, float) and abs(value) < 1e300):
+            raise ValueError(f"{name}: {key} must be a number")
+    for key in TEXTS.get(name, ()):
+        if not isinstance(part.get(key, ""), str):
+            raise ValueError(f"{name}: {key} must be a text")
 
 
 def _are_counts(counts: Any) -> bool:
@@ -219,7 +272,7 @@ def _are_counts(counts: Any) -> bool:
 
 
 def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
-    """Raise CheckpointError unless the weights among the tensors are those of the network, and finite."""
+    """Raise CheckpointError unless the weights among the tensors are those of the network, and all usable."""
     if isinstance(header.model, NgramConfig):
         ngram_arrays.check(path, header.model, len(header.vocabulary), tensors)
         return
@@ -235,5 +288,33 @@ def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]])
                 f"{path}: tensor {name} is {weight.dtype} {list(weight.shape)},"
                 f" the network needs float32 or float16 {list(shape)}"
             )
-        if not (np.abs(weight, dtype=np.float32) < LARGEST).all():
-            raise CheckpointError(f"{path}: tensor {name} holds values that are not finite or too large")
+    if (unusable := unusable_tensor(tensors)) is not None:
+        raise CheckpointError(f"{path}: tensor {unusable} holds values that are not finite or too large")
+
+
+def unusable_tensor(tensors: Mapping[str, NDArray[Any]]) -> str | None:
+    """The name of a tensor with a value that is not finite or too large; None where all are usable.
+
+    It says for all tensors of a network, those for resuming too, what can be saved and what can be loaded.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind != "f":
+            continue
+        low = 0 if name.endswith((SQUARES, STEPS)) else -LARGEST
+        high = LARGEST**2 if name.endswith(SQUARES) else LARGEST
+        if tensor.size and not low <= float(tensor.min()) <= float(tensor.max()) < high:  # False for NaN
+            return name
+    return None
+
+
+def _check_sha256(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
+    """Raise CheckpointError unless the weights have the SHA-256 that the header says, if it says one.
+
+    A large n-gram model is not hashed, because it would take seconds: its arrays are mapped from the file,
+    and ``ngram_arrays.check`` has found them in order.
+    """
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if not header.weights_sha256 or (isinstance(header.model, NgramConfig) and size > HASHED):
+        return
+    if weights_sha256(tensors) != header.weights_sha256:
+        raise CheckpointError(f"{path} is damaged: its weights do not have the SHA-256 that its header says")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ CLEARLY_WORSE = 0.01
 """Nats by which the last validation loss of an overfitted run is above the best one."""
 BY_HEART_NATS = 0.1
 """Training loss below which a text is known by heart."""
+LARGEST = 1e300
+"""The size at which a figure is refused: arithmetic may overflow."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Report:
     sample: str
 
 
+_TYPES = {field.name: field.type for field in fields(Report)}
+
+
 def append(folder: Path, report: Report) -> None:
     """Write a report as the log's last line, whole or not at all. Raises OSError."""
     with (folder / LOG).open("ab") as file:
@@ -57,26 +64,64 @@ def append(folder: Path, report: Report) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The log's reports; [] without a log. An incomplete line, as after a power failure, is skipped."""
+    """The log's reports; [] without a log.
+
+    Any other line is skipped: an incomplete one, as after a power failure, and what a user has written. A
+    report has its step; its other figures may be missing, but those that it has are numbers.
+    """
     if not (folder / LOG).exists():
         return []
-    reports = []
-    for line in (folder / LOG).read_bytes().splitlines():
-        try:
-            report = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(report, dict) and "step" in report:
-            reports.append(report)
-    return reports
+    lines = (folder / LOG).read_bytes().splitlines()
+    return [report for line in lines if (report := _report(line)) is not None]
+
+
+def _report(line: bytes) -> dict[str, Any] | None:
+    """The report in a line of a log; None for any other line."""
+    try:
+        report = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(report, dict) or not isinstance(report.get("step"), int):
+        return None
+    return report if all(_fits(name, value) for name, value in report.items()) else None
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a value of a report has the type of its figure: a finite number, "best" or "sample"."""
+    match _TYPES.get(name):
+        case None:
+            return True
+        case "str":
+            return isinstance(value, str)
+        case "bool":
+            return isinstance(value, bool)
+        case kind:
+            may_lack = kind == "float | None" and value is None
+            return may_lack or (type(value) in (int, float) and abs(value) < LARGEST)
 
 
 def remove_after(folder: Path, step: int) -> None:
-    """Remove the reports after ``step``, the step that training resumes from. Raises OSError."""
-    if (folder / LOG).exists():
-        kept = [report for report in read(folder) if report["step"] <= step]
-        with atomic_write(folder / LOG) as file:
-            file.writelines(map(json_line, kept))
+    """Remove the reports after ``step``, the step that training resumes from, and an incomplete last line.
+
+    All other lines stay as they are, also those that are no reports. Raises OSError, also where the log
+    is not a file.
+    """
+    log = folder / LOG
+    if not os.path.lexists(log):
+        return
+    if not log.is_file():  # a folder, or a link to no file
+        raise OSError(errno.EINVAL, "it is not a file: remove it", str(log))
+    lines = io.BytesIO(log.read_bytes()).readlines()  # only a newline ends a line
+    kept = [line for line in lines if line.endswith(b"\n") and _step(line) <= step]
+    if kept != lines:
+        with atomic_write(log) as file:
+            file.writelines(kept)
+
+
+def _step(line: bytes) -> int:
+    """The step of a report; 0 for any other line."""
+    report = _report(line)
+    return 0 if report is None else int(report["step"])
 
 
 @dataclass(frozen=True)
@@ -92,6 +137,7 @@ class Diagnosis:
 
 def diagnosis(reports: Sequence[dict[str, Any]]) -> Diagnosis:
     """Whether the run still improved at its end, overfitted, or no longer changed."""
+    reports = [report for report in reports if report.keys() >= {"train_nats", "epoch"}]
     if not reports:
         return Diagnosis("no report in the log: nothing to diagnose")
     validated = [report for report in reports if report.get("validation_nats") is not None]

@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ Skipped = Counter[str]
 """How many of each of the KINDS were skipped in a folder. An outward link leads out of the folder."""
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair that stands for one character: two halves in a vocabulary would become one in a header."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,10 @@ def _decoded(source: Source, reading: Reading) -> Iterator[str]:
             ) from error
         except UnicodeError as error:  # "UTF-16 stream does not start with BOM"
             raise CorpusError(f"{source.name}: not {encoding}: {error}") from error
+        if reading.invalid == "strict" and (
+            half := _SURROGATE.search(text)
+        ):  # utf-7 and unicode_escape give it
+            raise CorpusError(f"{source.name} holds U+{ord(half[0]):04X}, half of a character: remove it")
         if at_start and text:
             at_start, text = False, text.removeprefix("\ufeff")
         yield text

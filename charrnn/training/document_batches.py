@@ -213,7 +213,7 @@ class DocumentBatches:
         valid = array.dtype == np.int64 and array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
         if valid:
             (epoch, index, _), rows = array[0], array[1:]
-            valid = epoch >= 0 and 0 <= index < len(self.lengths) and bool((rows >= 0).all())
+            valid = 0 <= epoch < 1 << 53 and 0 <= index < len(self.lengths) and bool((rows >= 0).all())
             valid = valid and bool((rows[:, 0] < len(self.lengths)).all() and (rows[:, 2] <= epoch).all())
             valid = valid and bool((rows[:, 1] < self.lengths[rows[:, 0]]).all())
         if not valid:

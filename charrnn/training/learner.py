@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -115,18 +116,22 @@ class Learner:
         """The parameters by name."""
         return weights(self.model)
 
-    def state(self) -> Arrays:
+    def state(self, copy: bool = True) -> Arrays:
         """All that a step changes: the parameters by name, and under ``resume.`` all else.
 
-        It is the same in every process, and all of them must call it.
+        It is the same in every process, and all of them must call it. Without ``copy`` the next step may
+        change the arrays.
         """
         tensors: dict[str, Tensor] = {"generator": self.generator.get_state()}
         for name, parameter, optimizer in self._optimized_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
         tensors |= self.data.arrays()
-        arrays = {RESUME + name: value.detach().cpu().numpy().copy() for name, value in tensors.items()}
-        return self.weights() | arrays
+        named = dict(self.model.named_parameters()) | {
+            RESUME + name: value for name, value in tensors.items()
+        }
+        arrays = {name: value.detach().cpu().numpy() for name, value in named.items()}
+        return {name: array.copy() for name, array in arrays.items()} if copy else arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Set what ``state`` returned. Raises KeyError, ValueError, RuntimeError or TypeError otherwise."""
@@ -142,7 +147,12 @@ class Learner:
                 for key in keys
             }
         self.data.restore(arrays)
-        self.generator.set_state(torch.from_numpy(arrays[RESUME + "generator"].copy()))
+        generator, now = arrays[RESUME + "generator"], self.generator.get_state()
+        if generator.dtype != np.uint8 or generator.shape != tuple(now.shape):
+            raise ValueError(
+                f"generator is {generator.dtype} {generator.shape}, not uint8 {tuple(now.shape)}"
+            )
+        self.generator.set_state(torch.from_numpy(generator.copy()))
 
     def _optimized_parameters(self) -> Iterator[tuple[str, Tensor, torch.optim.Optimizer]]:
         """Each parameter's name, the parameter, and the optimiser that updates it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -12,6 +11,10 @@ from torch import Tensor
 
 LATER = ("stage_start", "lr_start", "norm_sum", "clipped_steps")
 """The fields that older checkpoints lack: their runs had one budget, and no sum of gradient norms."""
+
+LARGEST_COUNT, LARGEST_NUMBER = 1 << 53, 1e300
+"""Up to these, the arithmetic of a training does not overflow."""
+LIMITS = {"best": math.inf, "lr_scale": 1.0, "lr_start": 1.0}
 
 
 @dataclass
@@ -37,9 +40,11 @@ class RunState:
         for field in fields(self):
             value = getattr(self, field.name)
             types = (int,) if field.type == "int" else (int, float)
-            limit = math.inf if field.name == "best" else sys.float_info.max
+            limit = LIMITS.get(field.name, LARGEST_COUNT if field.type == "int" else LARGEST_NUMBER)
             if type(value) not in types or not 0 <= value <= limit:
                 raise ValueError(f"{field.name} is {value!r}")
+        if self.clipped_steps > self.loss_steps:
+            raise ValueError(f"clipped_steps is {self.clipped_steps}, of {self.loss_steps} steps")
         if not self.stage_start <= self.step <= self.steps or (self.steps > 0) != (self.report_every > 0):
             raise ValueError(
                 f"step {self.step} of {self.steps}, the budget began at {self.stage_start},"

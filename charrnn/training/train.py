@@ -22,7 +22,7 @@ from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.inference import sample
 from charrnn.inference.network import Inference
 from charrnn.runs import checkpoint
-from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header
+from charrnn.runs.checkpoint import BEST, LAST, Checkpoint, Header, unusable_tensor
 from charrnn.runs.history import Report
 from charrnn.runs.lock import RunLock
 from charrnn.text.corpus import Corpus
@@ -60,8 +60,11 @@ class Notice:
 Event = Progress | Report | Notice
 
 
-class Diverged(Exception):
-    """The loss is NaN, infinite, or far above that of a uniform guess and that at the start."""
+class Diverged(CharrnnError):
+    """The loss is NaN, infinite, or far above that of a uniform guess and that at the start.
+
+    Or a number of the network or of its optimisers is not finite or too large: no such file can be loaded.
+    """
 
 
 def bits(nats: float) -> float:
@@ -187,10 +190,10 @@ class Training:
 
     def _loop(self) -> Iterator[Event]:
         measured: list[tuple[torch.Tensor, torch.Tensor]] = []  # losses, norms since the last progress event
-        rollback_point = self.learner.state(), replace(self.state)
-        last_report = self.step, time.perf_counter()
+        self._rollback_point = self.learner.state(), replace(self.state)
+        self._last_report = self.step, time.perf_counter()
         next_progress = time.perf_counter() + PROGRESS_SECONDS
-        next_save = time.perf_counter() + self.config.save_minutes * 60
+        self._next_save = time.perf_counter() + self.config.save_minutes * 60
         while not self.done:
             factor = self.state.lr_scale * lr_factor(self.step, self.state, self.config)
             measured.append(self.learner.train_step(self.step, factor))
@@ -198,37 +201,48 @@ class Training:
 
             report_due = self.step % self.state.report_every == 0 or self.step == self.steps
             now = time.perf_counter()
-            due = [self.stop, now >= next_progress, now >= next_save]
+            due = [self.stop, now >= next_progress, now >= self._next_save]
             stop, progress_due, save_due = self.group.any_of(due)
             if not (stop or report_due or progress_due or save_due):
                 continue  # reading the figures waits for the device, so most steps do not read them
-
-            report = None
-            try:
-                yield self._progress(measured)
-                yield from self._keep_folder()
-                if report_due:
-                    report = self._report(*last_report)
-                    del rollback_point  # before the next one is made: each is as large as three networks
-                    rollback_point = self.learner.state(), replace(self.state)
-                    self._save(results(report), rollback_point[0])
-                elif save_due:
-                    self._save()
-                if report_due or save_due:
-                    next_save = time.perf_counter() + self.config.save_minutes * 60
-            except Diverged as error:
-                yield self._roll_back(str(error), *rollback_point)
-                last_report = self.step, time.perf_counter()
-            except CheckpointError as error:
-                next_save = time.perf_counter() + RETRY_SECONDS
-                yield Notice(f"{error}; the files saved before are kept, and saving is tried again")
-            if report is not None:
-                last_report = self.step, time.perf_counter()
-                yield report
+            yield from self._events(measured, report_due, save_due, stop)
             measured.clear()
             next_progress = time.perf_counter() + PROGRESS_SECONDS
             if stop:
                 return
+
+    def _events(
+        self,
+        measured: list[tuple[torch.Tensor, torch.Tensor]],
+        report_due: bool,
+        save_due: bool,
+        stop: bool,
+    ) -> Iterator[Event]:
+        """Read the figures since the last progress event, and make the report or the save that is due."""
+        report = None
+        try:
+            yield self._progress(measured)
+            yield from self._keep_folder()
+            if report_due or save_due or stop:
+                self._check_usable()
+            if report_due:
+                report = self._report(*self._last_report)
+                del self._rollback_point  # before the next one is made: each is as large as three networks
+                self._rollback_point = self.learner.state(), replace(self.state)
+                self._save(results(report), self._rollback_point[0])
+            elif save_due:
+                self._save()
+            if report_due or save_due:
+                self._next_save = time.perf_counter() + self.config.save_minutes * 60
+        except Diverged as error:
+            yield self._roll_back(str(error), *self._rollback_point)
+            self._last_report = self.step, time.perf_counter()
+        except CheckpointError as error:
+            self._next_save = time.perf_counter() + RETRY_SECONDS
+            yield Notice(f"{error}; the files saved before are kept, and saving is tried again")
+        if report is not None:
+            self._last_report = self.step, time.perf_counter()
+            yield report
 
     def _progress(self, measured: list[tuple[torch.Tensor, torch.Tensor]]) -> Progress:
         """Read the losses and gradient norms since the last progress event. Raises Diverged."""
@@ -288,7 +302,7 @@ class Training:
 
     def _roll_back(self, reason: str, tensors: Arrays, state: RunState) -> Notice:
         """Return to a state, with half the learning rate. Raises CharrnnError after ROLLBACKS."""
-        if self.state.rollbacks == ROLLBACKS:
+        if self.state.rollbacks >= ROLLBACKS:
             best = f"; the best model so far is in {self.folder / BEST}" if self.state.best < math.inf else ""
             raise CharrnnError(f"{reason}, after {ROLLBACKS} rollbacks: try a lower --lr or --clip{best}")
         halved, rollbacks = self.state.lr_scale / 2, self.state.rollbacks + 1
@@ -319,9 +333,14 @@ class Training:
         """
         self.state.seconds = time.perf_counter() - self.started
         figures = figures or self._figures()
-        resume = self.state.to_dict()
-        self.files.add_checkpoint(LAST, tensors or self.learner.state(), figures, resume)
+        tensors = tensors or self.learner.state()
+        self.files.add_checkpoint(LAST, tensors, figures, self.state.to_dict())
         self.files.write()
+
+    def _check_usable(self) -> None:
+        """Raise Diverged where a file with the state could not be loaded."""
+        if (name := unusable_tensor(self.learner.state(copy=False))) is not None:
+            raise Diverged(f"{name} holds values that are not finite or too large at step {self.step}")
 
     def _restore(self, last: Checkpoint) -> None:
         """Continue where ``last`` was saved. Raises CheckpointError."""
@@ -341,10 +360,14 @@ class Training:
                 f"{self.corpus.name}: its labels, vectors or prompts are not those this run was learning;"
                 f" for a new run with them: {again}"
             )
+        if self.corpus.vocabulary != header.vocabulary:
+            raise CheckpointError(
+                f"{last.path} is damaged: read as its origin says, the text has other symbols than the model"
+            )
         try:
             self.state = RunState.from_dict(header.resume)
             self.learner.restore(last.weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise CheckpointError(f"{last.path}: the state to resume from is damaged: {reason}") from error
 
