@@ -40,6 +40,7 @@ def describe(path: Path) -> dict[str, Any]:
         "corpus": corpus.get("name"),
         "corpus_sha256": corpus.get("sha256"),
         "corpus_characters": corpus.get("characters"),
+        "texts": header.origin.get("texts"),
         **(_training(header, path) if trained else {"training": {"split": header.training.split}}),
         "versions": header.versions,
     }
