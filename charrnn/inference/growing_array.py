@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from charrnn.text.cache import cache_write_errors, temporary_file
+from charrnn.text.cache import cache_write_errors, temporary_file, write_all
 
 
 class GrowingArray:
@@ -51,9 +51,7 @@ class GrowingArray:
             self._file = temporary_file()
             weakref.finalize(self, self._file.close)  # also where an error ends the counting
         for piece in self._pieces:
-            data = piece.view(np.uint8).data
-            while data:
-                data = data[self._file.write(data) :]
+            write_all(self._file, piece)
         self._pieces.clear()
 
 

@@ -150,12 +150,19 @@ def cache_write_errors() -> Iterator[None]:
 
 
 def temporary_file() -> IO[bytes]:
-    """A file without a name, in the cache's folder; it is gone when the process ends.
+    """A file without a name or a buffer, in the cache's folder; it is gone when the process ends.
 
-    Raises OSError.
+    Write to it with ``write_all``. Raises OSError.
     """
     _make_private(cache_folder())
-    return tempfile.TemporaryFile(dir=cache_folder())
+    return tempfile.TemporaryFile(dir=cache_folder(), buffering=0)
+
+
+def write_all(file: IO[bytes], numbers: NDArray[Any]) -> None:
+    """Write all numbers to a file without a buffer, of whose data the system may take a part at a time."""
+    data = numbers.reshape(-1).view(np.uint8).data
+    while data:
+        data = data[file.write(data) :]
 
 
 def _make_private(folder: Path) -> None:

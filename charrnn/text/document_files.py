@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.conditions import MOST_VALUES, Condition, Label, Vector
 from charrnn.errors import ConfigError, CorpusError
-from charrnn.text.cache import cache_write_errors, load_ids, save_ids, temporary_file
+from charrnn.text.cache import cache_write_errors, load_ids, save_ids, temporary_file, write_all
 from charrnn.text.corpus import Progress, cache_path
 from charrnn.text.document_corpus import DocumentCorpus
 from charrnn.text.documents import Division, Document, Skipped, documents
@@ -238,14 +238,12 @@ def _encode(
             digest.update(sizes.astype("<i8").tobytes())
             digest.update(reading.to_bytes(units))
             codes = code_points(units)
-            ids_file.write(vocabulary.lookup(codes).astype(vocabulary.id_dtype).tobytes())
-            table_file.write(_rows(block, scan.conditions).tobytes())
+            write_all(ids_file, vocabulary.lookup(codes).astype(vocabulary.id_dtype))
+            write_all(table_file, _rows(block, scan.conditions))
             lengths.append(sizes)
             hashes.append(_hashes(codes, sizes))
         if digest.hexdigest() != scan.sha256:
             raise CorpusError(f"{name} changed while it was read: try again")
-        ids_file.flush()
-        table_file.flush()
         ids = np.memmap(ids_file, vocabulary.id_dtype, "r")
         table = np.memmap(table_file, dtype, "r")
         order = np.argsort(np.concatenate(hashes), kind="stable")
