@@ -185,6 +185,34 @@ def mixture_is_sampled(before: Files, expected: Files) -> None:
         assert done(MIXTURE).text == text
 
 
+# Pages and pictures
+
+PAGE, PICTURE = Path("page.html"), Path("curve.svg")
+
+
+def page_is_whole(before: Files, expected: Files) -> None:
+    """The page is missing or whole; a page that is there is not replaced."""
+    if PAGE.exists():
+        assert charrnn(*SAVE_PAGE.split()).status == 1
+    else:
+        done(SAVE_PAGE)
+    assert PAGE.read_bytes() == expected[PAGE]
+
+
+def picture_is_whole(before: Files, expected: Files) -> None:
+    """The picture is the old or the new one, and can be drawn again."""
+    assert PICTURE.read_bytes() in (before[PICTURE], expected[PICTURE])
+    done(DRAW)
+    assert PICTURE.read_bytes() == expected[PICTURE]
+
+
+def begin_picture() -> None:
+    """A run, and a picture of another one."""
+    begin_run()
+    done(TRAIN.replace("--name run", "--name other --seed 5"))
+    done(DRAW.replace("info run", "info other"))
+
+
 # The runs
 
 
@@ -227,6 +255,7 @@ def download_is_whole(before: Files, expected: Files) -> None:
 
 
 MIXTURE = "sample run ngrams --length 20 --seed 1"
+SAVE_PAGE, DRAW = f"score run text.txt --html {PAGE}", f"info run --svg {PICTURE}"
 RENAME, REMOVE = "runs mv run new", "runs rm run --yes"
 NGRAM = "ngram text.txt --name run"
 DOCUMENTS = "ngram text.jsonl --documents json --name run"
@@ -239,6 +268,8 @@ SCENARIOS = {
     "count n-grams": Scenario(begin_text, NGRAM, ngrams_are_whole(NGRAM)),
     "encode documents": Scenario(begin_documents, DOCUMENTS, ngrams_are_whole(DOCUMENTS)),
     "fit a mixture": Scenario(begin_mixture, MIXTURE, mixture_is_sampled),
+    "save a page": Scenario(begin_run, SAVE_PAGE, page_is_whole),
+    "draw a picture": Scenario(begin_picture, DRAW, picture_is_whole),
     "rename a run": Scenario(begin_run, RENAME, run_is_renamed),
     "remove a run": Scenario(begin_run, REMOVE, run_is_removed),
     "download": Scenario(begin_catalogue, "corpus get plays", download_is_whole),
