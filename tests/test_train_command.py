@@ -120,6 +120,19 @@ def test_a_fine_tuned_run_and_a_piped_one_are_repeated_too() -> None:
     assert same("stdin", "stdin-2")
 
 
+@pytest.mark.slow
+def test_a_fine_tuned_run_whose_text_has_few_symbols_is_resumed() -> None:
+    charrnn("train", "notes.txt", *SMALL, "--steps", "5")
+    Path("few.txt").write_text("the cat sat on the mat " * 99)
+    charrnn("train", "few.txt", "--from", "notes", "--steps", "5")
+    done = charrnn("train", "--resume", "few", "--steps", "9")
+    assert done.status == 0, done.err
+    symbols = [
+        checkpoint.load(Path("checkpoints", name, LAST)).header.vocabulary for name in ("notes", "few")
+    ]
+    assert symbols[0] == symbols[1]
+
+
 def test_a_text_whose_name_looks_like_an_option_is_given_as_a_path() -> None:
     Path("-x.txt").touch()
     for name in ("-x.txt", os.path.abspath("-x.txt")):

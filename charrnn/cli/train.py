@@ -36,7 +36,7 @@ from charrnn.cli.train_progress import (
 )
 from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.errors import CharrnnError, CorpusError
+from charrnn.errors import CharrnnError, CorpusError, is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,8 @@ def train(
 
 def _read(out: Terminal, plan: Plan) -> Corpus:
     """The plan's text as ids. Raises CorpusError, DownloadError."""
-    known = plan.start.header.vocabulary.symbols if plan.start else ""
+    model = plan.last or plan.start
+    known = model.header.vocabulary.symbols if model else ""
     try:
         values = plan.model.conditions
         corpus = read_corpus(out, plan.origin, plan.options["corpora"], known, known_values=values)
@@ -211,9 +212,8 @@ def _process_group(device: str) -> Iterator[ProcessGroup]:
     group = devices.join(device)
     try:
         yield group
-    except RuntimeError as error:
-        # torch has no exception of its own for this: only the text differs from other failures.
-        if "allocat" in str(error) or "out of memory" in str(error):
+    except Exception as error:
+        if is_out_of_memory(error):
             raise CharrnnError("not enough memory: try a smaller --hidden, --streams or --bptt") from error
         if group.world_size > 1 and devices.connection_lost(error):
             raise CharrnnError(
