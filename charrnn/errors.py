@@ -6,6 +6,7 @@ and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 
 
@@ -31,6 +32,26 @@ class CheckpointError(CharrnnError):
 
 class DownloadError(CharrnnError):
     """A corpus that cannot be downloaded, or differs from the catalogue's hash or size."""
+
+
+_OUT_OF_MEMORY = (
+    "allocat",
+    "out of memory",
+    "could not create a primitive",  # oneDNN, which torch uses
+    "failed to map segment",  # of a library that is imported
+    "exception set",  # CPython: "error return without exception set"
+    "setting an exception",
+)
+"""Parts of the messages of torch, the dynamic linker and CPython when memory runs out."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out. Libraries say so with several types of errors."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (RuntimeError, ImportError, SystemError)):
+        return any(part in str(error) for part in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def wrong_value(option: str, value: object, rule: str) -> str:

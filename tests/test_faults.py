@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from charrnn.files import atomic_write
-from tests.faults.disk import ERRORS, FAULTS, Disk
+from tests.faults.disk import ERRORS, FAULTS, NO_MEMORY, Disk
 from tests.faults.power import contents_after_failures
 from tests.faults.scenarios import SCENARIOS
 
@@ -46,7 +46,7 @@ def trials(folder: Path, scenario: str, *options: str) -> dict[str, int]:
 def test_a_command_survives_any_fault_at_any_operation(tmp_path: Path, scenario: str) -> None:
     counts = trials(tmp_path, scenario)
     only_deletes = scenario == "remove a run"
-    assert counts.keys() == (set(FAULTS) if not only_deletes else {*ERRORS, "kill"})
+    assert counts.keys() == (set(FAULTS) if not only_deletes else {*ERRORS, NO_MEMORY, "kill"})
 
 
 @pytest.mark.slow
@@ -84,12 +84,12 @@ def test_a_power_failure_shows_which_write_is_safe(tmp_path: Path, write: Any, l
     assert (at_the_end == {frozenset({("file", b"new")})}) == lasting
 
 
-@pytest.mark.parametrize("fault", ERRORS)
+@pytest.mark.parametrize("fault", [*ERRORS, NO_MEMORY])
 def test_each_operation_fails_in_its_turn(tmp_path: Path, fault: str) -> None:
     failed = []
     for at in itertools.count(1):
         (tmp_path / "file").write_bytes(b"old")
-        with Disk(tmp_path, at, fault) as disk, contextlib.suppress(OSError):
+        with Disk(tmp_path, at, fault) as disk, contextlib.suppress(OSError, MemoryError):
             write_atomically(tmp_path / "file")
         if not disk.triggered:
             break

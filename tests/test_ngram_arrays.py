@@ -31,7 +31,6 @@ from charrnn.runs.checkpoint import (
     weights_sha256,
 )
 from charrnn.runs.find import pretrained
-from charrnn.runs.tensor_file import map_tensors
 from charrnn.text.vocabulary import Vocabulary
 from tests.conftest import TEXT
 
@@ -119,13 +118,12 @@ def test_any_arrays_are_written_as_the_library_writes_them(tensors: dict[str, An
         states.FORMAT.write(path, {"text": text}, tensors)
         metadata = {states.FORMAT.key: json.dumps({"format": 1, "text": text})}
         assert path.read_bytes() == save(tensors, metadata)
-        with states.FORMAT.open(path) as (header, _):
-            mapped = map_tensors(path)
-    assert header["text"] == text
-    assert mapped.keys() == tensors.keys()
-    for name, array in mapped.items():
-        assert (array.dtype, array.shape) == (tensors[name].dtype, tensors[name].shape)
-        assert np.array_equal(array, tensors[name])
+        with states.FORMAT.open(path) as (header, mapped):
+            assert header["text"] == text
+            assert mapped.keys() == tensors.keys()
+            for name, array in mapped.items():
+                assert (array.dtype, array.shape) == (tensors[name].dtype, tensors[name].shape)
+                assert np.array_equal(array, tensors[name])
 
 
 def test_arrays_that_another_program_did_not_align_are_read(path: Path) -> None:

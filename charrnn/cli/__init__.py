@@ -28,7 +28,7 @@ from charrnn.cli import (
 from charrnn.cli.completion import VARIABLE, answer
 from charrnn.cli.help import App
 from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
-from charrnn.errors import CharrnnError, ConfigError
+from charrnn.errors import CharrnnError, ConfigError, is_out_of_memory
 from charrnn.version import __version__
 
 app = App(
@@ -125,6 +125,8 @@ def _is_of_standard_output(error: OSError) -> bool:
 
 def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str, int]:
     """The line to print and the exit status. Raises the error again if it is a bug."""
+    if is_out_of_memory(error):
+        return "charrnn: not enough memory", 1
     match error:
         case OutputClosed() | SystemExit():  # typer exits when nobody reads a help text
             return "", 0
@@ -132,8 +134,6 @@ def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str
             return "", 130
         case Stopped():
             return str(error), error.status
-        case MemoryError():
-            return "charrnn: not enough memory", 1
         case CharrnnError():
             return f"charrnn: {error}", 2 if isinstance(error, ConfigError) else 1
         case OSError():  # an error of the file system is not a bug

@@ -122,7 +122,7 @@ def save_state(path: Path, cursor: Cursor, model: dict[str, str]) -> None:
 
 def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols: int) -> Cursor:
     """The cursor in a file. Raises CheckpointError for a missing or damaged file and for another model's."""
-    with FORMAT.open(path) as (header, file):
+    with FORMAT.open(path) as (header, mapped):
         if model.get("guidance") != (guided := header["model"].get("guidance")):
             advice = f"give --guidance {guided}" if guided else "leave out --guidance"
             raise CheckpointError(f"--load-state {path}: saved with another --guidance: {advice}")
@@ -132,7 +132,7 @@ def load_state(path: Path, model: dict[str, str], predictor: Predictor, symbols:
                     f"--load-state {path}: saved with another model:"
                     f" its {name} are {other!r}, this model's {value!r}"
                 )
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        tensors = {name: mapped[name].copy() for name in sorted(mapped)}
         if weights_sha256(tensors) != header.get("sha256", weights_sha256(tensors)):
             raise ValueError("it does not have the SHA-256 that its header says")
         unread = tensors.pop("unread")

@@ -26,7 +26,7 @@ from charrnn.origin import Origin
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
 from charrnn.runs import ngram_arrays, parameters
-from charrnn.runs.tensor_file import TensorFormat, map_tensors
+from charrnn.runs.tensor_file import TensorFormat
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
@@ -162,9 +162,8 @@ def rename_checkpoint(path: Path, name: str) -> None:
 
     Raises CheckpointError.
     """
-    with FORMAT.open(path) as (values, _):
-        tensors = map_tensors(path)
-    modified = path.stat().st_mtime_ns
+    with FORMAT.open(path) as (values, tensors):
+        modified = path.stat().st_mtime_ns
     FORMAT.write(path, {**values, "name": name}, tensors)
     os.utime(path, ns=(modified, modified))  # the time says which run is the newest
 
@@ -181,13 +180,11 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
     The arrays of an n-gram model are mapped from the file. With ``resume`` the ``resume.*`` tensors are
     among the weights. Raises CheckpointError, also where the weights are not those that were saved.
     """
-    with FORMAT.open(path) as (values, file):
+    with FORMAT.open(path) as (values, tensors):
         header = _header(path, values)
-        if isinstance(header.model, NgramConfig):
-            tensors = map_tensors(path)
-        else:
-            names = [name for name in sorted(file.keys()) if resume or not name.startswith(RESUME)]
-            tensors = {name: file.get_tensor(name) for name in names}
+        if isinstance(header.model, ModelConfig):
+            names = [name for name in sorted(tensors) if resume or not name.startswith(RESUME)]
+            tensors = {name: tensors[name].copy() for name in names}
     _check_weights(path, header, tensors)
     _check_sha256(path, header, tensors)
     for name, tensor in tensors.items():

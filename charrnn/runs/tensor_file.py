@@ -57,8 +57,8 @@ class TensorFormat:
                 file.write(piece)
 
     @contextlib.contextmanager
-    def open(self, path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Context manager: the header and the open safetensors file.
+    def open(self, path: Path) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+        """Context manager: the header and the tensors, which are mapped from the file and read-only.
 
         Raises CheckpointError for a missing, unreadable or damaged file, also where the block fails
         because a value of the header or a tensor is missing or invalid.
@@ -68,7 +68,8 @@ class TensorFormat:
                 raise CheckpointError(f"{path} is not a file")
             path.open("rb").close()  # gives the system's reason, which safetensors leaves out
             with safe_open(path, framework="numpy") as file:
-                yield self._header(path, file.metadata() or {}), file
+                header = self._header(path, file.metadata() or {})
+            yield header, _map_tensors(path)
         except CheckpointError:
             raise
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -123,11 +124,8 @@ def _pieces(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
         yield arrays[name].reshape(-1).view(np.uint8).data
 
 
-def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file that ``TensorFormat.open`` has opened, mapped from it and read-only.
-
-    Raises OSError, and one of the errors that ``TensorFormat.open`` reports for a damaged file.
-    """
+def _map_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a file that safetensors has checked. Raises OSError and the errors of ``_INVALID``."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         entries = json.loads(file.read(length))

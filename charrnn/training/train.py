@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from charrnn.config import ModelConfig, TrainConfig, check_together
-from charrnn.errors import CharrnnError, CheckpointError
+from charrnn.errors import CharrnnError, CheckpointError, is_out_of_memory
 from charrnn.inference import sample
 from charrnn.inference.network import Inference
 from charrnn.runs import checkpoint
@@ -368,6 +368,8 @@ class Training:
             self.state = RunState.from_dict(header.resume)
             self.learner.restore(last.weights)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise CheckpointError(f"{last.path}: the state to resume from is damaged: {reason}") from error
 

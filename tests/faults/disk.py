@@ -17,10 +17,12 @@ from typing import Any, Self
 
 ERRORS = {"no space": errno.ENOSPC, "i/o error": errno.EIO, "not permitted": errno.EPERM}
 """The faults that are an error of one operation; after "no space", all later writes fail too."""
+NO_MEMORY = "no memory"
+"""The fault of an operation for which Python finds no memory."""
 TORN = {"torn write": errno.ENOSPC, "short write": None}
 """The faults of writes, of which half is written: then an error, or a number that says so."""
 KILLS = ("kill", "kill in a write")
-FAULTS = (*ERRORS, *TORN, *KILLS)
+FAULTS = (*ERRORS, NO_MEMORY, *TORN, *KILLS)
 
 CALLS = (
     "open", "mkdir", "rmdir", "replace", "rename", "unlink", "remove", "fsync", "chmod", "utime", "truncate",
@@ -87,6 +89,8 @@ class Disk:
         self.triggered = f"{operation} {path}"
         if self.fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == NO_MEMORY:
+            raise MemoryError
         if torn:
             return self.fault
         number = ERRORS[self.fault]
