@@ -763,6 +763,24 @@ def test_a_name_that_is_too_long_is_one_line(run: Path, arguments: list[str]) ->
     assert "File name too long" in one_line(charrnn(*arguments))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "other", "--checkpoints", "loop"],
+        ["runs", "rm", "loop/other", "--yes"],
+        ["train", "loop"],
+        ["train", "folder"],
+        ["sample", "--load-state", "loop"],
+    ],
+    ids=" ".join,
+)
+def test_a_link_to_itself_is_one_line(run: Path, arguments: list[str]) -> None:
+    Path("folder").mkdir()
+    for link in (Path("loop"), Path("folder/loop")):
+        link.symlink_to(link.name)
+    one_line(charrnn(*arguments))
+
+
 def test_a_network_too_large_for_the_memory_is_one_line_and_leaves_no_folder(text: Path) -> None:
     done = charrnn("train", str(text), "--hidden", "1000000", "--steps", "3")
     assert done.status == 1

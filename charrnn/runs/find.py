@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +130,9 @@ def saved(run: Path) -> float:
 def other_folders(folder: Path) -> list[Path]:
     """The other folders that can hold the user's runs: ./checkpoints and that of the user's data folder."""
     usual = (Path("checkpoints"), data_path("checkpoints"))
-    return [other for other in usual if other.is_dir() and other.resolve() != folder.resolve()]
+    return [
+        other for other in usual if other.is_dir() and os.path.realpath(other) != os.path.realpath(folder)
+    ]
 
 
 def elsewhere(folder: Path, kind: str = BEST) -> str:

@@ -110,7 +110,7 @@ def find_run(folder: Path, given: str) -> Path:
     charrnn made.
     """
     path = Path(given)
-    if len(path.parts) > 1 and path.parent.resolve() != folder.resolve():
+    if len(path.parts) > 1 and os.path.realpath(path.parent) != os.path.realpath(folder):
         raise CheckpointError(f"{given} is not in {folder}: add --checkpoints with the folder of that run")
     run = folder / path.name
     if path.name in ("", "..") or not os.path.lexists(run):

@@ -155,9 +155,9 @@ def text_files(folder: Path, glob: str, reading: Reading) -> tuple[list[Path], S
         raise CorpusError(f"cannot read folder {error.filename}: {error.strerror}")
 
     def leads_out(path: Path) -> bool:
-        return path.is_symlink() and not path.resolve().is_relative_to(top)
+        return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top)
 
-    top = folder.resolve()
+    top = os.path.realpath(folder)  # resolve() raises RuntimeError for a link to itself
     with_hidden = any(part.startswith(".") for part in Path(glob).parts)
     with_binary = glob != "*" or reading.has_nul_in_text
     files: list[Path] = []
