@@ -360,7 +360,7 @@ def test_a_session_in_a_terminal(run: Path) -> None:
     keyboard.wait_for(">")
     keyboard.type("the cat\r")
     keyboard.wait_for(">")
-    keyboard.type("/save text\r")
+    keyboard.type("/save \x1b[31mtext\x1b[0m\r")  # pasted with the codes of a colour
     keyboard.wait_for("saved text")
     expected = charrnn("sample", "-s", "1", "-n", str(LENGTH), "--ban", "\n", "-p", "the cat").text
     assert Path("text").read_text() == expected

@@ -35,10 +35,15 @@ class Console:
     def __init__(self, commands: Sequence[str]) -> None:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
+        from prompt_toolkit.key_binding import KeyBindings
+        from prompt_toolkit.keys import Keys
         from prompt_toolkit.output import create_output
         from prompt_toolkit.shortcuts import CompleteStyle
 
         output = create_output(stdout=sys.stderr)  # stdout is the text's
+        keys = KeyBindings()
+        # The codes of pasted colours look like events of a mouse, on which prompt_toolkit raises ValueError.
+        keys.add(Keys.Vt100MouseEvent)(lambda event: None)
         self._session: PromptSession[str] = PromptSession(
             output=output,
             history=history(),
@@ -46,8 +51,9 @@ class Console:
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
             reserve_space_for_menu=0,
+            key_bindings=keys,
         )
-        self._editor: PromptSession[str] = PromptSession(output=output)
+        self._editor: PromptSession[str] = PromptSession(output=output, key_bindings=keys)
 
     def ask(self, prompt: str, status: str = "") -> str:
         """One line. Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C."""
