@@ -47,7 +47,8 @@ def list_runs(folder: Path) -> list[Facts]:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in (BEST, LAST, LOG, LOCK))
+    """Whether a folder holds a run; one that the user cannot read is no run."""
+    return any(os.path.isfile(path / name) for name in (BEST, LAST, LOG, LOCK))
 
 
 def _run_facts(run: Path) -> Facts:
