@@ -22,7 +22,7 @@ from charrnn.errors import ConfigError
 from charrnn.inference.choice import log_softmax
 from charrnn.inference.clamp import clamped, with_clamps
 from charrnn.inference.network import Inference
-from charrnn.inspection import ablate
+from charrnn.inspection import ablate, concepts
 from charrnn.inspection.concepts import Concept, limits
 from charrnn.inspection.inspect_cell import unit_values
 from charrnn.runs.checkpoint import BEST, Header, save_checkpoint
@@ -149,6 +149,19 @@ def test_a_concept_with_numbers_is_on_above_its_mean() -> None:
     labels = np.array([[0, 1], [1, 2], [1, 6]], np.float32)
     found = limits(labels, [Concept("a", ""), Concept("b", "", number=True)])
     assert (labels > found).tolist() == [[False, False], [True, False], [True, True]]
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_positions_inside_concepts_are_those_above_the_limits(
+    monkeypatch: pytest.MonkeyPatch, backward: bool
+) -> None:
+    monkeypatch.setattr(concepts, "BLOCK", 50)
+    vocabulary = Vocabulary("".join(sorted(set(TEXT))), backward=backward)
+    ids = vocabulary.encode(TEXT[:700])
+    readers = [concepts.ConceptReader(None, ["[aeiou]+"], byte_level=False) for _ in range(2)]
+    values = concepts.labels(vocabulary, ids, readers[0])
+    inside = concepts.positions_inside(vocabulary, ids, readers[1])
+    assert np.array_equal(inside, values > limits(values, readers[0].concepts))
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 40), st.integers(0, 9))

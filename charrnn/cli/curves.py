@@ -76,7 +76,7 @@ def _save_picture(path: Path, kind: str, title: str, plot: Callable[[Figure], ob
     try:
         import matplotlib
         from matplotlib.figure import Figure
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise CharrnnError(f"--{kind} needs matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     figure.suptitle(picture_text(title), wrap=True)

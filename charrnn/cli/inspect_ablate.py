@@ -34,7 +34,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
 
     from charrnn.inference.clamp import checked_value
     from charrnn.inspection import ablate
-    from charrnn.inspection.concepts import labels, limits
+    from charrnn.inspection.concepts import positions_inside
     from charrnn.inspection.inspect_cell import check_units
 
     inference, layer, value = subject.inference, options["layer"], options["clamp"]
@@ -53,8 +53,7 @@ def write(out: Terminal, subject: Subject, options: dict[str, Any]) -> None:
     if value is None:
         with bar(desc="means") as progress:
             held = ablate.hidden_means(inference, ids, layer, threads(), progress.update)
-    values = labels(subject.vocabulary, ids, reader)
-    inside = values > limits(values, reader.concepts)
+    inside = positions_inside(subject.vocabulary, ids, reader)
     with bar(desc=f"loss with {1 + len(sets)} sets of units held") as progress:
         losses = ablate.measure(
             inference, ids, layer, [units, *sets], held, inside, threads(), progress.update

@@ -276,6 +276,23 @@ def labels(vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> Labels:
     return LabelStream(vocabulary, ids, reader).take(len(ids))
 
 
+def positions_inside(vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> NDArray[np.bool_]:
+    """(N, C) whether each symbol of a text (N,) is inside each concept, as ``limits`` says.
+
+    Only the labels that are numbers are kept, which need their mean: all labels of a text take much more memory.
+    """
+    is_number = np.array([concept.number for concept in reader.concepts], bool)
+    inside = np.empty((len(ids), len(is_number)), bool)
+    numbers = np.empty((len(ids), int(is_number.sum())), np.float32)
+    stream = LabelStream(vocabulary, ids, reader)
+    for start in range(0, len(ids), BLOCK):
+        part, labels = slice(start, start + BLOCK), stream.take(BLOCK)
+        inside[part] = labels > 0.5
+        numbers[part] = labels[:, is_number]
+    inside[:, is_number] = numbers > numbers.mean(0, dtype=np.float64)
+    return inside
+
+
 def limits(labels: Labels, concepts: Sequence[Concept]) -> NDArray[np.float64]:
     """(N, C) labels -> (C,) a concept is on where its label is larger: a number's mean, otherwise 0.5."""
     numbers = [concept.number for concept in concepts]
