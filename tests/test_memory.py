@@ -62,7 +62,7 @@ def test_without_memory_a_command_ends_in_one_line_and_loses_nothing(command: st
     Path("notes.txt").write_text(TEXT)
     network = "--hidden 1200 --layers 1 --embedding 8 --streams 2 --bptt 8"
     charrnn(*f"train notes.txt --name large --steps 2 {network}".split())
-    charrnn(*"sample large --seed 2 --length 3 --save-state state".split())
+    charrnn(*["sample", "large", "--seed", "2", "--length", "3", "--save-state", "state"])
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     arguments = [sys.executable, "-c", LIMITED, str(more), *command.split()]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
