@@ -279,7 +279,7 @@ def labels(vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> Labels:
 def positions_inside(vocabulary: Vocabulary, ids: Ids, reader: ConceptReader) -> NDArray[np.bool_]:
     """(N, C) whether each symbol of a text (N,) is inside each concept, as ``limits`` says.
 
-    Only the labels that are numbers are kept, which need their mean: all labels of a text take much more memory.
+    Only the labels that are numbers are kept, which need their mean: all labels take much more memory.
     """
     is_number = np.array([concept.number for concept in reader.concepts], bool)
     inside = np.empty((len(ids), len(is_number)), bool)
