@@ -147,6 +147,13 @@ def test_a_line_that_is_too_long_is_not_read_whole(run: Path, monkeypatch: pytes
     assert "--prompts, line 1: the line has more than 1,000 bytes" in done.err
 
 
+def test_a_prompt_without_an_end_is_not_read_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.cli.sample_prompts.LONGEST_PROMPT", 1000)
+    done = charrnn("sample", stdin=b"a" * 5000)
+    assert (done.status, done.out) == (1, b"")
+    assert "--prompt-file -: more than 1,000 characters" in done.err
+
+
 def test_without_prompts_nothing_is_written(run: Path) -> None:
     assert sample("--prompts", "-", stdin=b"").out == b""
 

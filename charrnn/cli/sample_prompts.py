@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 1 << 26
 """Bytes from which on a line is refused: the file has probably no lines, and would fill the memory."""
+
+LONGEST_PROMPT = 1 << 26
+"""Characters of the longest prompt: reading it takes hours, and a pipe without an end would fill the memory."""
 
 LONG_PROMPT = 100_000
 """Characters from which on reading a prompt is reported, with a progress bar."""
@@ -77,10 +81,21 @@ class PromptReader:
         if text is None and file is None and self.out.stdin_unread:
             file = "-"
         if file is not None:
-            text = "".join(read_units(self.out, self.vocabulary, file, "--prompt-file"))
+            text = self._whole(file)
             if self.vocabulary.byte_level:
                 text = text.encode("latin-1").decode("utf-8", "surrogateescape")
         return [self._prompt(text or "")]
+
+    def _whole(self, path: str) -> str:
+        """The characters of a file. Raises CorpusError, also for a pipe without an end."""
+        text = io.StringIO()
+        for piece in read_units(self.out, self.vocabulary, path, "--prompt-file"):
+            if text.tell() + len(piece) > LONGEST_PROMPT:
+                raise CorpusError(
+                    f"--prompt-file {path}: more than {LONGEST_PROMPT:,} characters: give its end, about 1,000"
+                )
+            text.write(piece)
+        return text.getvalue()
 
     def _read_lines(self, path: str) -> Iterator[Prompt]:
         """One prompt for each line, as the lines arrive. Errors name the line."""
