@@ -28,7 +28,7 @@ LONGEST_LINE = 1 << 26
 """Bytes from which on a line is refused: the file has probably no lines, and would fill the memory."""
 
 LONGEST_PROMPT = 1 << 26
-"""Characters of the longest prompt: reading it takes hours, and a pipe without an end would fill the memory."""
+"""Characters of the longest prompt: longer ones take hours, and a pipe without an end fills the memory."""
 
 LONG_PROMPT = 100_000
 """Characters from which on reading a prompt is reported, with a progress bar."""
@@ -92,7 +92,7 @@ class PromptReader:
         for piece in read_units(self.out, self.vocabulary, path, "--prompt-file"):
             if text.tell() + len(piece) > LONGEST_PROMPT:
                 raise CorpusError(
-                    f"--prompt-file {path}: more than {LONGEST_PROMPT:,} characters: give its end, about 1,000"
+                    f"--prompt-file {path}: more than {LONGEST_PROMPT:,} characters: give its end"
                 )
             text.write(piece)
         return text.getvalue()
