@@ -28,8 +28,8 @@ typer.main.get_command = cache(typer.main.get_command)
 
 # No test depends on the clock, and every draw is the same each time.
 settings.register_profile("charrnn", deadline=None, derandomize=True)
-# `make fuzz` draws other examples each time, and a hundred times as many in tests/fuzz (``laws.examples``).
-settings.register_profile("fuzz", deadline=None, derandomize=False, max_examples=10_000, print_blob=True)
+# `make fuzz` draws other examples each time, and 400 times as many in tests/fuzz (``laws.examples``).
+settings.register_profile("fuzz", deadline=None, derandomize=False, max_examples=40_000, print_blob=True)
 settings.load_profile("charrnn")
 
 TEXT = 'the cat sat on the mat. she said "no" and left.\n' * 40
