@@ -142,8 +142,8 @@ def test_every_tensor_may_be_damaged(run: str, kind: str) -> None:
 
 def state() -> tuple[dict[str, Any], Tensors]:
     """The header and the tensors of the saved state."""
-    with STATE.open(originals() / "state") as (header, file):
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with STATE.open(originals() / "state") as (header, tensors):
+        return header, dict(tensors)
 
 
 @pytest.mark.slow
