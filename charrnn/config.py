@@ -52,11 +52,16 @@ class _Config:
     def _check_numbers(
         self, names: str, low: float, high: float, rule: str, types: tuple[type, ...] = (int, float)
     ) -> None:
-        """Raise ConfigError unless each setting is such a number; None is allowed where it is the default."""
+        """Raise ConfigError unless each setting is such a number; None is allowed where it is the default.
+
+        A whole number becomes a float where the setting may be one: torch takes no whole number above 2^63.
+        """
         for name in names.split():
             value = getattr(self, name)
             if value is not None or getattr(type(self), name) is not None:
                 _require(_is_number(value, low, high, types), name, value, rule)
+            if value is not None and float in types:
+                object.__setattr__(self, name, float(value))
 
     def _check_integers(self, names: str, low: int, high: int = 2**31) -> None:
         self._check_numbers(names, low, high, f"a whole number from {low} to {high}", (int,))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer
 from hypothesis import settings
 
 from charrnn.cli import main
@@ -21,10 +23,13 @@ from charrnn.text.vocabulary import Vocabulary
 # These sizes are so small that more threads only wait for each other.
 torch.set_num_threads(1)
 
+# typer builds its commands for every command line, which takes longer than most of them; they hold no state.
+typer.main.get_command = cache(typer.main.get_command)
+
 # No test depends on the clock, and every draw is the same each time.
 settings.register_profile("charrnn", deadline=None, derandomize=True)
-# `make fuzz` draws other examples each time, and a hundred times as many in tests/fuzz (``laws.examples``).
-settings.register_profile("fuzz", deadline=None, derandomize=False, max_examples=10_000, print_blob=True)
+# `make fuzz` draws other examples each time, and 400 times as many in tests/fuzz (``laws.examples``).
+settings.register_profile("fuzz", deadline=None, derandomize=False, max_examples=40_000, print_blob=True)
 settings.load_profile("charrnn")
 
 TEXT = 'the cat sat on the mat. she said "no" and left.\n' * 40

@@ -89,6 +89,12 @@ def test_an_unknown_setting_is_refused_with_those_that_are_known(kind: type[Conf
     assert all(field.name in str(caught.value) for field in dataclasses.fields(kind))
 
 
+def test_a_whole_number_of_any_size_becomes_a_float_where_one_is_expected() -> None:
+    clip = TrainConfig.from_dict({"clip": 10**30}).clip
+    assert type(clip) is float
+    assert clip == 1e30
+
+
 @pytest.mark.parametrize(
     ("kind", "values"),
     [

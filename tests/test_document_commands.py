@@ -244,6 +244,7 @@ def test_guidance_raises_the_probability_that_the_label_gains(labelled: None) ->
         ("--vector [1,true]", "number 2 is true, not a finite number"),
         ("--vector 1,2", "--vector picture: must be a list of numbers such as [0.1, -2, 3]"),
         ("--vector {}", "--vector picture: must be a list of numbers"),
+        pytest.param(f"--vector {'[' * 100_000}", "--vector picture: must be a list of numbers", id="deep"),
         ("--vector pic=[1,2]", "did you mean picture?"),
         ("--label lang=de --guidance -1", "--guidance -1: must be from 0 (off) to 100"),
         ("--label lang=de --guidance nan", "--guidance nan: must be from 0 (off) to 100"),

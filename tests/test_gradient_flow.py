@@ -216,6 +216,12 @@ def test_one_unit_is_enough(cell: str) -> None:
     assert all(math.isfinite(json.loads(line)["norm"]) for line in done.text.splitlines())
 
 
+def test_a_seed_that_torch_cannot_take_is_refused() -> None:
+    done = charrnn("gradient-flow", "--cells", "rnn", "--hidden", "2", "--seed", str(2**63))
+    assert done.status == 2
+    assert done.err.startswith(f"charrnn: --seed {2**63}: must be ")
+
+
 def test_spaces_between_the_names_of_cells_are_ignored() -> None:
     done = charrnn("gradient-flow", "--cells", "rnn, gru", "--hidden", "2", "--length", "1")
     assert [json.loads(line)["cell"] for line in done.text.splitlines()] == ["rnn", "gru"]

@@ -65,7 +65,7 @@ def test_a_state_comes_back_from_json(state: RunState) -> None:
         ("stale", 10**300),
         ("lr_scale", 1.5),
         ("lr_start", 2.0),
-        ("loss_sum", 1e301),
+        ("loss_sum", 1e300),
     ],
 )
 def test_a_state_that_no_run_can_have_is_refused(name: str, value: Any) -> None:

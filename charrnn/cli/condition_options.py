@@ -109,7 +109,7 @@ def _numbers(name: str, text: str) -> list[float]:
     """The numbers of a JSON list. Raises ConfigError."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--vector {name}: must be a list of numbers such as [0.1, -2, 3]") from error
     if not isinstance(value, list):
         raise ConfigError(f"--vector {name}: must be a list of numbers such as [0.1, -2, 3]")

@@ -93,7 +93,8 @@ def gradient_flow(
         ),
     ] = 0.0,
     seed: Annotated[
-        int, option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0)
+        int,
+        option("Seed of untrained networks, random texts and samples.", "--seed", "-s", min=0, max=2**63 - 1),
     ] = 1,
     as_json: Annotated[bool, option("Print a JSON line for each norm.", "--json")] = False,
     png: PngOption = None,

@@ -5,6 +5,7 @@ The session is written to stderr. When it ends, the text is written to stdout.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -200,7 +201,7 @@ class Dialogue:
 
     def _choose(self, line: str) -> None:
         count = len(self.session.drafts)
-        if not line.isdecimal() or not 1 <= int(line) <= count:
+        if line not in map(str, range(1, count + 1)):
             raise ConfigError(f"choose from 1 to {count}; /retry draws others, /undo goes back")
         self.session.keep(int(line) - 1)
         self._note_end()
@@ -237,9 +238,9 @@ class Dialogue:
         self._show(self._text())
 
     def _save(self, value: str) -> None:
-        if not value:
+        if not value.isprintable() or not value:
             raise ConfigError("/save FILE: name a file")
-        path = Path(value).expanduser()
+        path = Path(os.path.expanduser(value))  # that of pathlib raises an error for an unknown user
         if path.exists() and path.resolve() not in self._saved:
             raise ConfigError(f"{path} exists: give another name")
         with atomic_write(path) as file:
@@ -338,6 +339,6 @@ class Dialogue:
 
 def _number(command: str, value: str, low: int, high: int) -> int:
     """The number given to a command. Raises ConfigError."""
-    if not value.isdecimal() or not low <= int(value) <= high:
+    if not value.isdecimal() or len(value) > 9 or not low <= int(value) <= high:
         raise ConfigError(f"{command} {value}: must be a number from {low} to {high:,}")
     return int(value)

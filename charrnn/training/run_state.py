@@ -12,8 +12,8 @@ from torch import Tensor
 LATER = ("stage_start", "lr_start", "norm_sum", "clipped_steps")
 """The fields that older checkpoints lack: their runs had one budget, and no sum of gradient norms."""
 
-LARGEST_COUNT, LARGEST_NUMBER = 1 << 53, 1e300
-"""Up to these, the arithmetic of a training does not overflow."""
+LARGEST_COUNT, LARGEST_NUMBER = 1 << 53, 1e200
+"""Up to these, the arithmetic of a training does not overflow, and a checkpoint can hold its figures."""
 LIMITS = {"best": math.inf, "lr_scale": 1.0, "lr_start": 1.0}
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+import resource
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,28 +28,17 @@ from tests.conftest import TEXT, Ran, charrnn
 
 LIMIT = 60
 """Seconds after which a command hangs: the slowest one takes less than one."""
+MEMORY = 2 << 30
+"""Bytes that a command may take; all of the valid files together have less than a megabyte."""
 DEEP = "@deep@"
 """Stands for a value with 100,000 levels, which ``json.dumps`` cannot write."""
 DOCUMENTS = "".join(
     json.dumps({"text": f"{word} {number}", "prompt": word, "who": who, "v": [number, 1]}) + "\n"
     for number, (word, who) in enumerate([("cat", "ann"), ("mat", "bob"), ("sat", "ann")] * 6)
 )
-NETWORK = (
-    "--steps",
-    "2",
-    "--hidden",
-    "4",
-    "--layers",
-    "1",
-    "--embedding",
-    "2",
-    "--streams",
-    "2",
-    "--bptt",
-    "8",
-    "-q",
-)
-FILES = "text.txt", "documents.jsonl", "state"
+SIZES = ["--hidden", "4", "--layers", "1", "--embedding", "2", "--streams", "2", "--bptt", "8"]
+NETWORK = [*SIZES, "--steps", "2", "-q"]
+RUNS = ("--checkpoints", "runs")
 
 
 def examples(count: int) -> Callable[[Any], Any]:
@@ -70,13 +61,12 @@ def originals() -> Path:
     with inside(folder):
         Path("text.txt").write_text(TEXT[:400], encoding="utf-8")
         Path("documents.jsonl").write_text(DOCUMENTS, encoding="utf-8")
-        runs = ("--checkpoints", "runs")
         labels = ("--documents", "json", "--label", "who", "--vector", "v")
         for arguments in (
-            ("train", "text.txt", *runs, "--name", "net", *NETWORK),
-            ("train", "documents.jsonl", *runs, "--name", "docs", *labels, *NETWORK),
-            ("ngram", "text.txt", *runs, "--name", "grams", "--order", "3", "-q"),
-            ("sample", "net", *runs, "--length", "5", "--seed", "1", "--save-state", "state"),
+            ("train", "text.txt", *RUNS, "--name", "net", *NETWORK),
+            ("train", "documents.jsonl", *RUNS, "--name", "docs", *labels, *NETWORK),
+            ("ngram", "text.txt", *RUNS, "--name", "grams", "--order", "3", "-q"),
+            ("sample", "net", *RUNS, "--length", "5", "--seed", "1", "--save-state", "state"),
         ):
             ran = charrnn(*arguments)
             assert ran.status == 0, ran.err
@@ -134,24 +124,42 @@ def time_limit() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@contextmanager
+def memory_limit() -> Iterator[None]:
+    """Context manager: the block can take MEMORY bytes more than the process has; on Linux only."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def check(*arguments: str, stdin: bytes | None = None, may_change: tuple[str, ...] = ()) -> Ran:
     """Run a command in the current folder and check the laws: the result.
 
     ``may_change`` has the beginnings of the paths that it may change when it succeeds.
     """
     before = contents(Path.cwd())
-    with time_limit():
+    with time_limit(), memory_limit():
         ran = charrnn(*arguments, stdin=stdin)
     errors = [line for line in ran.err.splitlines() if line.startswith("charrnn: ")]
     assert ran.status in (0, 1, 2), ran
     assert "Traceback" not in ran.err, ran.err
+    assert "not enough memory" not in ran.err, ran.err
     assert len(errors) == (1 if ran.status else 0), ran
+    assert all(line.isprintable() for line in errors), ran
     if ran.status and "charrnn: " in ran.err:
         assert ran.err.splitlines()[-1] == errors[-1], ran.err  # nothing follows it, not even its second line
     if ran.status == 0 and "--json" in arguments:
         for line in ran.out.decode("utf-8").splitlines():
             json.loads(line, parse_constant=_refuse)
     after = contents(Path.cwd())
+    assert not [path for path in after if Path(path).name.startswith(".")], "a temporary file is left"
     free = may_change if ran.status == 0 or "rollbacks" in ran.err else ()
     for path, data in before.items():
         if not path.startswith(free):
@@ -163,45 +171,24 @@ def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
-hostile: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        *(
-            None,
-            True,
-            False,
-            0,
-            -1,
-            1,
-            2,
-            1.5,
-            -0.0,
-            5e-324,
-            1e300,
-            1e308,
-            2**31,
-            2**53,
-            2**63,
-            10**30,
-            10**400,
-        ),
-        *(float("nan"), float("inf"), float("-inf"), DEEP),
-        *(
-            "",
-            "x",
-            "lf",
-            "a\nb",
-            "\x1b[31m",
-            "\0",
-            "\ud800",
-            "\u202e",
-            "é" * 300,
-            "x" * 100_000,
-            "../..",
-            "NaN",
-        ),
-        *([], {}, [None], [[]], {"": None}, {"a": {}}, [1, 2], ["a", "a"], [1e300, 1e300]),
-    ]
-)
+NUMBERS = [0, -1, 1, 2, 1.5, -0.0, 5e-324, 1e300, 1e308, 2**31, 2**53, 2**63, 10**30, 10**400]
+STRANGE = [None, True, False, float("nan"), float("inf"), float("-inf"), DEEP]
+TEXTS = [
+    "",
+    "x",
+    "lf",
+    "a\nb",
+    "\x1b[31m",
+    "\0",
+    "\ud800",
+    "\u202e",
+    "é" * 300,
+    "x" * 100_000,
+    "../..",
+    "NaN",
+]
+TREES: list[Any] = [[], {}, [None], [[]], {"": None}, {"a": {}}, [1, 2], ["a", "a"], [1e300, 1e300]]
+hostile: st.SearchStrategy[Any] = st.sampled_from([*NUMBERS, *STRANGE, *TEXTS, *TREES])
 
 
 def paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -214,6 +201,16 @@ def paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         items = list(enumerate(tree[:5]))
     for key, value in items:
         yield from paths(value, (*path, key))
+
+
+def as_json(tree: Any) -> str:
+    """The JSON text of a tree."""
+    return with_deep_values(json.dumps(tree))
+
+
+def with_deep_values(text: str) -> str:
+    """A JSON text with the values for which DEEP stands."""
+    return text.replace(json.dumps(DEEP), "[" * 100_000 + "]" * 100_000)
 
 
 @st.composite
@@ -245,4 +242,4 @@ def mutated(draw: st.DrawFn, tree: Any) -> str:
     text = json.dumps(tree)
     if doubled and text.startswith("{") and len(text) > 2:
         text = text.replace("{", "{" + doubled, 1)
-    return text.replace(json.dumps(DEEP), "[" * 100_000 + "]" * 100_000)
+    return with_deep_values(text)

@@ -16,9 +16,8 @@ from safetensors import safe_open
 from charrnn.runs.checkpoint import BEST, LAST, load, weights_sha256
 from charrnn.runs.history import LOG
 from charrnn.runs.tensor_file import TensorFormat
-from tests.fuzz.laws import check, copies, examples, hostile, mutated, originals
+from tests.fuzz.laws import RUNS, check, copies, examples, hostile, mutated, originals
 
-RUNS = ("--checkpoints", "runs")
 READERS = {
     "net": [
         ["info", "net", *RUNS],
@@ -60,12 +59,12 @@ def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return json.loads(file.metadata()["charrnn"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def rebuild(path: Path, text: str) -> None:
+def rebuild(path: Path, text: str, key: str = FORMAT.key) -> None:
     """Replace the header in a checkpoint by any text."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     entries = json.loads(data[8 : 8 + length])
-    entries["__metadata__"] = {"charrnn": text}
+    entries["__metadata__"] = {key: text}
     head = json.dumps(entries).encode()
     path.write_bytes(struct.pack("<Q", len(head)) + head + data[8 + length :])
 
@@ -171,13 +170,9 @@ def test_damaged_bytes_are_refused_or_read(data: st.DataObject) -> None:
 @given(st.data())
 def test_a_damaged_header_of_a_state_is_refused_or_read(data: st.DataObject) -> None:
     with copies() as folder:
-        content = (folder / "state").read_bytes()
-        (length,) = struct.unpack("<Q", content[:8])
-        entries = json.loads(content[8 : 8 + length])
-        header = json.loads(entries["__metadata__"]["charrnn-state"])
-        entries["__metadata__"] = {"charrnn-state": data.draw(mutated(header))}
-        head = json.dumps(entries).encode()
-        (folder / "state").write_bytes(struct.pack("<Q", len(head)) + head + content[8 + length :])
+        with safe_open(folder / "state", framework="numpy") as file:
+            header = json.loads(file.metadata()["charrnn-state"])
+        rebuild(folder / "state", data.draw(mutated(header)), "charrnn-state")
         check("sample", "net", "--load-state", "state", "--length", "5", "--seed", "1", *RUNS)
 
 
