@@ -18,8 +18,8 @@ from charrnn.runs import LOCK as LOCK
 PATIENCE = 0.2
 """Seconds to wait for the lock: ``is_locked`` holds it for a moment."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
-"""The errors of a file system without locks, such as some of networks; EPERM comes from changing the mode of
-the lock, on file systems without modes, such as FAT."""
+"""The errors of a file system without locks, such as some of networks; EPERM is the answer of the
+filters of system calls that containers have."""
 
 
 class RunLock:
