@@ -246,7 +246,7 @@ def test_rm_deletes_the_runs_that_are_named_and_nothing_else() -> None:
     for name in ("one", "two", "three"):
         make_run(name)
     (RUNS / "README.md").touch()
-    (RUNS / "one" / f".{BEST}.0a1b2c3d").touch()  # a killed process left it
+    (RUNS / "one" / f".{BEST}.0123abcd-99-0123abcd").touch()  # a killed process left it
     (RUNS / "one" / "events.out.tfevents.1.host").touch()
     done = charrnn("runs", "rm", "one", "checkpoints/three/", "--yes")
     assert done.status == 0, done.err
