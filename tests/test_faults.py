@@ -125,13 +125,14 @@ def test_each_operation_fails_in_its_turn(tmp_path: Path, fault: str) -> None:
     assert failed == ["listdir", "open", "write", "fsync", "replace", "open", "fsync"]
 
 
-def test_half_of_a_torn_write_is_there_and_the_disk_stays_full(tmp_path: Path) -> None:
+def test_half_of_a_torn_write_is_there_and_the_next_ones_fail_too(tmp_path: Path) -> None:
     with Disk(tmp_path, 1, "torn write"), (tmp_path / "file").open("wb", buffering=0) as file:
-        for _ in range(2):
+        for _ in range(3):
             with pytest.raises(OSError, match="No space") as caught:
                 file.write(b"12345678")
             assert caught.value.errno == errno.ENOSPC
-    assert (tmp_path / "file").read_bytes() == b"1234"
+        file.write(b"5")
+    assert (tmp_path / "file").read_bytes() == b"12345"
     with Disk(tmp_path, 1, "short write"):
         (tmp_path / "file").write_bytes(b"12345678")
     assert (tmp_path / "file").read_bytes() == b"12345678"

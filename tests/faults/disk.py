@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -21,8 +22,8 @@ NO_MEMORY = "no memory"
 """The fault of an operation for which Python finds no memory."""
 TORN = {"torn write": errno.ENOSPC, "short write": None}
 """The faults of writes, of which half is written: then an error, or a number that says so."""
-FULL = ("no space", "torn write")
-"""The faults after which all later writes fail, and the making of files and folders too."""
+FULL = {"no space": math.inf, "torn write": 2}
+"""The faults of a full disk: so many of the next writes fail too, and the making of files and folders."""
 KILLS = ("kill", "kill in a write")
 FAULTS = (*ERRORS, NO_MEMORY, *TORN, *KILLS)
 
@@ -48,7 +49,7 @@ class Disk:
         self, root: Path, at: int = 0, fault: str = "", record: Record = lambda operation, path, more: None
     ) -> None:
         self.root, self.at, self.fault, self.record = os.path.realpath(root), at, fault, record
-        self.count, self.triggered = 0, ""
+        self.count, self.triggered, self.failures = 0, "", 0
         self._before: dict[Any, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -85,7 +86,8 @@ class Disk:
 
     def happen(self, operation: str, path: str, written: bool = False) -> str:
         """Count an operation; fail if it is its turn. Returns the fault that ``write`` has to carry out."""
-        if written and self.triggered and self.fault in FULL:
+        if written and self.triggered and self.failures < FULL.get(self.fault, 0):
+            self.failures += 1
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         torn = self.fault in TORN or self.fault == "kill in a write"
         if torn and operation != "write":
