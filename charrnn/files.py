@@ -1,4 +1,4 @@
-"""Files: the user's folders, writing whole or not at all, and JSON that every reader accepts."""
+"""Files: the user's folders, atomic writing, and JSON that every reader accepts."""
 
 from __future__ import annotations
 

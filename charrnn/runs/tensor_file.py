@@ -55,7 +55,7 @@ class TensorFormat:
         Raises CheckpointError where the disk refuses, or where a pipe or a device is in its place.
         """
         if is_pipe(path):  # opening it would wait for a reader
-            raise CheckpointError(f"cannot write {path}: it is a pipe or a device")
+            raise CheckpointError(f"cannot write {path}: it is a pipe or a device: remove it")
         text = json_text({"format": self.version, **header}, ascii_only=True)
         with write_errors(path, CheckpointError), atomic_write(path) as file:
             for piece in _pieces({self.key: text}, tensors):
