@@ -86,11 +86,11 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             raise
         return
     target = Path(os.path.realpath(path))
-    with contextlib.suppress(FileNotFoundError):
-        mode &= stat.S_IMODE(target.stat().st_mode)  # what others may not read stays so
     _delete_orphans(target)
     temporary = target.with_name(f".{target.name[:KEPT]}.{_machine()}-{os.getpid()}-{os.urandom(4).hex()}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            mode &= stat.S_IMODE(target.stat().st_mode)  # what others may not read stays so
         file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115 - closed below
     except OSError as error:
         error.filename = str(path)  # the user knows this name, not the temporary one

@@ -28,6 +28,14 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link", "target"]
 
 
+def test_a_link_to_itself_is_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("link")
+    with pytest.raises(OSError, match="symbolic links") as caught:
+        write(link, b"new")
+    assert (caught.value.filename, [*tmp_path.iterdir()]) == (str(link), [link])
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
 def test_a_file_that_is_replaced_is_as_private_as_before(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
