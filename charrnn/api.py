@@ -280,7 +280,7 @@ def train(
     from charrnn.training.train import Notice, Training
 
     if name is not None and not is_run_name(name):
-        raise ConfigError(f"name {name!r}: must be a plain folder name")
+        raise ConfigError(f"name {name!r}: must be a plain folder name of at most 255 bytes")
     if (labels or vectors or "loss" in settings) and documents != "json":
         raise ConfigError('labels, vectors and loss are for JSON lines: add documents="json"')
     corpus, origin = _read(text, Origin([], "*", "utf-8", byte_level, "", documents, [*labels], [*vectors]))

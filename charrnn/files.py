@@ -1,4 +1,4 @@
-"""Files: where a user's are kept, writing whole or not at all, and JSON that every reader accepts."""
+"""Files: the user's folders, atomic writing, and JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ import errno
 import json
 import math
 import os
+import platform
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from charrnn.errors import CharrnnError
+
+LONGEST_NAME = 255
+"""The most bytes of a file's name, on the usual file systems."""
+KEPT = 50
+"""The most characters of a file's name in that of its temporary file, which is longer by 28."""
+_TEMPORARY = re.compile(r"\.(.+)\.([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}", re.DOTALL)
+"""The name of a temporary file: the file's name, the machine, the process, and a random number."""
 
 
 def user_folder(name: str) -> Path:
@@ -33,14 +42,27 @@ def data_path(name: str) -> Path:
     return user_data_path("charrnn", appauthor=False) / name
 
 
-def is_pipe(path: str) -> bool:
+def is_pipe(path: str | Path) -> bool:
     """Whether the path can be read only once, as a named pipe or a process substitution can."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def is_run_name(name: str) -> bool:
     """Whether a run can have this name: that of one folder, printable, with no dot or dash at its start."""
-    return bool(name) and name[0] not in ".-" and Path(name).name == name and name.isprintable()
+    if not name or name[0] in ".-" or Path(name).name != name or not name.isprintable():
+        return False
+    return len(os.fsencode(name)) <= LONGEST_NAME
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it, where they are missing, so that a power failure does not undo it.
+
+    ``mode`` is the folder's, less the umask. Raises OSError.
+    """
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    for part in reversed(missing):
+        _sync_folder(part.parent)
 
 
 @contextlib.contextmanager
@@ -48,14 +70,14 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, which replaces ``path`` when the block ends and is deleted when it raises.
 
     It has a temporary name in the same folder, is fsynced and then renamed. So ``path`` is always
-    the whole old file or the whole new one, also after a power failure; a device or a pipe is written to.
-    What killed processes left of the same file is deleted. ``mode`` is its mode, less the umask.
+    the whole old file or the whole new one, also after a power failure. What killed processes left of the
+    same file is deleted. A device or a pipe is written to directly. A link stays: its target is replaced.
 
-    Raises OSError.
+    ``mode`` is the new file's, less the umask and less what the old file's mode lacks. Raises OSError.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if path.exists() and not path.is_file():  # replacing /dev/null would harm all
+    if is_pipe(path):  # a rename would replace /dev/null itself by a file
         try:
             with path.open("wb") as device:
                 yield device
@@ -63,9 +85,12 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             error.filename = error.filename or str(path)
             raise
         return
-    _delete_orphans(path)
-    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{os.urandom(4).hex()}")
+    target = Path(os.path.realpath(path))
+    _delete_orphans(target)
+    temporary = target.with_name(f".{target.name[:KEPT]}.{_machine()}-{os.getpid()}-{os.urandom(4).hex()}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            mode &= stat.S_IMODE(target.stat().st_mode)  # what others may not read stays so
         file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115 - closed below
     except OSError as error:
         error.filename = str(path)  # the user knows this name, not the temporary one
@@ -75,8 +100,8 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
@@ -84,29 +109,46 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
         raise
 
 
-def _host() -> str:
-    """Eight hexadecimal digits for this machine: a folder may be shared by several."""
-    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Write all bytes to a file without a buffer, of which the system may take a part at a time."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def temporary_of(name: str) -> str:
+    """The first KEPT characters of the name of a temporary file's own file; "" for any other file."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[1] if match else ""
+
+
+def _machine() -> str:
+    """Eight hexadecimal digits for this machine and its numbers of processes: a folder may be shared."""
+    names = platform.node()
+    with contextlib.suppress(OSError):  # in Linux, each container has numbers of its own
+        names += os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(names.encode()):08x}"
 
 
 def _delete_orphans(path: Path) -> None:
     """Delete the temporary files of ``path`` whose processes, of this machine, have died."""
-    temporary = re.compile(rf"{re.escape(f'.{path.name}.{_host()}')}-([0-9]{{1,9}})-[0-9a-f]{{8}}")
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
-            if (match := temporary.fullmatch(name)) and not _is_alive(int(match[1])):
+            if temporary_of(name) == path.name[:KEPT] and _is_orphan(name):
                 path.with_name(name).unlink()
 
 
-def _is_alive(process: int) -> bool:
-    """Whether a process of this machine has this number."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def _is_orphan(temporary: str) -> bool:
+    """Whether a temporary file is of a process of this machine that has died. On Windows: False."""
+    match = _TEMPORARY.fullmatch(temporary)
+    if match is None or match[2] != _machine() or os.name == "nt":  # there, os.kill would end the process
         return False
+    try:
+        os.kill(int(match[3]), 0)
+    except ProcessLookupError:
+        return True
     except PermissionError:  # of another user
         pass
-    return True
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

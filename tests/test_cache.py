@@ -95,7 +95,7 @@ def test_clear_deletes_encoded_texts_alone_and_says_what_was_freed() -> None:
     folder = cache.cache_folder()
     (encoded,) = folder.iterdir()
     size = encoded.stat().st_size
-    (folder / f".{encoded.name}.0a1b2c3d").write_bytes(b"left by a killed process")
+    (folder / f".{encoded.name}.0123abcd-99-0123abcd").write_bytes(b"left by a killed process")
     kept = ["weights.npy", "notes.txt", f"{encoded.name}.bak"]
     for name in kept:
         (folder / name).write_text("mine")

@@ -43,6 +43,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / BEST
 
 
+def test_a_pipe_in_the_place_of_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / BEST)
+    with pytest.raises(CheckpointError, match=r"cannot write .*: it is a pipe or a device"):
+        save_checkpoint(tmp_path / BEST, HEADER, WEIGHTS)
+    assert (tmp_path / BEST).is_fifo()
+
+
 def header_of(path: Path) -> dict[str, Any]:
     """The header as JSON."""
     with safe_open(path, framework="numpy") as file:

@@ -32,6 +32,7 @@ from charrnn.errors import CheckpointError
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint, history
 from charrnn.runs import find as find_module
+from charrnn.runs.checkpoint import BEST
 from charrnn.runs.lock import LOCK, locked
 from charrnn.runs.new_run import new_run_folder
 from tests.conftest import TEXT, Ran, charrnn
@@ -147,7 +148,37 @@ def test_the_folder_of_another_program_is_no_run_to_resume_or_take_over(text: Pa
     assert Path("checkpoints/mine/diary.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden", "two\nlines"])
+def test_a_users_file_is_no_temporary_file_of_a_run(text: Path) -> None:
+    runs = Path("checkpoints")
+    (runs / "notes").mkdir(parents=True)
+    mine = runs / "notes" / f".{BEST}.bak"
+    mine.write_text("mine")
+    assert "run checkpoints/notes exists" in one_line(train(str(text), "--name", "notes"))
+    mine.unlink()
+    events = runs / "notes" / "events.out.tfevents.1.host.2.0"
+    events.write_text("measured")
+    with new_run_folder(runs, "notes", "notes") as lock:
+        assert lock.folder == runs / "notes"
+    assert [path.name for path in (runs / "notes").iterdir()] == [events.name]
+
+
+def test_a_folder_that_cannot_be_read_at_the_end_hides_no_error(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = new_run_folder(Path("checkpoints"), "notes", "notes")
+    lock = context.__enter__()
+    monkeypatch.setattr("charrnn.runs.new_run.is_free", fail)
+    assert not context.__exit__(KeyError, KeyError("the real error"), None)  # it goes on
+    with locked(lock.folder):  # it was released
+        pass
+
+
+def fail(folder: Path) -> bool:
+    """A folder that cannot be read."""
+    raise PermissionError(13, "Permission denied", str(folder))
+
+
+@pytest.mark.parametrize("name", ["../x", ".", "a/b", "", ".hidden", "two\nlines", "x" * 256, "é" * 128])
 def test_a_name_that_is_not_a_folder_name_is_refused(text: Path, name: str) -> None:
     line = one_line(train(str(text), "--name", name), 2)
     assert f"--name {printable(shlex.quote(name))}: must be a plain folder name" in line

@@ -11,6 +11,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.files import atomic_write
+from charrnn.files import atomic_write, make_folder
 from tests.faults.disk import ERRORS, FAULTS, NO_MEMORY, Disk
 from tests.faults.power import contents_after_failures
 from tests.faults.scenarios import SCENARIOS
@@ -84,6 +85,31 @@ def test_a_power_failure_shows_which_write_is_safe(tmp_path: Path, write: Any, l
     assert (at_the_end == {frozenset({("file", b"new")})}) == lasting
 
 
+def make_without_sync(folder: Path) -> None:
+    folder.mkdir()
+
+
+@pytest.mark.parametrize(("make", "lasting"), [(make_without_sync, False), (make_folder, True)])
+def test_a_power_failure_shows_whether_a_new_folder_stays(tmp_path: Path, make: Any, lasting: bool) -> None:
+    events: list[Any] = []
+    with Disk(tmp_path, record=lambda *event: events.append(event)):
+        make(tmp_path / "folder")
+        write_atomically(tmp_path / "folder" / "file")
+    _, at_the_end = contents_after_failures({Path("other"): b""}, events)
+    other = ("other", b"")
+    whole = frozenset({other, ("folder/file", b"new")})
+    assert at_the_end == ({whole} if lasting else {whole, frozenset({other})})
+
+
+def test_names_in_an_open_folder_are_operations_too(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    events: list[Any] = []
+    with Disk(tmp_path, record=lambda *event: events.append(event)):
+        shutil.rmtree(tmp_path / "a")
+    assert events == [("unlink", "a/b/file", None)]
+
+
 @pytest.mark.parametrize("fault", [*ERRORS, NO_MEMORY])
 def test_each_operation_fails_in_its_turn(tmp_path: Path, fault: str) -> None:
     failed = []
@@ -99,11 +125,14 @@ def test_each_operation_fails_in_its_turn(tmp_path: Path, fault: str) -> None:
     assert failed == ["listdir", "open", "write", "fsync", "replace", "open", "fsync"]
 
 
-def test_half_of_a_torn_write_is_there(tmp_path: Path) -> None:
-    with Disk(tmp_path, 1, "torn write"), pytest.raises(OSError, match="No space") as caught:
-        (tmp_path / "file").write_bytes(b"12345678")
-    assert caught.value.errno == errno.ENOSPC
-    assert (tmp_path / "file").read_bytes() == b"1234"
+def test_half_of_a_torn_write_is_there_and_the_next_ones_fail_too(tmp_path: Path) -> None:
+    with Disk(tmp_path, 1, "torn write"), (tmp_path / "file").open("wb", buffering=0) as file:
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space") as caught:
+                file.write(b"12345678")
+            assert caught.value.errno == errno.ENOSPC
+        file.write(b"5")
+    assert (tmp_path / "file").read_bytes() == b"12345"
     with Disk(tmp_path, 1, "short write"):
         (tmp_path / "file").write_bytes(b"12345678")
     assert (tmp_path / "file").read_bytes() == b"12345678"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 
 from charrnn.files import json_line
 from charrnn.runs import history
+from tests.faults.disk import Disk
+
+REPORT = history.Report(5, 10, 0.5, 640, 1.5, 1e-3, 0.7, 0.5, 2.5, 2.4, 3.46, 426.0, True, "é")
 
 
 def reports(*rows: tuple[float, float | None, float]) -> list[dict]:
@@ -58,7 +63,7 @@ def test_a_run_whose_last_report_is_its_best_is_still_improving_whatever_the_gap
 
 
 def test_a_report_is_appended_and_read_back(tmp_path: Path) -> None:
-    first = history.Report(5, 10, 0.5, 640, 1.5, 1e-3, 0.7, 0.5, 2.5, 2.4, 3.46, 426.0, True, "é\n")
+    first = dataclasses.replace(REPORT, sample="é\n")
     second = dataclasses.replace(first, step=10, validation_nats=None, validation_bpc=None, best=False)
     for report in (first, second):
         history.append(tmp_path, report)
@@ -70,6 +75,44 @@ def test_an_incomplete_line_is_skipped_and_reports_after_a_step_are_removed(tmp_
     assert [line["step"] for line in history.read(tmp_path)] == [1, 2, 3]
     history.remove_after(tmp_path, 2)
     assert (tmp_path / history.LOG).read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_report_is_appended_whole_or_not_at_all_also_where_the_disk_stays_full(tmp_path: Path) -> None:
+    with Disk(tmp_path, 1, "torn write"):
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                history.append(tmp_path, REPORT)
+    assert (tmp_path / history.LOG).read_bytes() == b""
+    for _ in range(2):
+        history.append(tmp_path, REPORT)
+    with Disk(tmp_path, 1, "short write"):
+        history.append(tmp_path, REPORT)
+    assert history.read(tmp_path) == [dataclasses.asdict(REPORT)] * 3
+
+
+@pytest.mark.parametrize("line", [b"my note", b"{}", b'{"a": "', b"{'step': 1}", b'{"step": 3}'])
+def test_a_last_line_of_the_users_stays_and_gets_a_newline(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / history.LOG).write_bytes(b'{"step": 1}\n' + line)
+    history.remove_after(tmp_path, 5)
+    assert (tmp_path / history.LOG).read_bytes() == b'{"step": 1}\n' + line + b"\n"
+
+
+@given(st.binary(max_size=20), st.integers(0, 300))
+def test_what_a_power_failure_leaves_of_a_report_is_removed(zeros: bytes, length: int) -> None:
+    whole = json_line(dataclasses.asdict(REPORT))
+    torn = whole[:length][: len(whole) - 2] + b"\0" * len(zeros)
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / history.LOG
+        log.write_bytes(whole + torn)
+        history.remove_after(Path(folder), 5)
+        assert log.read_bytes() == whole
+
+
+def test_a_line_ends_with_a_newline_and_with_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / history.LOG).write_bytes(b'a note\r{"step": 1}\n{"step": 9}\n')
+    assert history.read(tmp_path) == [{"step": 9}]
+    history.remove_after(tmp_path, 5)
+    assert (tmp_path / history.LOG).read_bytes() == b'a note\r{"step": 1}\n'
 
 
 def test_a_run_without_a_log_has_no_reports(tmp_path: Path) -> None:
@@ -107,9 +150,16 @@ def test_a_report_without_its_losses_is_no_part_of_the_diagnosis() -> None:
     assert history.diagnosis([{"step": 1}]).says.startswith("no report")
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
-def test_a_log_that_is_not_a_file_is_an_error_before_training(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "device"])
+def test_a_log_that_is_not_a_file_is_no_log_and_an_error_before_training(tmp_path: Path, kind: str) -> None:
     log = tmp_path / history.LOG
-    log.mkdir() if kind == "folder" else log.symlink_to(tmp_path / "nothing" / "there")
+    match kind:
+        case "folder":
+            log.mkdir()
+        case "pipe":
+            os.mkfifo(log)
+        case _:
+            log.symlink_to("/dev/zero" if kind == "device" else tmp_path / "nothing" / "there")
+    assert history.read(tmp_path) == []
     with pytest.raises(OSError, match="not a file"):
         history.remove_after(tmp_path, 5)

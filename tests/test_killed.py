@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.files import temporary_of
 from charrnn.runs import checkpoint
 from charrnn.runs.checkpoint import BEST, LAST
 from charrnn.runs.history import LOG
@@ -25,12 +26,11 @@ def outcome(run: Path) -> tuple:
     for line in log:
         del line["seconds"], line["characters_per_second"]
     states = [{k: v for k, v in (f.header.resume or {}).items() if k != "seconds"} for f in files]
-    temporary = tuple(f".{name}." for name in (LAST, BEST, LOG))
     return (
         [{name: array.tobytes() for name, array in file.weights.items()} for file in files],
         states,
         log,
-        sorted(path.name for path in run.iterdir() if not path.name.startswith(temporary)),
+        sorted(path.name for path in run.iterdir() if not temporary_of(path.name)),
     )
 
 

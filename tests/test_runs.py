@@ -246,7 +246,7 @@ def test_rm_deletes_the_runs_that_are_named_and_nothing_else() -> None:
     for name in ("one", "two", "three"):
         make_run(name)
     (RUNS / "README.md").touch()
-    (RUNS / "one" / f".{BEST}.0a1b2c3d").touch()  # a killed process left it
+    (RUNS / "one" / f".{BEST}.0123abcd-99-0123abcd").touch()  # a killed process left it
     (RUNS / "one" / "events.out.tfevents.1.host").touch()
     done = charrnn("runs", "rm", "one", "checkpoints/three/", "--yes")
     assert done.status == 0, done.err
@@ -387,10 +387,31 @@ def test_a_name_that_is_taken_is_refused() -> None:
     assert files() == before
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", ""])
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "x" * 256])
 def test_a_new_name_that_is_not_a_folder_name_is_refused(name: str) -> None:
     make_run("one")
+    before = files()
     assert "must be a plain folder name" in failed(charrnn("runs", "mv", "one", name), 2)
+    assert files() == before
+
+
+def test_a_run_whose_folder_cannot_be_renamed_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    run = make_run("one")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    monkeypatch.setattr(Path, "rename", fail)
+    assert "checkpoints/one: Permission denied" in failed(charrnn("runs", "mv", "one", "two"))
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_what_only_looks_like_a_temporary_file_is_the_users() -> None:
+    run = make_run("one")
+    for name in (f".{BEST}.bak", f".{BEST}.0123abcd-99-0123abcd"):
+        (run / name).write_text("mine")
+    assert f".{BEST}.bak" in charrnn("runs", "rm", "one", "-y").err
+    assert files() == [f"one/.{BEST}.bak"]
 
 
 def test_a_damaged_run_is_not_renamed_in_part() -> None:

@@ -40,7 +40,7 @@ SPLIT: Any = ",".join(f"{share:g}" for share in TrainConfig.split)  # typer pars
 def parse_name(value: str) -> str:
     """--name: a folder's name."""
     if not is_run_name(value):
-        raise ValueError("must be a plain folder name")
+        raise ValueError("must be a plain folder name of at most 255 bytes")
     return value
 
 

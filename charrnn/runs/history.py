@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from charrnn.files import atomic_write, json_line
+from charrnn.files import atomic_write, json_line, write_all
 
 LOG = "log.jsonl"
 CLEARLY_WORSE = 0.01
@@ -52,27 +52,30 @@ _TYPES = {field.name: field.type for field in fields(Report)}
 
 def append(folder: Path, report: Report) -> None:
     """Write a report as the log's last line, whole or not at all. Raises OSError."""
-    with (folder / LOG).open("ab") as file:
+    with (folder / LOG).open("ab", buffering=0) as file:  # a buffer would be written again by truncate
         end = file.tell()
         try:
-            file.write(json_line(asdict(report)))
-            file.flush()
+            write_all(file, json_line(asdict(report)))
             os.fsync(file.fileno())
-        except OSError:
-            file.truncate(end)
+        except BaseException:
+            os.ftruncate(file.fileno(), end)
             raise
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The log's reports; [] without a log.
+    """The log's reports; [] without a log, or where something other than a file is in its place.
 
     Any other line is skipped: an incomplete one, as after a power failure, and what a user has written. A
     report has its step; its other figures may be missing, but those that it has are numbers.
     """
-    if not (folder / LOG).exists():
-        return []
-    lines = (folder / LOG).read_bytes().splitlines()
+    log = folder / LOG
+    lines = _lines(log) if log.is_file() else []  # reading a pipe would wait
     return [report for line in lines if (report := _report(line)) is not None]
+
+
+def _lines(log: Path) -> list[bytes]:
+    """The lines of a log, each with the newline that ends it; the last one may have none."""
+    return io.BytesIO(log.read_bytes()).readlines()
 
 
 def _report(line: bytes) -> dict[str, Any] | None:
@@ -101,21 +104,30 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def remove_after(folder: Path, step: int) -> None:
-    """Remove the reports after ``step``, the step that training resumes from, and an incomplete last line.
+    """Remove the reports after ``step``, the step that training resumes from, and an incomplete report.
 
-    All other lines stay as they are, also those that are no reports. Raises OSError, also where the log
-    is not a file.
+    All other lines stay, also those that are no reports; the last one gets a newline. Raises OSError, also
+    where the log is not a file.
     """
     log = folder / LOG
     if not os.path.lexists(log):
         return
     if not log.is_file():  # a folder, or a link to no file
         raise OSError(errno.EINVAL, "it is not a file: remove it", str(log))
-    lines = io.BytesIO(log.read_bytes()).readlines()  # only a newline ends a line
-    kept = [line for line in lines if line.endswith(b"\n") and _step(line) <= step]
+    lines = _lines(log)
+    kept = [line for line in lines if _step(line) <= step]
+    if kept and not kept[-1].endswith(b"\n"):
+        last = kept.pop()
+        kept += [] if _is_incomplete(last) else [last + b"\n"]
     if kept != lines:
         with atomic_write(log) as file:
             file.writelines(kept)
+
+
+def _is_incomplete(line: bytes) -> bool:
+    """Whether a line is the beginning of a report, as after a power failure, which may leave zeros too."""
+    start, written = b'{"step": ', line.rstrip(b"\0")
+    return _report(line) is None and (written.startswith(start) or start.startswith(written))
 
 
 def _step(line: bytes) -> int:

@@ -18,13 +18,14 @@ from charrnn.runs import LOCK as LOCK
 PATIENCE = 0.2
 """Seconds to wait for the lock: ``is_locked`` holds it for a moment."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
-"""The errors of a filesystem without locks, such as some of networks."""
+"""The errors of a file system without locks, such as some of networks; EPERM is the answer of the
+filters of system calls that containers have."""
 
 
 class RunLock:
     """The lock of a run's folder, which the operating system releases when the process dies.
 
-    excludes  whether other processes are kept out, as a filesystem without locks cannot
+    excludes  False where the file system has no locks: then other processes are not kept out
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,10 +97,11 @@ def is_locked(run: Path) -> bool:
 
 
 def _acquired(lock: BaseFileLock) -> bool:
-    """Acquire a lock; False where the filesystem has no locks. Raises Timeout, OSError."""
+    """Acquire a lock; False where the file system has no locks. Raises Timeout, OSError."""
     try:
         # filelock warns before it makes the file itself the lock: a process that is killed would leave it.
-        with warnings.catch_warnings(action="error"):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "flock not supported")
             lock.acquire()
     except (NotImplementedError, UserWarning):
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,12 +16,10 @@ from charrnn.runs.find import advice, pretrained, saved
 from charrnn.runs.history import LOG
 from charrnn.runs.info import describe
 from charrnn.runs.lock import LOCK, is_locked, locked
-from charrnn.runs.new_run import EVENTS, TEMPORARY, is_free
+from charrnn.runs.new_run import EVENTS, FILES, is_free, is_left
 
 Facts = dict[str, Any]
 
-FILES = (LAST, BEST, LOG, *TEMPORARY, EVENTS)
-"""Patterns of the files that a training writes, besides its lock; those with a leading dot are temporary."""
 RESULTS = (
     "validation_bpc",
     "validation_nats",
@@ -148,7 +148,7 @@ def remove(run: Path) -> tuple[int, list[str]]:
     being trained, OSError where a file cannot be deleted.
     """
     with locked(run):
-        paths = [path for pattern in FILES for path in run.glob(pattern) if not path.is_dir()]
+        paths = [path for path in run.iterdir() if _is_of_training(path.name) and not path.is_dir()]
         freed = _size(paths)
         for path in paths:
             path.unlink()
@@ -159,11 +159,16 @@ def remove(run: Path) -> tuple[int, list[str]]:
     return freed, others
 
 
+def _is_of_training(name: str) -> bool:
+    """Whether a training writes files of this name; not its lock."""
+    return name != LOCK and (name in FILES or is_left(name) or fnmatch.fnmatch(name, EVENTS))
+
+
 def rename(run: Path, name: str) -> Path:
     """Give a run another name: in the headers of its checkpoints, then as its folder. Returns the new folder.
 
-    Raises CheckpointError where the name is taken or a checkpoint is damaged, CharrnnError while the
-    run is being trained, OSError.
+    When it fails, the headers get the old name again. Raises CheckpointError where the name is taken or a
+    checkpoint is damaged, CharrnnError while the run is being trained, OSError.
     """
     target = run.with_name(name)
     if os.path.lexists(target):
@@ -172,9 +177,15 @@ def rename(run: Path, name: str) -> Path:
         paths = [run / kind for kind in (BEST, LAST) if (run / kind).exists()]
         for path in paths:
             read_header(path)  # all of them before the first is written
-        for path in paths:
-            rename_checkpoint(path, name)
-        run.rename(target)
+        try:
+            for path in paths:
+                rename_checkpoint(path, name)
+            run.rename(target)
+        except BaseException:
+            for path in paths:
+                with contextlib.suppress(CheckpointError, OSError):
+                    rename_checkpoint(path, run.name)
+            raise
     return target
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from charrnn.errors import CheckpointError
-from charrnn.files import atomic_write, json_text, write_errors
+from charrnn.files import atomic_write, is_pipe, json_text, write_errors
 
 _INVALID = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What a header with missing or invalid values, or a tensor of a type unknown to NumPy, raises."""
@@ -50,7 +50,12 @@ class TensorFormat:
     version: int
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Write a file, whole or not at all. Raises CheckpointError where the disk refuses."""
+        """Write a file, whole or not at all.
+
+        Raises CheckpointError where the disk refuses, or where a pipe or a device is in its place.
+        """
+        if is_pipe(path):  # opening it would wait for a reader
+            raise CheckpointError(f"cannot write {path}: it is a pipe or a device: remove it")
         text = json_text({"format": self.version, **header}, ascii_only=True)
         with write_errors(path, CheckpointError), atomic_write(path) as file:
             for piece in _pieces({self.key: text}, tensors):

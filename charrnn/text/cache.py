@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from charrnn.errors import CorpusError
-from charrnn.files import atomic_write, write_errors
+from charrnn.files import atomic_write, make_folder, temporary_of, write_errors
+from charrnn.files import write_all as write_bytes
 
 CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
@@ -32,8 +33,8 @@ CHECKED = 1 << 24
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes: the ids are a text that only its owner may read."""
 _ADVICE = "; set $CHARRNN_CACHE to another folder"
-_NAME = re.compile(r"[0-9a-f]{32}\.(npy|json)|\.[0-9a-f]{32}\.(npy|json)\.[0-9a-f-]+")
-"""The names of the cache's files. Those with a leading dot are temporary; a killed process leaves them."""
+_NAME = re.compile(r"[0-9a-f]{32}\.(npy|json)")
+"""The names of the cache's files."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ def _users_folder() -> Path:
 
 
 def cached_files(folder: Path | None = None) -> list[Cached]:
-    """The files of the cache, the one used last first; other files in the folder are left out."""
+    """The files of the cache, the one used last first; other files in the folder are left out.
+
+    Temporary files, which a killed process leaves, are files of the cache too.
+    """
     folder, result = folder or cache_folder(), []
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):  # another process may delete files
-            if _NAME.fullmatch(path.name) and not path.is_symlink():
+            if _NAME.fullmatch(temporary_of(path.name) or path.name) and not path.is_symlink():
                 entry = path.stat()
                 result.append(Cached(path, entry.st_size, datetime.fromtimestamp(entry.st_mtime, UTC)))
     return sorted(result, key=lambda file: file.used, reverse=True)
@@ -160,15 +164,12 @@ def temporary_file() -> IO[bytes]:
 
 def write_all(file: IO[bytes], numbers: NDArray[Any]) -> None:
     """Write all numbers to a file without a buffer, of whose data the system may take a part at a time."""
-    data = numbers.reshape(-1).view(np.uint8).data
-    while data:
-        data = data[file.write(data) :]
+    write_bytes(file, numbers.reshape(-1).view(np.uint8).data)
 
 
 def _make_private(folder: Path) -> None:
     """Make the folder, for its owner alone; an existing folder that the user chose keeps its mode."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    make_folder(folder, PRIVATE_FOLDER)
     if folder == _users_folder():
         with contextlib.suppress(OSError):  # of another owner
             folder.chmod(PRIVATE_FOLDER)

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError
-from charrnn.files import write_errors
+from charrnn.files import make_folder, write_errors
 from charrnn.runs import history
 from charrnn.runs.checkpoint import BEST, LAST, Header, save_checkpoint
 from charrnn.runs.history import Report
@@ -40,7 +40,9 @@ class RunFolder:
     def lock(self, step: int) -> Iterator[bool]:
         """Make the folder, keep other processes from training in it, and remove the reports after ``step``.
 
-        The value is whether they are kept out, as a filesystem without locks cannot. Raises CharrnnError.
+        Yields False where the file system has no locks: then other processes are not kept out.
+
+        Raises CharrnnError.
         """
         if not self.is_main:
             yield True
@@ -48,7 +50,7 @@ class RunFolder:
         given, held_before = self._lock, self._lock.is_held
         if not held_before:
             with write_errors(self.path, CheckpointError):
-                self.path.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path)
             self._lock.acquire()
         try:
             with write_errors(self.path / history.LOG, CheckpointError):

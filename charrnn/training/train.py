@@ -227,7 +227,9 @@ class Training:
                 self._check_usable()
             if report_due:
                 report = self._report(*self._last_report)
-                del self._rollback_point  # before the next one is made: each is as large as three networks
+                del (
+                    self._rollback_point
+                )  # before the next one is made: it holds the weights and the optimisers' moments
                 self._rollback_point = self.learner.state(), replace(self.state)
                 self._save(results(report), self._rollback_point[0])
             elif save_due:

@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import pickle
-import re
 import shutil
 import signal
 import sys
@@ -29,13 +28,11 @@ from typing import Any
 
 import torch
 
+from charrnn.files import temporary_of
 from tests.conftest import TEXT
 from tests.faults.disk import FAULTS, KILLS, Disk
 from tests.faults.power import Event, contents_after_failures
 from tests.faults.scenarios import SCENARIOS, TRAIN, Files, Scenario, begin_text, done, files, prepare
-
-ORPHAN = re.compile(r"\..+\.[0-9a-f]{8}-\d+-[0-9a-f]{8}")
-ORPHAN_END = re.compile(r"-\d+-[0-9a-f]{8}$")
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
@@ -79,15 +76,16 @@ def run(scenario: Scenario, folder: Path, at: int = 0, fault: str = "") -> tuple
 def contents(folder: Path) -> frozenset[tuple[str, bytes]]:
     """The folders and files of a folder; those with the same contents need to be checked only once."""
     os.chdir(folder)
-    folders = {path: b"" for path in Path().rglob("*") if path.is_dir()}
-    return frozenset((ORPHAN_END.sub("", str(path)), data) for path, data in {**folders, **files()}.items())
+    found = {path: b"" for path in Path().rglob("*") if path.is_dir()} | files()
+    names = {path: f"temporary {name}" if (name := temporary_of(path.name)) else path.name for path in found}
+    return frozenset((str(path.with_name(names[path])), data) for path, data in found.items())
 
 
 def check(scenario: Scenario, folder: Path, before: Files, expected: Files) -> None:
     """Check the laws after a trial. Raises AssertionError."""
     os.chdir(folder)
     scenario.after(before, expected)
-    orphans = [str(path) for path in files() if ORPHAN.fullmatch(path.name)]
+    orphans = [str(path) for path in files() if temporary_of(path.name)]
     assert not orphans, f"temporary files are left: {orphans}"
 
 
@@ -100,13 +98,14 @@ def problem_of(status: int, ran: tuple[str, int, str, Files] | str | None, fault
     _, exit_status, errors, _ = ran
     if "Traceback" in errors or exit_status not in (0, 1):
         return f"exit status {exit_status}: {errors}"
-    if exit_status and not errors.splitlines()[-1].startswith("charrnn: "):
-        return f"the last line is no error: {errors}"
+    lines = errors.splitlines()
+    if [line for line in lines if line.startswith("charrnn: ")] != (lines[-1:] if exit_status else []):
+        return f"the error is not one line, the last: {errors}"
     return ""
 
 
-def trials(scenario: Scenario, folder: Path) -> Counter[str]:
-    """Run the trials, and write the broken laws to stdout. Returns the number of trials of each fault.
+def prepared(scenario: Scenario, folder: Path) -> tuple[Path, Path, Files]:
+    """Two equal folders that the command begins from, and their files; trials take place in the second.
 
     All trials have the same path, which checkpoints record.
     """
@@ -114,6 +113,12 @@ def trials(scenario: Scenario, folder: Path) -> Counter[str]:
     status, before = in_child(begin, scenario, beginning)
     assert not status, before
     shutil.copytree(beginning, trial)
+    return beginning, trial, before
+
+
+def trials(scenario: Scenario, folder: Path) -> Counter[str]:
+    """Run the trials, and write the broken laws to stdout. Returns the number of trials of each fault."""
+    beginning, trial, before = prepared(scenario, folder)
     status, whole = in_child(run, scenario, trial)
     assert not status, whole
     assert whole[1] == 0, whole[2]
@@ -149,16 +154,21 @@ def record(scenario: Scenario, folder: Path) -> tuple[list[Event], Files]:
 
 def power_failures(scenario: Scenario, folder: Path) -> Counter[str]:
     """Check the laws for all that the disk may hold after a power failure. Returns the number of trials."""
-    beginning, trial = folder / "begin", folder / "trial"
-    status, before = in_child(begin, scenario, beginning)
-    assert not status, before
-    shutil.copytree(beginning, trial)
+    _, trial, before = prepared(scenario, folder)
     status, recorded = in_child(record, scenario, trial)
     assert not status, recorded
     events, expected = recorded
     states, at_the_end = contents_after_failures(before, events)
     if at_the_end != {frozenset((str(path), data) for path, data in expected.items())}:
-        write_line(["power failure", len(events), "after the command", "what it has saved is not sure", ""])
+        write_line(
+            [
+                "power failure",
+                len(events),
+                "after the command",
+                "the result is not durable when the command ends",
+                "",
+            ]
+        )
     for number, state in enumerate(sorted(states, key=sorted)):
         shutil.rmtree(trial)
         shutil.rmtree(folder / "trial-expected", ignore_errors=True)

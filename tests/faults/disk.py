@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from types import TracebackType
 from typing import Any, Self
 
 ERRORS = {"no space": errno.ENOSPC, "i/o error": errno.EIO, "not permitted": errno.EPERM}
-"""The faults that are an error of one operation; after "no space", all later writes fail too."""
+"""The faults that are an error of one operation."""
 NO_MEMORY = "no memory"
 """The fault of an operation for which Python finds no memory."""
 TORN = {"torn write": errno.ENOSPC, "short write": None}
 """The faults of writes, of which half is written: then an error, or a number that says so."""
+FULL = {"no space": math.inf, "torn write": 2}
+"""The faults of a full disk: so many of the next writes fail too, and the making of files and folders."""
 KILLS = ("kill", "kill in a write")
 FAULTS = (*ERRORS, NO_MEMORY, *TORN, *KILLS)
 
@@ -46,7 +49,7 @@ class Disk:
         self, root: Path, at: int = 0, fault: str = "", record: Record = lambda operation, path, more: None
     ) -> None:
         self.root, self.at, self.fault, self.record = os.path.realpath(root), at, fault, record
-        self.count, self.triggered = 0, ""
+        self.count, self.triggered, self.failures = 0, "", 0
         self._before: dict[Any, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -64,8 +67,11 @@ class Disk:
             for name, function in names.items():
                 setattr(module, name, function)
 
-    def path_of(self, given: Any) -> str | None:
-        """The path of a file or a descriptor relative to the root; None outside it."""
+    def path_of(self, given: Any, folder: int | None = None) -> str | None:
+        """The path of a file or a descriptor relative to the root; None outside it.
+
+        ``folder`` is the descriptor of the folder that a name is relative to, if not to the current one.
+        """
         if isinstance(given, int):
             try:
                 path = os.readlink(f"/proc/self/fd/{given}")
@@ -73,17 +79,20 @@ class Disk:
                 return None
         else:
             name = os.fsdecode(given)
-            path = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
+            start = "." if folder is None else f"/proc/self/fd/{folder}"
+            place = os.path.realpath(os.path.join(start, os.path.dirname(name)))
+            path = os.path.join(place, os.path.basename(name))
         return os.path.relpath(path, self.root) if f"{path}/".startswith(f"{self.root}/") else None
 
     def happen(self, operation: str, path: str, written: bool = False) -> str:
-        """Count an operation; fail if it is its turn. Returns the fault that a write itself must make."""
+        """Count an operation; fail if it is its turn. Returns the fault that ``write`` has to carry out."""
+        if written and self.triggered and self.failures < FULL.get(self.fault, 0):
+            self.failures += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         torn = self.fault in TORN or self.fault == "kill in a write"
         if torn and operation != "write":
             return ""
         self.count += 1
-        if self.fault == "no space" and self.triggered and written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.count != self.at:
             return ""
         self.triggered = f"{operation} {path}"
@@ -98,7 +107,7 @@ class Disk:
 
     def _counted(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
         def function(given: Any = ".", *arguments: Any, **more: Any) -> Any:
-            path = self.path_of(given)
+            path = self.path_of(given, more.get("dir_fd"))
             if path is None:
                 return call(given, *arguments, **more)
             creates = name == "mkdir" or (
@@ -109,7 +118,7 @@ class Disk:
             except OSError as error:
                 error.filename = given if isinstance(given, (str, bytes)) else None
                 raise
-            existed = os.path.lexists(given) if name == "open" else True
+            existed = os.path.lexists(os.path.join(self.root, path))
             result = call(given, *arguments, **more)
             if name == "open" and not existed:
                 self.record("create", path, None)

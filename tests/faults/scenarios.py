@@ -79,14 +79,12 @@ def results(run: Path) -> tuple[Any, ...]:
 @contextlib.contextmanager
 def folder_of(expected: Files) -> Iterator[None]:
     """Context manager: the current folder is a new one with these files."""
-    before = Path.cwd()
-    folder = before.with_name(f"{before.name}-expected")
+    folder = Path.cwd().with_name(f"{Path.cwd().name}-expected")
     for path, data in expected.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
-    os.chdir(folder)
-    yield
-    os.chdir(before)
+    with contextlib.chdir(folder):
+        yield
 
 
 # Training
