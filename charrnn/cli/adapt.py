@@ -68,11 +68,17 @@ def stream(model: Model, pieces: Iterable[Ids], before: Ids) -> Iterator[ScoredP
     return adaptive_stream(model.adaptive_reader(), pieces, before)
 
 
-def equal_pieces(model: Model, pieces: Iterable[Ids]) -> Iterable[Ids]:
-    """The pieces in which the model reads a text, so that another model can read it beside it."""
-    from charrnn.inference.adaptive import LEARN, equal_pieces
+def short_pieces(model: Model, pieces: Iterable[Ids]) -> Iterable[Ids]:
+    """The pieces in which the model reads a text, so short that another model can read them beside it.
 
-    return pieces if model.adaptive_reader is None else equal_pieces(pieces, LEARN)
+    Equal ones for a model that learns; otherwise, no piece waits for the next one.
+    """
+    from charrnn.inference.adaptive import LEARN, equal_pieces
+    from charrnn.inference.network import CHUNK
+
+    if model.adaptive_reader is not None:
+        return equal_pieces(pieces, LEARN)
+    return (piece[start : start + CHUNK] for piece in pieces for start in range(0, len(piece), CHUNK))
 
 
 def adapt_to_prompt(

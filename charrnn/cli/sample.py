@@ -177,7 +177,7 @@ def sample(
         if written < len(rows):
             out.note(f"found {written} of {count} samples: the options allow no more")
         if save_state and rows[0].end:
-            states.save_state(save_state.resolve(), rows[0].end, identity)
+            states.save_state(save_state, rows[0].end, identity)
     writer.finish()
 
 

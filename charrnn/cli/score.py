@@ -11,7 +11,7 @@ import typer
 
 from charrnn.cli import mixtures, score_candidates, score_compare, score_input, score_lines
 from charrnn.cli import score_options as option
-from charrnn.cli.adapt import adaptive_model, equal_pieces, stream
+from charrnn.cli.adapt import adaptive_model, short_pieces, stream
 from charrnn.cli.condition_options import LabelOption, VectorOption, given_values
 from charrnn.cli.options import (
     CORPORA,
@@ -297,11 +297,12 @@ def _read_stream(
     """Yield the text as it is scored, and count it in ``total``."""
     from charrnn.inference.score import score_stream
 
-    streams = tee(equal_pieces(model, text.pieces), 2 if baseline else 1)
-    pieces = stream(model, streams[0], text.before)
+    ids = short_pieces(model, text.pieces)
     others: Iterator[ScoredPiece] = iter(())
     if baseline:
-        others = score_stream(baseline.predictor, streams[1], text.before)
+        ids, same_ids = tee(ids)  # it keeps up to 57 pieces
+        others = score_stream(baseline.predictor, same_ids, text.before)
+    pieces = stream(model, ids, text.before)
     show = progress or not out.stdout_tty  # no bar across the text that a terminal shows
     size = text.size if show else None
     with out.bar(desc="scoring", unit="char", unit_scale=True, total=size, delay=1) as bar:

@@ -227,9 +227,8 @@ class Training:
                 self._check_usable()
             if report_due:
                 report = self._report(*self._last_report)
-                del (
-                    self._rollback_point
-                )  # before the next one is made: it holds the weights and the optimisers' moments
+                # Before the next one is made: it holds the weights and the optimisers' moments.
+                del self._rollback_point
                 self._rollback_point = self.learner.state(), replace(self.state)
                 self._save(results(report), self._rollback_point[0])
             elif save_due:
