@@ -162,7 +162,10 @@ class Terminal:
         return _colours(Colour.auto, self.stderr_tty)
 
     def write_to(self, path: Path) -> None:
-        """Write to a file instead of stdout; it is closed when the command ends. Raises CharrnnError."""
+        """Write to a file instead of stdout as the text is made; the file is closed when the command ends.
+
+        Raises CharrnnError.
+        """
         with write_errors(path, CharrnnError):
             self.stdout = self.cleanup.enter_context(path.open("wb"))
         self.stdout_name, self.stdout_tty = str(path), False
