@@ -142,7 +142,7 @@ def sample(
     constraints = constraints_for(length=_length(context, length, loaded[0].header))
     predictor, values = _predictor(out, loaded, options)
     identity = states.identity(loaded, guidance) if save_state or load_state else {}
-    state_file = None if load_state is None else input_file(out, load_state, "--load-state")
+    state_file = None if load_state is None else input_file(out, load_state, "--load-state", tensors=True)
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
     if save_state:
         states.check_save_path(save_state)
