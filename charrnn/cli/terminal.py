@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.2
 """Output to a pipe is flushed about this often."""
 
+END_OF_ERROR = 1000
+"""Characters that are printed of the beginning and of the end of a long error; its advice is at the end."""
+
 PATIENCE = 1.0
 """Seconds without a byte from stdin after which a note says that the command reads it."""
 
@@ -61,6 +64,13 @@ def is_main_process() -> bool:
 def printable(text: str) -> str:
     """The text with every unprintable character escaped: it can neither break a line nor steer a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str) -> str:
+    """An error without its middle where it is too long, as one that quotes a value of a damaged file."""
+    if len(text) <= 2 * END_OF_ERROR:
+        return text
+    return f"{text[:END_OF_ERROR]} ... {text[-END_OF_ERROR:]}"
 
 
 def discard(stream: IO[Any]) -> None:
