@@ -49,7 +49,7 @@ class OutputClosed(Exception):
 
 
 class Stopped(Exception):
-    """A signal ended the work, and the results were saved: the message to print and the exit status."""
+    """A signal ended the work: the message to print, which says what was saved, and the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
