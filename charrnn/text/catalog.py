@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import CorpusError, DownloadError, did_you_mean
-from charrnn.files import atomic_write, write_errors
+from charrnn.files import atomic_write, write_all, write_errors
 from charrnn.text.sources import CHUNK, Source, file_source
 
 DEFAULT = "python-stdlib"
@@ -194,8 +194,7 @@ def _unzipped(blocks: Iterator[bytes], folder: Path) -> Iterator[bytes]:
     with packed:
         for block in blocks:
             with write_errors(folder, DownloadError):
-                while block:
-                    block = block[packed.write(block) :]
+                write_all(packed, block)
         with zipfile.ZipFile(packed) as archive:
             if not archive.namelist():
                 raise zipfile.BadZipFile("the archive is empty")
