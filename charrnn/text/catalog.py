@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import CorpusError, DownloadError, did_you_mean
-from charrnn.files import atomic_write, write_all, write_errors
+from charrnn.files import atomic_write, make_folder, write_all, write_errors
 from charrnn.text.sources import CHUNK, Source, file_source
 
 DEFAULT = "python-stdlib"
@@ -117,7 +117,7 @@ def download(entry: Entry, folder: Path, progress: Progress = lambda new, total:
     expected = entry.sha256 or _pinned(pin)
     digest = hashlib.sha256()
     with write_errors(path, DownloadError):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with atomic_write(path) as file:
             for block in _blocks(entry, folder, progress):
                 digest.update(block)
