@@ -2,6 +2,7 @@
 
 Everything is made in a temporary folder, from a seed. ``--only NAME`` takes the parts with this name: long,
 texts, symbols, limit. A peak is the resident memory of the process at its largest, as the system reports it.
+The part limit, and the memory after a tenth of the output, need Linux.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ class Result(NamedTuple):
     """
 
     peak: float
-    early: float
+    at_a_tenth: float
     seconds: float
     status: int
     error: str
 
 
-def run(*arguments: str | Path, limit: int | None = None, expected: int = 0) -> Result:
-    """Run a command of charrnn; ``limit`` in bytes of address space, ``expected`` bytes of output."""
+def run(*arguments: str | Path, address_space: int | None = None, expected: int = 0) -> Result:
+    """Run a command of charrnn; ``address_space`` in bytes, its limit, ``expected`` bytes of output."""
 
     def set_limit() -> None:
-        if limit:
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        if address_space:
+            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
-    start, early, count = time.perf_counter(), 0.0, 0
+    start, at_a_tenth, count = time.perf_counter(), 0.0, 0
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "charrnn", *map(str, arguments)],
@@ -60,14 +61,14 @@ def run(*arguments: str | Path, limit: int | None = None, expected: int = 0) -> 
         assert child.stdout
         while piece := child.stdout.read(1 << 16):
             count += len(piece)
-            if not early and expected and count >= expected / 10:
-                early = resident(child.pid)
+            if not at_a_tenth and expected and count >= expected / 10:
+                at_a_tenth = resident(child.pid)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         lines = errors.read().decode(errors="replace").strip().splitlines()
     seconds = time.perf_counter() - start
-    return Result(usage.ru_maxrss / 1024, early, seconds, child.returncode, lines[-1] if lines else "")
+    return Result(usage.ru_maxrss / 1024, at_a_tenth, seconds, child.returncode, lines[-1] if lines else "")
 
 
 def resident(process: int) -> float:
@@ -118,8 +119,8 @@ def texts(size: int) -> None:
         Path(name).write_bytes(data)
         for hidden in (256, 512):
             budget = ("--steps", "2", "--hidden", hidden, "--quiet")
-            done = run("train", name, "--name", f"{kind[:4]}-{hidden}", *map(str, budget), *options)
-            figures = (f"{done.peak:.0f}", f"{done.seconds:.0f}", done.status, done.error[:80])
+            result = run("train", name, "--name", f"{kind[:4]}-{hidden}", *map(str, budget), *options)
+            figures = (f"{result.peak:.0f}", f"{result.seconds:.0f}", result.status, result.error[:80])
             rows.append((kind, hidden, *figures))
             print("|", *rows[-1], file=sys.stderr)
     common.table(("text", "units", "peak, MiB", "s", "exit", "error"), rows)
@@ -143,8 +144,10 @@ def symbols(size: int) -> None:
             ("inspect-cell", f"default-{count}", "short", "--find"),
         ]
         for command in commands:
-            done = run(*command)
-            rows.append((count, " ".join(command), f"{done.peak:.0f}", f"{done.seconds:.0f}", done.status))
+            result = run(*command)
+            rows.append(
+                (count, " ".join(command), f"{result.peak:.0f}", f"{result.seconds:.0f}", result.status)
+            )
             print("|", *rows[-1], file=sys.stderr)
     common.table(("symbols", "command", "peak, MiB", "s", "exit"), rows)
 
@@ -181,8 +184,8 @@ def long(size: int) -> None:
             arguments = [part.replace("SIZE", str(count // 2)) for part in command]
             results.append(run(*arguments, expected=count // 2 if "SIZE" in command else 0))
         tenth, whole = results
-        early = f"{whole.early:.0f}" if whole.early else "-"
-        peaks = (f"{tenth.peak:.0f}", early, f"{whole.peak:.0f}", f"{whole.peak / tenth.peak:.2f}")
+        at_a_tenth = f"{whole.at_a_tenth:.0f}" if whole.at_a_tenth else "-"
+        peaks = (f"{tenth.peak:.0f}", at_a_tenth, f"{whole.peak:.0f}", f"{whole.peak / tenth.peak:.2f}")
         shown = " ".join(command).replace("TEXT", "").replace("SIZE", "N")
         rows.append((shown, *peaks, f"{whole.seconds:.0f}", whole.status, whole.error[:80]))
         print("|", *rows[-1], file=sys.stderr)
@@ -196,20 +199,22 @@ def limit(size: int) -> None:
     rows = []
     for megabytes in (4000, 2000, 1500, 1200, 1000, 900, 800, 700, 600, 500, 400, 300, 200):
         name = f"net-{megabytes}"
-        done = run("train", "text", "--name", name, "--hidden", "512", "--steps", "20", limit=megabytes * MB)
+        result = run(
+            "train", "text", "--name", name, "--hidden", "512", "--steps", "20", address_space=megabytes * MB
+        )
         folder = Path("checkpoints", name)
         files = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
         resumable = "-"
-        if "last.safetensors" in files and done.status:
+        if "last.safetensors" in files and result.status:
             resumable = str(run("train", "--resume", name, "--quiet").status)
-        rows.append((megabytes, done.status, done.error[:110], " ".join(files), resumable))
+        rows.append((megabytes, result.status, result.error[:110], " ".join(files), resumable))
         print("|", *rows[-1], file=sys.stderr)
     common.table(("limit, MB", "exit", "last line", "files", "exit of --resume"), rows)
 
 
 PARTS: dict[str, tuple[Callable[[int], None], int]] = {
-    "long": (long, 20 * MB),
-    "texts": (texts, 40 * MB),
+    "long": (long, 5 * MB),
+    "texts": (texts, 8 * MB),
     "symbols": (symbols, 2 * MB),
     "limit": (limit, 3 * MB),
 }
@@ -225,6 +230,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("checkpoints").mkdir()
+        os.environ.pop("CHARRNN_CHECKPOINTS", None)
         os.environ["CHARRNN_CACHE"] = str(Path(folder, "cache"))
         for name in chosen.only or PARTS:
             part, size = PARTS[name]

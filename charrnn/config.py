@@ -15,6 +15,10 @@ WIDEST = 1_000_000
 """Most hidden units of a layer, and most numbers of an embedding."""
 HIGHEST_RATE = 1e30
 """Largest learning rate: float32 holds it, and its product with a parameter."""
+LARGEST_FIGURE = 1e300
+"""Larger figures are refused: sums and products of them could overflow."""
+LARGEST_COUNT = 1 << 53
+"""Larger whole numbers are refused: not all of them are floats."""
 MAX_ORDER = 100
 """Longest n-grams of an n-gram model."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -41,7 +45,7 @@ def _require(condition: bool, option: str, value: object, rule: str) -> None:
         raise ConfigError(wrong_value(f"--{option.replace('_', '-')}", value, rule))
 
 
-def _is_number(value: Any, low: float, high: float, types: tuple[type, ...] = (int, float)) -> bool:
+def is_between(value: Any, low: float, high: float, types: tuple[type, ...] = (int, float)) -> bool:
     """Whether a value has one of the types and is from ``low`` to ``high``: booleans and NaN are refused."""
     return type(value) in types and low <= value <= high
 
@@ -59,7 +63,7 @@ class _Config:
         for name in names.split():
             value = getattr(self, name)
             if value is not None or getattr(type(self), name) is not None:
-                _require(_is_number(value, low, high, types), name, value, rule)
+                _require(is_between(value, low, high, types), name, value, rule)
             if value is not None and float in types:
                 object.__setattr__(self, name, float(value))
 
@@ -222,15 +226,15 @@ class TrainConfig(_Config):
         self._check_numbers(
             "muon", 1e-300, HIGHEST_RATE, "above 0 and at most 1e30; --optimizer adamw trains without Muon"
         )
-        self._check_numbers("clip", 0, 1e300, "0 (off) or more, and finite")
-        self._check_numbers("weight_decay", 0, 1e300, "0 or more")
+        self._check_numbers("clip", 0, LARGEST_FIGURE, "0 (off) or more, and finite")
+        self._check_numbers("weight_decay", 0, LARGEST_FIGURE, "0 or more")
         self._check_name("loss", LOSSES, {})
         self._check_numbers("final_lr warmup reset label_drop", 0, 1, "between 0 and 1")
         self._check_numbers("beta1 beta2", 0, 1 - 1e-12, "at least 0 and below 1")
         self._check_numbers("dropout weight_drop", 0, 0.99, "between 0 and 0.99")
         self._check_name("precision", PRECISIONS, PRECISION_SYNONYMS)
         object.__setattr__(self, "split", tuple(self.split))
-        valid = len(self.split) == 3 and all(_is_number(part, 0, 1e9) for part in self.split)
+        valid = len(self.split) == 3 and all(is_between(part, 0, 1e9) for part in self.split)
         valid = valid and self.split[0] > 0
         _require(valid, "split", self.split, "three numbers like 90,5,5, the first above 0")
 

@@ -133,11 +133,11 @@ def _delete_orphans(path: Path) -> None:
     """Delete the temporary files of ``path`` whose processes, of this machine, have died."""
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
-            if temporary_of(name) == path.name[:KEPT] and _is_orphan(name):
+            if temporary_of(name) == path.name[:KEPT] and is_orphan(name):
                 path.with_name(name).unlink()
 
 
-def _is_orphan(temporary: str) -> bool:
+def is_orphan(temporary: str) -> bool:
     """Whether a temporary file is of a process of this machine that has died. On Windows: False."""
     match = _TEMPORARY.fullmatch(temporary)
     if match is None or match[2] != _machine() or os.name == "nt":  # there, os.kill would end the process

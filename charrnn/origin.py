@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +42,8 @@ class Origin:
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The origin that a checkpoint records. Raises CheckpointError."""
         try:
+            for name in record.keys() - {field.name for field in fields(cls)}:
+                raise TypeError(f"{name!r} is not known")
             origin = cls(**record)
             for name in ("texts", "labels", "vectors"):
                 values = getattr(origin, name)

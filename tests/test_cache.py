@@ -95,13 +95,23 @@ def test_clear_deletes_encoded_texts_alone_and_says_what_was_freed() -> None:
     folder = cache.cache_folder()
     (encoded,) = folder.iterdir()
     size = encoded.stat().st_size
-    (folder / f".{encoded.name}.0123abcd-99-0123abcd").write_bytes(b"left by a killed process")
+    orphan = folder / f".{encoded.name}.0123abcd-99-0123abcd"
+    orphan.write_bytes(b"left by a killed process")
+    os.utime(orphan, (0, 0))
     kept = ["weights.npy", "notes.txt", f"{encoded.name}.bak"]
     for name in kept:
         (folder / name).write_text("mine")
     done = charrnn("cache", "clear")
     assert done.err == f"deleted 2 encoded texts in {folder}: {size + 24} bytes freed\n"
     assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
+
+
+def test_clear_leaves_what_another_process_writes_alone() -> None:
+    path = cache.cache_folder() / f"{'0' * 32}.npy"
+    with cache.write_private(path) as file:
+        file.write(b"half")
+        assert cache.clear() == ([], 0)
+    assert path.read_bytes() == b"half"
 
 
 def test_the_limit_deletes_no_file_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

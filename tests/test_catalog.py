@@ -9,6 +9,8 @@ import http.client
 import http.server
 import io
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -212,6 +214,13 @@ def test_a_failed_first_download_pins_nothing(server: Server, folder: Path) -> N
     assert inside(folder) == []
 
 
+def test_a_text_whose_hash_cannot_be_kept_is_not_kept_either(server: Server, folder: Path) -> None:
+    pin = folder / "shakespeare.sha256"
+    pin.mkdir(parents=True)
+    assert refusal(server.entry(reply(TEXT)), folder) == f"cannot write {pin}: Is a directory"
+    assert inside(folder) == [pin.name]
+
+
 def test_the_catalogues_hash_overrides_a_pin(server: Server, folder: Path) -> None:
     folder.mkdir()
     (folder / "shakespeare.sha256").write_text("0" * 64)
@@ -386,8 +395,9 @@ def test_a_download_that_is_much_too_large_is_refused_while_it_is_read(
     answer = reply(packed(text)) if path.endswith(".zip") else reply(text[:1_000_000])
     entry = replace(server.entry(answer, path), size=size)
     largest = 0
+    folder.mkdir()
     with contextlib.suppress(DownloadError):
-        for block in catalog._blocks(entry, lambda new, total: None):
+        for block in catalog._blocks(entry, folder, lambda new, total: None):
             largest += len(block)
     assert 0 < largest <= 200_000
     assert "gives more than 200,000 bytes, the most for this text" in refusal(entry, folder)
@@ -401,6 +411,22 @@ def test_an_archive_that_is_larger_than_its_text_may_be_is_refused_before_it_is_
     entry = replace(server.entry(answer, "/text.zip"), size=1000)
     assert "gives more than 2,000 bytes" in refusal(entry, folder)
     assert inside(folder) == []
+
+
+def test_an_archive_needs_room_in_the_folder_of_its_text_alone(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "missing"))
+    entry = server.entry(reply(packed(os.urandom(20_000))), "/text.zip")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(DownloadError, match=f"^cannot write {re.escape(str(folder))}: File too large$"):
+            catalog.download(entry, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert inside(folder) == []
+    catalog.download(entry, folder)
 
 
 def test_a_text_of_the_size_in_the_catalogue_is_far_from_the_limit(server: Server, folder: Path) -> None:

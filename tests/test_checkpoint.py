@@ -338,13 +338,15 @@ HOSTILE: dict[str, list[Any]] = {
     "corpus.name": [5, None],
     "corpus.sha256": [5, ["x"]],
     "results": [..., None, 5, [1, 2]],
+    "name": [None, 5, ["a"]],
     "results.step": ["1", None, -1],
+    "results.characters_per_second": ["\x1b[31m", True, float("inf")],
     "results.epoch": ["1", [], float("nan"), 10**400],
     "results.validation_nats": ["x", True, float("inf"), {}],
     "weights_sha256": [None, 5, "0" * 64],
     "parent": [5, [], "x", {"name": 5}],
-    "origin": [5, [1], {"texts": "x"}, {"texts": [], "byte_level": 0}, {"turbo": 1}],
-    "versions": [..., None, 5, "1.0"],
+    "origin": [5, [1], {"texts": "x"}, {"texts": [], "byte_level": 0}, {"turbo": 1}, {"two\nlines": 1}],
+    "versions": [..., None, 5, "1.0", {"charrnn": {"a": 1}}, {"torch": None}],
 }
 
 

@@ -901,6 +901,16 @@ def test_the_contents_of_a_checkpoint_cannot_steer_the_terminal(
     assert not set(shown) & set("\x1b\x9b\u202e")
 
 
+def test_a_long_value_of_a_file_is_shortened_in_an_error_and_the_advice_after_it_stays(run: Path) -> None:
+    with checkpoint.FORMAT.open(run / checkpoint.BEST) as (header, tensors):
+        header["model"]["cell"] = "x" * 100_000
+    checkpoint.FORMAT.write(run / checkpoint.BEST, header, tensors)
+    line = one_line(charrnn("info", "tiny"))
+    assert len(line) < 3000
+    assert "does not know its cell, xxx" in line
+    assert "upgrade charrnn" in line
+
+
 def test_temperature_0_gives_the_same_text_for_a_model_without_a_newline() -> None:
     Path("two.txt").write_text("ab" * 20)
     train("two.txt")

@@ -13,7 +13,7 @@ import torch
 import typer
 
 from charrnn.cli import app
-from charrnn.cli.help import NAMED, NOT_NAMED
+from charrnn.cli.help import MAY_BE_EMPTY, PATH_KINDS
 from charrnn.config import TrainConfig
 from charrnn.errors import CharrnnError, ConfigError, CorpusError
 from charrnn.runs.lock import is_locked, locked
@@ -47,11 +47,11 @@ PATHS = [
     (*path, next(name for name in parameter.opts if name.startswith("--")))
     for path, command in COMMANDS
     for parameter in command.params
-    if parameter.param_type_name == "option" and str(parameter.metavar) in NAMED
+    if parameter.param_type_name == "option" and str(parameter.metavar) in PATH_KINDS
 ]
 
 
-@pytest.mark.parametrize("words", [words for words in PATHS if words[-1] not in NOT_NAMED], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in PATHS if words[-1] not in MAY_BE_EMPTY], ids=" ".join)
 def test_an_empty_path_is_not_the_current_folder(run: Path, words: tuple[str, ...]) -> None:
     before = sorted(Path().rglob("*"))
     for form in ((words[-1], ""), (f"{words[-1]}=",)):
@@ -61,7 +61,7 @@ def test_an_empty_path_is_not_the_current_folder(run: Path, words: tuple[str, ..
 
 def test_all_options_for_paths_are_known_as_such() -> None:
     paths = {str(p.metavar) for _, command in COMMANDS for p in command.params if "Path" in str(kind(p))}
-    assert paths <= set(NAMED)
+    assert paths <= set(PATH_KINDS)
 
 
 def kind(parameter: Any) -> object:

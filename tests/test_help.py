@@ -94,7 +94,7 @@ def test_the_form_of_each_kind_of_option(show: Any) -> None:
     for line in (
         r"  -n, --length N  +Maximum number of characters, without",
         r"      --json  +Write a JSON line for each sample\.",
-        r"  -o, --output FILE\|-  +Write to this file",
+        r"  -o, --output FILE\|-  +Write to this new file",
         r"      --colour auto\|always\|never\n",
         r"      --top-k N  +Choose among the N most probable characters\.\n +Default: 0 \(off\)\.",
     ):

@@ -65,6 +65,19 @@ def test_a_file_gets_what_stdout_gets_and_the_command_succeeds(run: Path) -> Non
     assert "No space left" in refusal("--output", "/dev/full")
 
 
+def test_a_file_that_exists_is_refused_before_anything_is_read(run: Path) -> None:
+    Path("mine.txt").write_text("mine")
+    for path, problem in (
+        ("mine.txt", "this file exists: delete it, or name another"),
+        (f"checkpoints/tiny/{BEST}", "this file exists: delete it, or name another"),
+        (".", "this is a folder: name a file"),
+        ("no/out.txt", "there is no folder no"),
+    ):
+        assert refusal("--prompt-file", "missing", "--output", path) == f"charrnn: --output {path}: {problem}"
+    assert Path("mine.txt").read_text() == "mine"
+    assert sample("--output", "/dev/null").out == b""
+
+
 # --- several samples ---
 
 

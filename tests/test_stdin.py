@@ -6,8 +6,10 @@ import errno
 import io
 import json
 import os
+import re
 import shlex
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from charrnn.cli.stdin import arrives, has_data, is_piped
 from charrnn.cli.terminal import Terminal
 from charrnn.files import atomic_write
 from charrnn.runs.checkpoint import BEST, read_header
+from charrnn.runs.piped import copy_tensors
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--hidden", "8", "--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -159,6 +162,41 @@ def test_a_temporary_copy_of_stdin_is_removed(run: Path, tmp_path: Path, monkeyp
     assert "not a checkpoint" in one_line(charrnn("sample", "-", stdin=b"no model"), 1)
     assert "CHECKPOINT: standard input is empty" in one_line(charrnn("sample", "-", stdin=b""), 1)
     assert not list(folder.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "charrnn info /dev/zero",
+        "charrnn sample link",
+        "charrnn sample tiny --load-state /dev/zero",
+        f"cat checkpoints/tiny/{BEST} /dev/zero | charrnn info -",
+    ],
+)
+def test_what_is_endless_is_refused_and_not_copied(run: Path, command: str) -> None:
+    Path("link").symlink_to("/dev/zero")
+    (line,) = shell(f"ulimit -f 100000; {command}").stderr.decode().splitlines()
+    assert re.search("is not a (checkpoint|saved state), or is damaged", line)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]",
+        b"{",
+        b'{"a": 1}',
+        b'{"a": {"data_offsets": [0, 1e999]}}',
+        b'{"a": {"data_offsets": [0]}}',
+        b"\xff",
+    ],
+)
+def test_of_a_pipe_with_a_wrong_header_only_the_header_is_copied(header: bytes) -> None:
+    start = struct.pack("<Q", len(header)) + header
+    copy = io.BytesIO()
+    copy_tensors(io.BytesIO(start + bytes(1000)), copy)
+    assert start == copy.getvalue()[: len(start)]
+    assert len(copy.getvalue()) <= len(start) + 1
 
 
 def test_a_saved_state_and_a_text_to_compare_with_can_be_piped_in(run: Path) -> None:

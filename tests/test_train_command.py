@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.cli import train_progress
 from charrnn.cli.train_command import advise, resume_command, train_command
 from charrnn.config import BY_HEART, SHORT, ModelConfig, TrainConfig
 from charrnn.origin import Origin
 from charrnn.runs import checkpoint, history
 from charrnn.runs.checkpoint import BEST, LAST
-from charrnn.training import budget, learner
+from charrnn.training import budget, learner, sizing
 from tests.conftest import TEXT, Ran, charrnn
 
 TINY = ["--embedding", "4", "--streams", "4", "--bptt", "16"]
@@ -245,7 +244,7 @@ def test_every_advice_is_a_command_that_works(losses: list, says: str, option: s
 def test_a_network_too_large_for_the_machines_memory_gets_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["train", "notes.txt", *SMALL, "--steps", "1"]
     assert "memory" not in charrnn(*command).err
-    monkeypatch.setattr(train_progress, "installed_memory", lambda: 20_000)
+    monkeypatch.setattr(sizing, "installed_memory", lambda: 20_000)
     done = charrnn(*command)
     assert done.status == 0
     assert "parameters need about" in done.err

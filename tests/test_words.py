@@ -323,12 +323,11 @@ def test_an_option_without_effect_is_refused(run: Path, arguments: str, message:
     assert message in refusal(*arguments.split())
 
 
-def test_a_missing_file_of_prompts_is_reported_before_the_seed_and_leaves_the_output_alone(run: Path) -> None:
-    Path("out.txt").write_text("kept")
+def test_a_missing_file_of_prompts_is_reported_before_the_seed_and_makes_no_output(run: Path) -> None:
     assert "--prompts missing: No such file" in refusal(
         "sample", "--prompts", "missing", "-o", "out.txt", status=1
     )
-    assert Path("out.txt").read_text() == "kept"
+    assert not Path("out.txt").exists()
     assert "directory" in refusal("sample", "--prompts", ".", status=1)
 
 

@@ -27,7 +27,7 @@ from charrnn.cli import (
 )
 from charrnn.cli.completion import VARIABLE, answer
 from charrnn.cli.help import App
-from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process
+from charrnn.cli.terminal import OutputClosed, Stopped, Terminal, discard, is_main_process, shortened
 from charrnn.errors import CharrnnError, ConfigError, is_out_of_memory
 from charrnn.version import __version__
 
@@ -135,7 +135,7 @@ def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str
         case Stopped():
             return str(error), error.status
         case CharrnnError():
-            return f"charrnn: {error}", 2 if isinstance(error, ConfigError) else 1
+            return f"charrnn: {shortened(str(error))}", 2 if isinstance(error, ConfigError) else 1
         case OSError():  # an error of the file system is not a bug
             path = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
             if not path and _is_of_standard_output(error):
@@ -145,5 +145,5 @@ def _message_and_status(error: BaseException, arguments: list[str]) -> tuple[str
             from charrnn.cli.usage_errors import explain
 
             message = explain(error, typer.main.get_command(app), arguments)
-            return message and f"charrnn: {message}", error.exit_code
+            return message and f"charrnn: {shortened(message)}", error.exit_code
     raise error

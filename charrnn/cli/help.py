@@ -29,7 +29,7 @@ NARROWEST, WIDEST = 50, 110
 LONGEST_NAME = 25
 """Columns of the names of options; the description of a longer name begins on the next line."""
 
-NAMED = {
+PATH_KINDS = {
     "DIR": "a folder",
     "FILE": "a file",
     "FILE.npy": "a file",
@@ -41,7 +41,7 @@ NAMED = {
     "CHECKPOINT": "a checkpoint",
 }
 """What the value of an option or argument names, by the option's name for it."""
-NOT_NAMED = ("--prompt", "--delimiter", "CHECKPOINT")
+MAY_BE_EMPTY = ("--prompt", "--delimiter", "CHECKPOINT")
 """Options whose TEXT is a text itself, which may be empty; and an argument that ``runs.find`` checks."""
 
 Row = tuple[str, str]
@@ -216,8 +216,12 @@ class _Help(_Base):
         values, _, _ = self.make_parser(ctx).parse_args(list(args))
         for parameter in self.get_params(ctx):
             value, name = values.get(parameter.name), labels(parameter)[-1].split()[0].removesuffix("|-")
-            kind = NAMED.get(str(parameter.metavar))
-            if kind and name not in NOT_NAMED and (value == "" or (isinstance(value, tuple) and "" in value)):
+            kind = PATH_KINDS.get(str(parameter.metavar))
+            if (
+                kind
+                and name not in MAY_BE_EMPTY
+                and (value == "" or (isinstance(value, tuple) and "" in value))
+            ):
                 raise ConfigError(f"{name} is empty: name {kind}, or leave it out")
 
     def get_help_option(self, ctx: Any) -> Any:

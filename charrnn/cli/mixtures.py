@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.terminal import Terminal
 from charrnn.cli.text_source import read_corpus
 from charrnn.config import ModelConfig
-from charrnn.errors import CharrnnError
+from charrnn.errors import CharrnnError, CorpusError
 from charrnn.origin import Origin
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def found(
     )
     fitted = fit_mixing.fit(data, lambda form: bar.update(steps))
     out.end_bars()
-    with suppress(OSError):  # without the file, the weights are fitted again the next time
+    with suppress(CorpusError):  # without the file, the weights are fitted again the next time
         mixing_file.save(path, fitted)
     return fitted
 

@@ -215,7 +215,7 @@ def find_checkpoint(out: Terminal, given: str | None, folder: Path, option: str 
         out.note(f"no runs in {folder}{others}: this is {DEFAULT_MODEL}, a model that comes with charrnn")
         given = DEFAULT_MODEL
     if given is not None and (given == "-" or is_pipe(given)):
-        return input_file(out, given, option)
+        return input_file(out, given, option, tensors=True)
     return find(given, folder)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -143,7 +142,7 @@ def sample(
     constraints = constraints_for(length=_length(context, length, loaded[0].header))
     predictor, values = _predictor(out, loaded, options)
     identity = states.identity(loaded, guidance) if save_state or load_state else {}
-    state_file = None if load_state is None else input_file(out, load_state, "--load-state")
+    state_file = None if load_state is None else input_file(out, load_state, "--load-state", tensors=True)
     saved = states.load_state(state_file, identity, predictor, len(vocabulary)) if state_file else None
     if save_state:
         states.check_save_path(save_state)
@@ -162,7 +161,7 @@ def sample(
         sample_interactive.hold_session(out, reader, settings, seed, index, next(iter(entries)), delimiter)
         return
     shown_seed = None if search and not stochastic else seed
-    if output is not None and output != Path("-"):
+    if output is not None:
         out.write_to(output)
     scored = as_json or scores or out.colours(colour)
     writer = _writer(out, vocabulary, copies, division, options)

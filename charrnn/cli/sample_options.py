@@ -11,6 +11,7 @@ import typer
 from charrnn.cli import completion, terminal
 from charrnn.cli.options import (
     changed_options,
+    check_new_file,
     option,
     panel,
     parse_text,
@@ -207,9 +208,21 @@ SaveState = Annotated[
 ]
 LoadState = Annotated[str | None, _state("Continue from a saved state.", metavar="FILE|-")]
 
+
+def _new_file(value: Path | None) -> Path | None:
+    """The value of --output; None for "-". Raises CharrnnError for a file that exists."""
+    if value is None or value == Path("-"):
+        return None
+    check_new_file("--output", value)
+    return value
+
+
 NoEcho = Annotated[bool, _output("Leave the prompt out of the output.", "--no-echo")]
 Output = Annotated[
-    Path | None, option("Write to this file instead of stdout.", "--output", "-o", metavar="FILE|-")
+    Path | None,
+    option(
+        "Write to this new file instead of stdout.", "--output", "-o", metavar="FILE|-", callback=_new_file
+    ),
 ]
 Delimiter = Annotated[
     str | None,

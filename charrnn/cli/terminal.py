@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.2
 """Output to a pipe is flushed about this often."""
 
+END_OF_ERROR = 1000
+"""Characters that are printed of the beginning and of the end of a long error; its advice is at the end."""
+
 PATIENCE = 1.0
 """Seconds without a byte from stdin after which a note says that the command reads it."""
 
@@ -46,7 +49,7 @@ class OutputClosed(Exception):
 
 
 class Stopped(Exception):
-    """A signal ended the work, and the results were saved: the message to print and the exit status."""
+    """A signal ended the work: the message to print, which says what was saved, and the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -61,6 +64,13 @@ def is_main_process() -> bool:
 def printable(text: str) -> str:
     """The text with every unprintable character escaped: it can neither break a line nor steer a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str) -> str:
+    """An error without its middle where it is too long, as one that quotes a value of a damaged file."""
+    if len(text) <= 2 * END_OF_ERROR:
+        return text
+    return f"{text[:END_OF_ERROR]} ... {text[-END_OF_ERROR:]}"
 
 
 def discard(stream: IO[Any]) -> None:
@@ -162,7 +172,10 @@ class Terminal:
         return _colours(Colour.auto, self.stderr_tty)
 
     def write_to(self, path: Path) -> None:
-        """Write to a file instead of stdout; it is closed when the command ends. Raises CharrnnError."""
+        """Write to a file instead of stdout as the text is made; the file is closed when the command ends.
+
+        Raises CharrnnError.
+        """
         with write_errors(path, CharrnnError):
             self.stdout = self.cleanup.enter_context(path.open("wb"))
         self.stdout_name, self.stdout_tty = str(path), False

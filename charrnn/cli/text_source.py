@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from charrnn.text.vocabulary import Vocabulary
 
 
-def input_file(out: Terminal, given: str, option: str, copies: ExitStack | None = None) -> Path:
+def input_file(
+    out: Terminal, given: str, option: str, copies: ExitStack | None = None, tensors: bool = False
+) -> Path:
     """The path that ``option`` gives, or a temporary copy of stdin ("-") or of a pipe.
 
-    The copy is deleted with ``copies``, or when the command ends.
+    The copy is deleted with ``copies``, or when the command ends. With ``tensors``, for checkpoints and
+    states, no more is copied than a safetensors file says that it holds.
     Raises ConfigError, and CharrnnError when stdin or the pipe is empty or the copy cannot be written.
     """
     if given != "-" and not is_pipe(given):
@@ -37,12 +40,15 @@ def input_file(out: Terminal, given: str, option: str, copies: ExitStack | None 
     import shutil
     from tempfile import TemporaryDirectory
 
+    from charrnn.runs.piped import copy_tensors
+
+    copy_all = copy_tensors if tensors else shutil.copyfileobj
     name = "standard input" if given == "-" else given
     copy = Path((copies or out.cleanup).enter_context(TemporaryDirectory(prefix="charrnn-")), Path(name).name)
     with out.take_stdin(option) if given == "-" else open(given, "rb") as pipe:
         advice = "; set $TMPDIR to another folder"
         with write_errors(copy.parent.parent, CharrnnError, advice), copy.open("wb") as file:
-            shutil.copyfileobj(pipe, file)
+            copy_all(pipe, file)
     if not copy.stat().st_size:
         raise CharrnnError(f"{option}: {name} is empty: pipe something in, or name a file")
     return copy

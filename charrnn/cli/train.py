@@ -25,14 +25,13 @@ from charrnn.cli.train_command import (
     sample_command,
 )
 from charrnn.cli.train_ngram import add_ngram
-from charrnn.cli.train_plan import Plan, choose_settings, make_plan
+from charrnn.cli.train_plan import Plan, choose_settings, make_plan, warn_of_memory
 from charrnn.cli.train_progress import (
     announce,
     follow,
     stop_on_signals,
     stopped,
     unsaved,
-    warn_of_memory,
 )
 from charrnn.cli.train_screen import screen
 from charrnn.config import ModelConfig, TrainConfig
@@ -147,7 +146,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
     from charrnn.training.tensorboard import event_writer
     from charrnn.training.train import Training
 
-    with _process_group(plan.options["device"]) as group:
+    with _guarded_group(plan.options["device"]) as group:
         plan = choose_settings(out, plan, corpus, group)
         if group.device.type == "cpu":
             warn_of_memory(out, plan.model, len(corpus.vocabulary))
@@ -202,7 +201,7 @@ def _run(out: Terminal, plan: Plan, corpus: Corpus) -> Path:
 
 
 @contextmanager
-def _process_group(device: str) -> Iterator[ProcessGroup]:
+def _guarded_group(device: str) -> Iterator[ProcessGroup]:
     """The process group, left at the end.
 
     Raises CharrnnError when memory runs out inside, or another process of the group is gone.

@@ -278,6 +278,21 @@ def choose_settings(out: Terminal, plan: Plan, corpus: Corpus, group: ProcessGro
     return replace(plan, model=model, config=config)
 
 
+def warn_of_memory(out: Terminal, model: ModelConfig, symbols: int) -> None:
+    """Print a note where the parameters and their copies need more memory than the machine has."""
+    from charrnn.cli.table import size_text
+    from charrnn.runs import parameters
+    from charrnn.training import sizing
+
+    count = parameters.count(model, symbols)
+    needed, installed = sizing.COPIES * 4 * count, sizing.installed_memory()
+    if needed > installed:
+        out.note(
+            f"{count:,} parameters need about {size_text(needed)} of memory in training, and this machine has"
+            f" {size_text(round(installed))}: a smaller --hidden or --embedding needs less"
+        )
+
+
 def _by_heart(config: TrainConfig, length: int) -> str:
     """The note on a text that is learnt by heart."""
     steps = "" if config.steps is None else f", {config.steps} steps"

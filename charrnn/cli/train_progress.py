@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,36 +29,6 @@ def _architecture(model: ModelConfig) -> str:
     parts += ["readout of all layers"] if model.readout == "all" else []
     parts += [f"attention over {model.attention} characters"] if model.attention else []
     return ", ".join(parts)
-
-
-COPIES = 10
-"""How many times the parameters are in memory at once, at most.
-
-They, their gradients and two moments are; so are the parameters and moments to which a run goes back, and
-those that are being saved.
-"""
-
-
-def warn_of_memory(out: Terminal, model: ModelConfig, symbols: int) -> None:
-    """Print a note where the parameters alone need more memory in training than the machine has."""
-    from charrnn.cli.table import size_text
-    from charrnn.runs import parameters
-
-    count = parameters.count(model, symbols)
-    needed, installed = COPIES * 4 * count, installed_memory()
-    if needed > installed:
-        out.note(
-            f"{count:,} parameters need about {size_text(needed)} of memory in training, and this machine has"
-            f" {size_text(round(installed))}: a smaller --hidden or --embedding needs less"
-        )
-
-
-def installed_memory() -> float:
-    """The machine's memory in bytes; infinity where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return math.inf
 
 
 def announce(out: Terminal, training: Training, device: str) -> None:

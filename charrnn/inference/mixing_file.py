@@ -29,7 +29,7 @@ def path_of(checkpoints: Sequence[Checkpoint]) -> Path:
 
 
 def save(path: Path, fitted: Fitted) -> None:
-    """Write the file. Raises OSError."""
+    """Write the file. Raises CorpusError."""
     text = json.dumps(asdict(fitted), default=np.ndarray.tolist).encode()
     with write_private(path) as file:
         file.write(_checksum(text) + b"\n" + text)

@@ -12,98 +12,31 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import cells
-from charrnn.config import PART_VERSIONS, ModelConfig, NgramConfig, TrainConfig
+from charrnn.config import ModelConfig, NgramConfig
 from charrnn.errors import CheckpointError
-from charrnn.origin import Origin
 from charrnn.runs import BEST as BEST
 from charrnn.runs import LAST as LAST
 from charrnn.runs import ngram_arrays, parameters
+from charrnn.runs.header import Header as Header
+from charrnn.runs.header import from_json
 from charrnn.runs.tensor_file import TensorFormat
-from charrnn.text.vocabulary import Vocabulary
 from charrnn.version import __version__
 
 FORMAT = TensorFormat("checkpoint", "charrnn", version=3)
-FIRST_VERSION = 1
 RESUME = "resume."
-DEFAULT_LENGTH = 1000
-"""The most characters of a sample of one long text where no length is given."""
 LARGEST = 1e9
 """The size at which a number of a network is refused: arithmetic may overflow, and no training reaches it."""
 SQUARES, STEPS = ".exp_avg_sq", ".step"
 """The ends of the names of tensors that are means of squares, and numbers of steps: they are at least 0."""
-HASHED = 1 << 28
+MOST_HASHED = 1 << 28
 """The most bytes of an n-gram model whose SHA-256 is computed when it is loaded."""
-WHOLE = {
-    "corpus": ("characters", "documents", "longest"),
-    "results": ("step", "steps", "characters"),
-    "resume": ("step", "steps", "stage_start"),
-}
-"""The values of each part of a header that are whole numbers."""
-NUMBERS = {
-    "results": (
-        "epoch",
-        "seconds",
-        "lr",
-        "gradient_norm",
-        "clipped",
-        "train_nats",
-        "validation_nats",
-        "validation_bpc",
-    )
-}
-"""Those that are finite numbers, or None."""
-TEXTS = {"corpus": ("name", "sha256", "table_sha256"), "parent": ("name", "weights_sha256")}
-"""Those that are texts, or None."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """All of a checkpoint but its tensors.
-
-    name            the run's
-    parent          the model whose weights the run started with: {"name", "weights_sha256"}
-    weights_sha256  of the weights in the file; ``save_checkpoint`` computes it
-    origin          where the text comes from: the record of an ``Origin``
-    corpus          {"name", "sha256", "characters"}
-    results         the figures of a report: {"step", "epoch", "train_nats", "validation_nats", ...}
-    versions        {"charrnn", "python", "numpy", "torch"}
-    resume          what resuming needs besides tensors; only in ``last.safetensors``
-    """
-
-    model: ModelConfig | NgramConfig
-    vocabulary: Vocabulary
-    training: TrainConfig = field(default_factory=TrainConfig)
-    corpus: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    resume: dict[str, Any] | None = None
-    name: str = ""
-    parent: dict[str, str] | None = None
-    weights_sha256: str = ""
-    origin: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def network(self) -> ModelConfig:
-        """The architecture. Raises CheckpointError for an n-gram model."""
-        if isinstance(self.model, NgramConfig):
-            raise CheckpointError(
-                f"{self.name or 'this checkpoint'} is an n-gram model: this command needs a network"
-            )
-        return self.model
-
-    @property
-    def sample_length(self) -> int:
-        """The most characters of a sample where no length is given: of documents, twice the longest one."""
-        longest = self.corpus.get("longest")
-        return 2 * longest if isinstance(longest, int) and longest > 0 else DEFAULT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -138,23 +71,8 @@ def weights_sha256(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 def save_checkpoint(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError where the disk refuses."""
-    model = header.model.to_dict()
-    values = {
-        "format": max(PART_VERSIONS.get(name, FIRST_VERSION) for name in model),
-        "name": header.name,
-        "parent": header.parent,
-        "weights_sha256": weights_sha256(tensors),
-        "model": model,
-        "vocabulary": {"symbols": header.vocabulary.symbols, "bytes": header.vocabulary.byte_level},
-        "training": header.training.to_dict(),
-        "corpus": header.corpus,
-        "origin": header.origin,
-        "results": header.results,
-        "versions": header.versions,
-    }
-    if header.resume is not None:
-        values["resume"] = header.resume
-    FORMAT.write(path, values, tensors)
+    header = replace(header, weights_sha256=weights_sha256(tensors))
+    FORMAT.write(path, header.to_json(), tensors)
 
 
 def rename_checkpoint(path: Path, name: str) -> None:
@@ -171,7 +89,7 @@ def rename_checkpoint(path: Path, name: str) -> None:
 def read_header(path: Path) -> Header:
     """A checkpoint's header; its tensors are not read. Raises CheckpointError."""
     with FORMAT.open(path) as (values, _):
-        return _header(path, values)
+        return from_json(path, values)
 
 
 def load(path: Path, resume: bool = False) -> Checkpoint:
@@ -181,7 +99,7 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
     among the weights. Raises CheckpointError, also where the weights are not those that were saved.
     """
     with FORMAT.open(path) as (values, tensors):
-        header = _header(path, values)
+        header = from_json(path, values)
         if isinstance(header.model, ModelConfig):
             names = [name for name in sorted(tensors) if resume or not name.startswith(RESUME)]
             tensors = {name: tensors[name].copy() for name in names}
@@ -191,81 +109,6 @@ def load(path: Path, resume: bool = False) -> Checkpoint:
         if tensor.dtype == np.float16:
             tensors[name] = tensor.astype(np.float32)
     return Checkpoint(path, header, tensors)
-
-
-def _header(path: Path, values: dict[str, Any]) -> Header:
-    """The header from its JSON object.
-
-    Raises CheckpointError for an unknown cell; KeyError, TypeError, ValueError and others for
-    values that are missing or unfit, which ``TensorFormat.open`` turns into CheckpointError.
-    """
-    kind = NgramConfig if "order" in values["model"] else ModelConfig
-    model: ModelConfig | NgramConfig = kind.from_dict(values["model"])
-    if isinstance(model, ModelConfig) and model.cell not in cells.names():
-        cell = model.cell if model.cell.isprintable() else repr(model.cell)
-        raise CheckpointError(
-            f"{path}: this charrnn does not know its cell, {cell}: upgrade charrnn"
-            f" (known cells: {', '.join(cells.names())})"
-        )
-    symbols, byte_level = values["vocabulary"]["symbols"], values["vocabulary"]["bytes"]
-    if not isinstance(symbols, str) or not symbols or not isinstance(byte_level, bool):
-        raise ValueError("vocabulary: symbols must be characters, and bytes true or false")
-    parent = values.get("parent")
-    for part in ("corpus", "results", "resume"):
-        _check_part(part, values.get(part, {}))
-    if parent is not None:
-        _check_part("parent", parent)
-        parent = {"name": "", **{key: str(value) for key, value in parent.items()}}
-    sha256 = values.get("weights_sha256", "")
-    if not isinstance(sha256, str):
-        raise ValueError("weights_sha256 must be a text")
-    # earlier versions kept the origin beside the position to resume from
-    origin = dict(values.get("origin") or values.get("resume", {}).get("origin", {}))
-    if origin:
-        try:
-            Origin.from_record(origin)
-        except CheckpointError as error:
-            raise ValueError(f"origin: {error}") from error
-    corpus = dict(values["corpus"])
-    labels = corpus.get("labels", {})
-    if not isinstance(labels, dict) or not all(_are_counts(counts) for counts in labels.values()):
-        raise ValueError("corpus: labels must have a number of documents for each value")
-    return Header(
-        model=model,
-        vocabulary=Vocabulary(
-            symbols, byte_level, model.documents, backward=isinstance(model, ModelConfig) and model.backward
-        ),
-        training=TrainConfig.from_dict(values["training"]),
-        corpus=corpus,
-        results=dict(values["results"]),
-        versions=dict(values["versions"]),
-        resume=values.get("resume"),
-        name=str(values.get("name", "")),
-        parent=parent,
-        weights_sha256=sha256,
-        origin=origin,
-    )
-
-
-def _check_part(name: str, part: Any) -> None:
-    """Raise ValueError unless a part of a header is an object whose known values have their types."""
-    if not isinstance(part, dict):
-        raise ValueError(f"{name} must be an object")
-    for key in WHOLE.get(name, ()):
-        if type(part.get(key, 0)) is not int or not 0 <= part.get(key, 0) < 2**63:
-            raise ValueError(f"{name}: {key} must be a whole number")
-    for key in NUMBERS.get(name, ()):
-        value = part.get(key)
-        if value is not None and not (type(value) in (int, float) and abs(value) < 1e300):
-            raise ValueError(f"{name}: {key} must be a number")
-    for key in TEXTS.get(name, ()):
-        if not isinstance(part.get(key, ""), str):
-            raise ValueError(f"{name}: {key} must be a text")
-
-
-def _are_counts(counts: Any) -> bool:
-    """Whether a value is an object of whole numbers."""
-    return isinstance(counts, dict) and all(type(count) is int and count >= 0 for count in counts.values())
 
 
 def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) -> None:
@@ -292,7 +135,7 @@ def _check_weights(path: Path, header: Header, tensors: dict[str, NDArray[Any]])
 def unusable_tensor(tensors: Mapping[str, NDArray[Any]]) -> str | None:
     """The name of a tensor with a value that is not finite or too large; None where all are usable.
 
-    It says for all tensors of a network, those for resuming too, what can be saved and what can be loaded.
+    Tensors for resuming count too. Training saves, and loading accepts, only files for which this is None.
     """
     for name, tensor in tensors.items():
         if tensor.dtype.kind != "f":
@@ -311,7 +154,7 @@ def _check_sha256(path: Path, header: Header, tensors: dict[str, NDArray[Any]]) 
     and ``ngram_arrays.check`` has found them in order.
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
-    if not header.weights_sha256 or (isinstance(header.model, NgramConfig) and size > HASHED):
+    if not header.weights_sha256 or (isinstance(header.model, NgramConfig) and size > MOST_HASHED):
         return
     if weights_sha256(tensors) != header.weights_sha256:
         raise CheckpointError(f"{path} is damaged: its weights do not have the SHA-256 that its header says")

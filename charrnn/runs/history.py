@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from charrnn.config import LARGEST_COUNT, LARGEST_FIGURE, is_between
 from charrnn.files import atomic_write, json_line, write_all
 
 LOG = "log.jsonl"
@@ -18,8 +19,6 @@ CLEARLY_WORSE = 0.01
 """Nats by which the last validation loss of an overfitted run is above the best one."""
 BY_HEART_NATS = 0.1
 """Training loss below which a text is known by heart."""
-LARGEST = 1e300
-"""The size at which a figure is refused: arithmetic may overflow."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,13 @@ def _report(line: bytes) -> dict[str, Any] | None:
         report = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(report, dict) or not isinstance(report.get("step"), int):
+    if not isinstance(report, dict) or "step" not in report:
         return None
-    return report if all(_fits(name, value) for name, value in report.items()) else None
+    return report if all(fits(name, value) for name, value in report.items()) else None
 
 
-def _fits(name: str, value: Any) -> bool:
-    """Whether a value of a report has the type of its figure: a finite number, "best" or "sample"."""
+def fits(name: str, value: Any) -> bool:
+    """Whether a value has the type of the figure of this name in a report; True where it has none."""
     match _TYPES.get(name):
         case None:
             return True
@@ -98,9 +97,11 @@ def _fits(name: str, value: Any) -> bool:
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)
+        case "int":
+            return is_between(value, 0, LARGEST_COUNT, (int,))
         case kind:
             may_lack = kind == "float | None" and value is None
-            return may_lack or (type(value) in (int, float) and abs(value) < LARGEST)
+            return may_lack or is_between(value, -LARGEST_FIGURE, LARGEST_FIGURE)
 
 
 def remove_after(folder: Path, step: int) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from charrnn.errors import CorpusError
-from charrnn.files import atomic_write, make_folder, temporary_of, write_errors
+from charrnn.files import atomic_write, is_orphan, make_folder, temporary_of, write_errors
 from charrnn.files import write_all as write_bytes
 
 CACHE_LIMIT = 8 << 30
 """Bytes of cached ids; above this the least recently used files are deleted."""
 CHECKED = 1 << 24
 """Ids that are read at once for the checksum."""
+ABANDONED = 24 * 3600
+"""Seconds without a change after which a temporary file belongs to no process."""
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes: the ids are a text that only its owner may read."""
 _ADVICE = "; set $CHARRNN_CACHE to another folder"
@@ -59,14 +62,17 @@ def _users_folder() -> Path:
 def cached_files(folder: Path | None = None) -> list[Cached]:
     """The files of the cache, the one used last first; other files in the folder are left out.
 
-    Temporary files, which a killed process leaves, are files of the cache too.
+    Temporary files that killed processes left are files of the cache too. Those of other machines count as
+    such a day after their last change.
     """
     folder, result = folder or cache_folder(), []
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):  # another process may delete files
             if _NAME.fullmatch(temporary_of(path.name) or path.name) and not path.is_symlink():
                 entry = path.stat()
-                result.append(Cached(path, entry.st_size, datetime.fromtimestamp(entry.st_mtime, UTC)))
+                in_use = temporary_of(path.name) and not is_orphan(path.name)
+                if not in_use or time.time() - entry.st_mtime > ABANDONED:
+                    result.append(Cached(path, entry.st_size, datetime.fromtimestamp(entry.st_mtime, UTC)))
     return sorted(result, key=lambda file: file.used, reverse=True)
 
 
@@ -125,7 +131,7 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
     """
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
     digest = hashlib.sha256()
-    with write_errors(path, CorpusError, advice=_ADVICE), write_private(path) as file:
+    with write_private(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for ids in pieces:
             data = ids.astype(dtype).tobytes()
@@ -138,12 +144,16 @@ def save_ids(path: Path, count: int, dtype: np.dtype[Any], pieces: Iterable[NDAr
 
 @contextlib.contextmanager
 def write_private(path: Path) -> Iterator[IO[bytes]]:
-    """``atomic_write`` for a file of the cache, which only its owner may read. Raises OSError."""
-    _make_private(path.parent)
-    if path.exists() and not path.is_file():  # writing to a pipe would wait
-        raise FileExistsError(errno.EEXIST, "something other than a file is in its place", str(path))
-    with atomic_write(path, PRIVATE_FILE) as file:
-        yield file
+    """``atomic_write`` for a file of the cache, which only its owner may read.
+
+    Raises CorpusError, which says how to choose another folder.
+    """
+    with write_errors(path, CorpusError, advice=_ADVICE):
+        _make_private(path.parent)
+        if path.exists() and not path.is_file():  # writing to a pipe would wait
+            raise FileExistsError(errno.EEXIST, "something other than a file is in its place", str(path))
+        with atomic_write(path, PRIVATE_FILE) as file:
+            yield file
 
 
 @contextlib.contextmanager

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import CorpusError, DownloadError, did_you_mean
-from charrnn.files import atomic_write, write_errors
+from charrnn.files import atomic_write, make_folder, write_all, write_errors
 from charrnn.text.sources import CHUNK, Source, file_source
 
 DEFAULT = "python-stdlib"
 TIMEOUT = 30.0
 """Seconds without any data before a download fails."""
-MOST = 2
+SIZE_FACTOR = 2
 """The largest download of a text, as a multiple of its size in the catalogue."""
 LARGEST = 100_000_000
 """The most bytes of a download whose size is not in the catalogue."""
@@ -111,27 +111,32 @@ def local_sources(entry: Entry, folder: Path) -> list[Source] | None:
 def download(entry: Entry, folder: Path, progress: Progress = lambda new, total: None) -> Path:
     """Download a corpus, or copy it from this machine, to ``folder/NAME.txt``. Returns the path of that file.
 
-    Raises DownloadError; then the folder is as it was before.
+    Raises DownloadError; then the text and its SHA-256 are as they were before.
     """
     path, pin = folder / f"{entry.name}.txt", folder / f"{entry.name}.sha256"
     expected = entry.sha256 or _pinned(pin)
     digest = hashlib.sha256()
     with write_errors(path, DownloadError):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with atomic_write(path) as file:
-            for block in _blocks(entry, progress):
+            for block in _blocks(entry, folder, progress):
                 digest.update(block)
                 file.write(block)
             if entry.url:
                 _check(entry, digest.hexdigest(), expected, file.tell())
-        if entry.url and not expected:
-            with atomic_write(pin) as file:
-                file.write(f"{digest.hexdigest()}  {path.name}\n".encode())
+                if not expected:  # the hash comes first: without it, the next download would be trusted too
+                    _write_pin(pin, digest.hexdigest(), path.name)
     return path
 
 
+def _write_pin(pin: Path, sha256: str, name: str) -> None:
+    """Write the SHA-256 of a first download, in the format of sha256sum. Raises DownloadError."""
+    with write_errors(pin, DownloadError), atomic_write(pin) as file:
+        file.write(f"{sha256}  {name}\n".encode())
+
+
 def _pinned(pin: Path) -> str | None:
-    """The SHA-256 of the first download, in the format of sha256sum."""
+    """The SHA-256 of the first download; None where there is none."""
     words = pin.read_text(encoding="ascii", errors="replace").split() if pin.is_file() else []
     return words[0] if words else None
 
@@ -149,8 +154,11 @@ def _check(entry: Entry, sha256: str, expected: str | None, size: int) -> None:
     raise DownloadError(f"{entry.name}: {problem}; the download was deleted")
 
 
-def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
-    """The bytes of the text. Raises DownloadError, CorpusError."""
+def _blocks(entry: Entry, folder: Path, progress: Progress) -> Iterator[bytes]:
+    """The bytes of the text; an archive is kept in ``folder`` meanwhile.
+
+    Raises DownloadError, CorpusError.
+    """
     if not entry.url:
         for source in standard_library():
             for block in source.blocks():
@@ -158,8 +166,9 @@ def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
                 yield block
         return
     try:
-        blocks = _limited(entry, _received(entry.url, progress))
-        yield from _limited(entry, _unzipped(blocks)) if entry.url.endswith(".zip") else blocks
+        limit = SIZE_FACTOR * entry.size if entry.size else LARGEST
+        blocks = _limited(_received(entry.url, progress), limit)
+        yield from _limited(_unzipped(blocks, folder), limit) if entry.url.endswith(".zip") else blocks
     except urllib.error.HTTPError as error:
         error.close()  # the error is the open connection
         raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {error.code} {error.reason}") from error
@@ -168,23 +177,24 @@ def _blocks(entry: Entry, progress: Progress) -> Iterator[bytes]:
         raise DownloadError(f"{entry.name}: cannot fetch {entry.url}: {reason}") from error
 
 
-def _limited(entry: Entry, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks. Raises DownloadError for more bytes than such a text has: a small archive can hold many."""
-    limit, size = MOST * entry.size if entry.size else LARGEST, 0
+def _limited(blocks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """The blocks. Raises ValueError for more than ``limit`` bytes: a small archive can hold many."""
+    size = 0
     for block in blocks:
         size += len(block)
         if size > limit:
-            raise DownloadError(
-                f"{entry.name}: {entry.url} gives more than {limit:,} bytes, the most for this text;"
-                " the download was deleted"
-            )
+            raise ValueError(f"it gives more than {limit:,} bytes, the most for this text")
         yield block
 
 
-def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The first file of a zip archive."""
-    with tempfile.TemporaryFile() as packed:
-        packed.writelines(blocks)
+def _unzipped(blocks: Iterator[bytes], folder: Path) -> Iterator[bytes]:
+    """The first file of a zip archive. Raises one of _FAILURES; DownloadError where the folder is full."""
+    with write_errors(folder, DownloadError):
+        packed = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  closed below
+    with packed:
+        for block in blocks:
+            with write_errors(folder, DownloadError):
+                write_all(packed, block)
         with zipfile.ZipFile(packed) as archive:
             if not archive.namelist():
                 raise zipfile.BadZipFile("the archive is empty")

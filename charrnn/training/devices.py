@@ -17,8 +17,11 @@ from torch import Tensor, distributed
 
 from charrnn.errors import CharrnnError, ConfigError
 
-VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR")
-"""The environment variables by which torchrun makes a process group; all but the last are numbers."""
+RANKS = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+NUMBERS = (*RANKS, "LOCAL_WORLD_SIZE", "MASTER_PORT")
+VARIABLES = (*NUMBERS, "MASTER_ADDR")
+"""The environment variables by which torchrun makes a process group: those that show that it did, the
+numbers, and all."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,12 @@ def _is_single_process() -> bool:
 
     With a part of them, torch would fail, or wait for processes that never come.
     """
-    given = [name for name in VARIABLES[:3] if name in os.environ]
+    given = [name for name in RANKS if name in os.environ]
     if not given:
         return True
     start = "torchrun --nproc-per-node N -m charrnn train ... starts several processes"
     advice = f"{start}; for one process: unset {' '.join(given)}"
-    for name in VARIABLES[:-1]:
+    for name in NUMBERS:
         if not re.fullmatch("[0-9]{1,9}", value := os.environ.get(name, "0")):
             raise CharrnnError(f"the variable {name} is {value!r}, which is no number: {advice}")
     size, rank = int(os.environ.get("WORLD_SIZE", "0")), int(os.environ.get("RANK", "0"))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-NUMBERS = 1 << 24
+LOGITS_AT_ONCE = 1 << 24
 """The most logits in memory at once, where the loss is computed."""
 
 
@@ -35,14 +35,15 @@ class Readout(nn.Linear):
 class _Nats(torch.autograd.Function):
     """The sum of the nats, whose forward pass computes the gradients too.
 
-    So the logits of some rows become their gradient in place, and are forgotten before those of the next
-    rows. Autograd would keep the log-probabilities of all rows for the backward pass.
+    The logits of a block of rows are overwritten by their gradient, and freed before the next block. Autograd
+    would keep the log-probabilities of all rows for the backward pass.
     """
 
+    # ``learns``: inside, gradients are always off, and ``ctx.needs_input_grad`` is that outside ``no_grad``.
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learns: bool) -> Tensor:
         total = x.new_zeros(())
-        rows = max(1, NUMBERS // len(weight))
+        rows = max(1, LOGITS_AT_ONCE // len(weight))
         if learns:
             ctx.gradients = [torch.zeros_like(part) for part in (x, weight, bias)]
             for_x, for_weight, for_bias = ctx.gradients
@@ -63,5 +64,6 @@ class _Nats(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients, ctx.gradients = ctx.gradients, []  # as large as the weights: scaled in place, used once
+        # They are scaled in place, because they are as large as the weights; so this can run only once.
+        gradients, ctx.gradients = ctx.gradients, []
         return (*(gradient.mul_(upstream) for gradient in gradients), None, None)

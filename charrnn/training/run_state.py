@@ -9,12 +9,15 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from charrnn.config import LARGEST_COUNT, is_between
+
 LATER = ("stage_start", "lr_start", "norm_sum", "clipped_steps")
 """The fields that older checkpoints lack: their runs had one budget, and no sum of gradient norms."""
 
-LARGEST_COUNT, LARGEST_NUMBER = 1 << 53, 1e200
-"""Up to these, the arithmetic of a training does not overflow, and a checkpoint can hold its figures."""
+LARGEST_NUMBER = 1e200
+"""Larger numbers are refused: what is computed from them would exceed LARGEST_FIGURE, which no file may."""
 LIMITS = {"best": math.inf, "lr_scale": 1.0, "lr_start": 1.0}
+"""The largest values of single fields; those of the others are LARGEST_COUNT and LARGEST_NUMBER."""
 
 
 @dataclass
@@ -41,7 +44,7 @@ class RunState:
             value = getattr(self, field.name)
             types = (int,) if field.type == "int" else (int, float)
             limit = LIMITS.get(field.name, LARGEST_COUNT if field.type == "int" else LARGEST_NUMBER)
-            if type(value) not in types or not 0 <= value <= limit:
+            if not is_between(value, 0, limit, types):
                 raise ValueError(f"{field.name} is {value!r}")
         if self.clipped_steps > self.loss_steps:
             raise ValueError(f"clipped_steps is {self.clipped_steps}, of {self.loss_steps} steps")

@@ -10,6 +10,7 @@ weights between hidden units, (2 L - 1) H^2 for each gate, where H = U / sqrt(2 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -48,8 +49,23 @@ ROUNDS = 3
 BY_HEART_HIDDEN, BY_HEART_STEPS = 128, 300
 """They bring the loss of 999 characters of English to 0.02 nats (docs/training.md)."""
 
+COPIES = 10
+"""How many times the parameters are in memory at once, at most.
+
+They, their gradients and two moments are; so are the parameters and moments to which a run goes back, and
+those that are being saved.
+"""
+
 Characters = Callable[[ModelConfig, TrainConfig], float]
 """The characters that the budget allows to read with such a model."""
+
+
+def installed_memory() -> float:
+    """The machine's memory in bytes; infinity where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return math.inf
 
 
 def learn_by_heart(
