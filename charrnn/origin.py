@@ -35,7 +35,7 @@ class Origin:
     label_by: str = ""
 
     def __post_init__(self) -> None:
-        if not self.newlines:
+        if self.newlines == "":
             object.__setattr__(self, "newlines", "keep" if self.byte_level else "lf")
 
     @classmethod

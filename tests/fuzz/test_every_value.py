@@ -39,8 +39,8 @@ SESSION = [command for command in sample_interactive.COMMANDS if command != "/qu
 Tensors = dict[str, NDArray[Any]]
 
 
-def damaged(tree: Any, parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """What is damaged in these parts of a JSON tree, and its text.
+def damaged(tree: Any, parts: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
+    """What is damaged in these parts of a JSON tree, its text, and whether a value has another type.
 
     Each value is replaced by each of VALUES, and is deleted.
     """
@@ -50,11 +50,20 @@ def damaged(tree: Any, parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             inner = changed
             for key in path[:-1]:
                 inner = inner[key]
+            before = inner[path[-1]]
             if value == "@delete@":
                 del inner[path[-1]]
             else:
                 inner[path[-1]] = value
-            yield f"{path} {str(value)[:20]!r}", as_json(changed)
+            other = None not in (before, value) and value not in (DEEP, "@delete@")
+            yield f"{path} {str(value)[:20]!r}", as_json(changed), other and type_of(before) != type_of(value)
+
+
+def type_of(value: Any) -> str:
+    """The type of a JSON value; true and false are numbers here."""
+    if isinstance(value, (int, float)):
+        return "number"
+    return type(value).__name__
 
 
 @pytest.mark.slow
@@ -80,9 +89,10 @@ def test_every_value_of_a_header_may_be_hostile(
     with copies() as folder:
         path = folder / "runs" / run / kind
         files = {file: file.read_bytes() for file in path.parent.iterdir()}
-        for what, text in damaged(header, parts_of_it):
+        for what, text, wrong in damaged(header, parts_of_it):
             rebuild(path, text)
             ran = check(*command, may_change=(f"runs/{run}/",) if kind == LAST else ())
+            assert ran.status == 1 or not wrong, what
             assert command[0] != "info" or "\x1b" not in ran.text, what
             for file, content in files.items():
                 file.write_bytes(content)
@@ -96,7 +106,7 @@ def test_every_type_shape_and_place_of_a_tensor_may_be_hostile(run: str) -> None
         content = path.read_bytes()
         (length,) = struct.unpack("<Q", content[:8])
         entries = json.loads(content[8 : 8 + length])
-        for what, text in damaged(entries, tuple(entries.keys() - {"__metadata__"})):
+        for what, text, wrong in damaged(entries, tuple(entries.keys() - {"__metadata__"})):
             head = text.encode()
             path.write_bytes(struct.pack("<Q", len(head)) + head + content[8 + length :])
             assert check(*SAMPLE, run).status == 1, what
@@ -150,7 +160,7 @@ def state() -> tuple[dict[str, Any], Tensors]:
 def test_every_value_and_tensor_of_a_state_may_be_damaged() -> None:
     header, tensors = state()
     with copies() as folder:
-        for what, text in damaged(header, tuple(header)):
+        for what, text, wrong in damaged(header, tuple(header)):
             rebuild(folder / "state", text, STATE.key)
             ran = check(*LOAD)
             assert ran.status or "sha256" in what or "format" in what, what
@@ -183,7 +193,7 @@ def test_every_figure_of_a_log_may_be_hostile() -> None:
         log = folder / "runs" / "net" / LOG
         lines = log.read_bytes().splitlines(keepends=True)
         report = json.loads(lines[-1])
-        for what, text in damaged(report, tuple(report)):
+        for what, text, wrong in damaged(report, tuple(report)):
             log.write_bytes(b"".join(lines) + text.encode() + b"\n")
             for command in (["info", "net", *RUNS], ["runs", "diff", "net", "docs", *RUNS]):
                 assert "\x1b" not in check(*command).text, what
@@ -203,7 +213,7 @@ def test_every_figure_of_a_log_may_be_hostile() -> None:
 def test_every_value_of_a_document_may_be_hostile(command: list[str]) -> None:
     with copies() as folder:
         row = json.loads((folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()[0])
-        for _, text in damaged(row, tuple(row)):
+        for _, text, _ in damaged(row, tuple(row)):
             (folder / "bad.jsonl").write_text(text + "\n", encoding="utf-8")
             check(*command)
 
