@@ -106,7 +106,7 @@ def test_every_type_shape_and_place_of_a_tensor_may_be_hostile(run: str) -> None
         content = path.read_bytes()
         (length,) = struct.unpack("<Q", content[:8])
         entries = json.loads(content[8 : 8 + length])
-        for what, text, wrong in damaged(entries, tuple(entries.keys() - {"__metadata__"})):
+        for what, text, _ in damaged(entries, tuple(entries.keys() - {"__metadata__"})):
             head = text.encode()
             path.write_bytes(struct.pack("<Q", len(head)) + head + content[8 + length :])
             assert check(*SAMPLE, run).status == 1, what
@@ -160,7 +160,7 @@ def state() -> tuple[dict[str, Any], Tensors]:
 def test_every_value_and_tensor_of_a_state_may_be_damaged() -> None:
     header, tensors = state()
     with copies() as folder:
-        for what, text, wrong in damaged(header, tuple(header)):
+        for what, text, _ in damaged(header, tuple(header)):
             rebuild(folder / "state", text, STATE.key)
             ran = check(*LOAD)
             assert ran.status or "sha256" in what or "format" in what, what
@@ -193,7 +193,7 @@ def test_every_figure_of_a_log_may_be_hostile() -> None:
         log = folder / "runs" / "net" / LOG
         lines = log.read_bytes().splitlines(keepends=True)
         report = json.loads(lines[-1])
-        for what, text, wrong in damaged(report, tuple(report)):
+        for what, text, _ in damaged(report, tuple(report)):
             log.write_bytes(b"".join(lines) + text.encode() + b"\n")
             for command in (["info", "net", *RUNS], ["runs", "diff", "net", "docs", *RUNS]):
                 assert "\x1b" not in check(*command).text, what
