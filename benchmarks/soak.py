@@ -1,20 +1,27 @@
 """Peak memory of whole commands: of long inputs beside ten times shorter ones, and of texts of many kinds.
 
 Everything is made in a temporary folder, from a seed. ``--only NAME`` takes the parts with this name: long,
-texts, symbols, limit. A peak is the resident memory of the process at its largest, as the system reports it.
-The part limit, and the memory after a tenth of the output, need Linux.
+texts, symbols, limit, disk. A peak is the resident memory of the process at its largest, as the system
+reports it. The part limit, and the memory after a tenth of the output, need Linux. The part disk needs a
+small disk:
+
+    mount -t tmpfs -o size=8m tmpfs small
+    python benchmarks/soak.py --only disk --folder small
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,13 +30,16 @@ from typing import NamedTuple
 import common
 import numpy as np
 
+from charrnn.runs import checkpoint, history
+from charrnn.runs.checkpoint import LAST
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 MB = 1_000_000
 LABELS = ("one", "two")
 
 
 class Result(NamedTuple):
-    """What a command took: its peak, its memory after a tenth of its output, its exit status and last line.
+    """What a command took: its peak, its memory after a tenth of its output, its exit status and stderr.
 
     Memory is in MiB.
     """
@@ -38,7 +48,12 @@ class Result(NamedTuple):
     at_a_tenth: float
     seconds: float
     status: int
-    error: str
+    notes: str
+
+    @property
+    def error(self) -> str:
+        """The last line of stderr."""
+        return (self.notes.splitlines() or [""])[-1]
 
 
 def run(*arguments: str | Path, address_space: int | None = None, expected: int = 0) -> Result:
@@ -66,9 +81,9 @@ def run(*arguments: str | Path, address_space: int | None = None, expected: int 
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
-        lines = errors.read().decode(errors="replace").strip().splitlines()
+        notes = errors.read().decode(errors="replace").strip()
     seconds = time.perf_counter() - start
-    return Result(usage.ru_maxrss / 1024, at_a_tenth, seconds, child.returncode, lines[-1] if lines else "")
+    return Result(usage.ru_maxrss / 1024, at_a_tenth, seconds, child.returncode, notes)
 
 
 def resident(process: int) -> float:
@@ -212,11 +227,48 @@ def limit(size: int) -> None:
     common.table(("limit, MB", "exit", "last line", "files", "exit of --resume"), rows)
 
 
+def disk(size: int) -> None:
+    """Train while the disk is filled and emptied: the run ends, or is resumed, as one with space enough."""
+    if shutil.disk_usage(".").free > 64 * MB:
+        print("left out: --folder must be on a disk with less than 64 MB")
+        return
+    Path("text").write_text(prose(size))
+    sizes = ("--hidden", "48", "--layers", "1", "--streams", "8", "--bptt", "32")
+    settings = (*sizes, "--steps", "1500", "--save-every", "10", "--seed", "1")
+    run("train", "text", "--name", "alone", *settings, "--quiet")
+    ended = threading.Event()
+
+    def fill_and_empty() -> None:
+        while not Path("checkpoints/disturbed/last.safetensors").exists():
+            ended.wait(0.1)
+        while not ended.is_set():
+            with contextlib.suppress(OSError), open("filling", "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1 << 16))
+            ended.wait(0.7)
+            Path("filling").unlink()
+            ended.wait(0.5)
+
+    filler = threading.Thread(target=fill_and_empty)
+    filler.start()
+    done = run("train", "text", "--name", "disturbed", *settings)
+    ended.set()
+    filler.join()
+    full = done.notes.count("No space left on device")
+    resumed = run("train", "--resume", "disturbed", "--quiet").status if done.status else "-"
+    alone, disturbed = (checkpoint.load(Path("checkpoints", name, LAST)) for name in ("alone", "disturbed"))
+    equal = all(np.array_equal(array, disturbed.weights[name]) for name, array in alone.weights.items())
+    lines = [len(history.read(Path("checkpoints", name))) for name in ("alone", "disturbed")]
+    head = ("exit", "last line", "saves without space", "exit of --resume", "same weights", "reports")
+    common.table(head, [(done.status, done.error[:110], full, resumed, equal, lines)])
+
+
 PARTS: dict[str, tuple[Callable[[int], None], int]] = {
-    "long": (long, 5 * MB),
+    "long": (long, 20 * MB),
     "texts": (texts, 8 * MB),
     "symbols": (symbols, 2 * MB),
     "limit": (limit, 3 * MB),
+    "disk": (disk, MB // 4),
 }
 
 
@@ -225,9 +277,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--share", type=float, default=1.0, help="of the usual length of the texts")
+    parser.add_argument("--folder", help="where everything is made; by default that of temporary files")
     chosen = parser.parse_args()
     print(common.machine())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         os.chdir(folder)
         Path("checkpoints").mkdir()
         os.environ.pop("CHARRNN_CHECKPOINTS", None)

@@ -456,8 +456,9 @@ def test_a_disk_that_is_full_at_the_end_is_an_error(
         if isinstance(event, Report) and event.step == 14:
             disk.full = True
             break
-    with pytest.raises(CheckpointError, match=rf"{name}: No space left on device"):
+    with pytest.raises(CheckpointError, match=rf"{name}: No space left on device") as caught:
         list(events)
+    assert f"to go on from the last save: charrnn train --resume {tmp_path / 'run'}" in str(caught.value)
 
 
 def train_and_at_step_7(tmp_path: Path, happening: Callable[[], object]) -> list[Event]:

@@ -181,12 +181,20 @@ class Training:
                 self._save()  # a run killed from here on can be resumed
             yield from self._loop()
             yield from self._keep_folder()
-            if self.done:
-                self.files.write()
-                return
-            if self.state.best == math.inf:
-                self.files.add_checkpoint(BEST, self.learner.weights(), self._figures())
-            self._save()
+            try:
+                self._save_at_the_end()
+            except CheckpointError as error:
+                again = f"charrnn train --resume {shlex.quote(str(self.folder))}"
+                raise CheckpointError(f"{error}; to go on from the last save: {again}") from error
+
+    def _save_at_the_end(self) -> None:
+        """Save a run that has stopped, or what the disk refused of one that is done. Raises CheckpointError."""
+        if self.done:
+            self.files.write()
+            return
+        if self.state.best == math.inf:
+            self.files.add_checkpoint(BEST, self.learner.weights(), self._figures())
+        self._save()
 
     def _loop(self) -> Iterator[Event]:
         measured: list[tuple[torch.Tensor, torch.Tensor]] = []  # losses, norms since the last progress event
