@@ -188,7 +188,7 @@ class Training:
                 raise CheckpointError(f"{error}; to go on from the last save: {again}") from error
 
     def _save_at_the_end(self) -> None:
-        """Save a run that has stopped, or what the disk refused of one that is done. Raises CheckpointError."""
+        """Save a run that has stopped, or what is not saved yet of a done one. Raises CheckpointError."""
         if self.done:
             self.files.write()
             return
