@@ -48,8 +48,13 @@ def is_pipe(path: str | Path) -> bool:
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a run can have this name: that of one folder, printable, with no dot or dash at its start."""
+    """Whether a run can have this name: that of one folder, printable, with no dot or dash at its start.
+
+    Blanks at its ends, which nobody sees, are refused too.
+    """
     if not name or name[0] in ".-" or Path(name).name != name or not name.isprintable():
+        return False
+    if name != name.strip():
         return False
     return len(os.fsencode(name)) <= LONGEST_NAME
 

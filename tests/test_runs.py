@@ -387,7 +387,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
     assert files() == before
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "x" * 256])
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", " a", "x" * 256])
 def test_a_new_name_that_is_not_a_folder_name_is_refused(name: str) -> None:
     make_run("one")
     before = files()
