@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import MAX_ORDER, NgramConfig, TrainConfig
-from charrnn.inference.network import CHUNK, Ids, Predictor
+from charrnn.inference.network import Ids, Predictor, characters_at_once
 from charrnn.inference.ngram import UNSEEN, Level, NGram, to_arrays
 from charrnn.inference.ngram_counts import Progress, build, count, discounts
 from charrnn.inference.score import score_stream
@@ -136,12 +136,12 @@ def trials(
     for level, continued in count(ids, symbols, MAX_ORDER, progress, boundary):
         if continued is not None:
             levels[-1], values[-1] = continued, discounts(continued.counts)
-            shorter = _probabilities(continued, values[-1], contexts, text, shorter, symbols)
+            shorter = _probabilities(NGram([continued], values[-1][None], symbols), contexts, text, shorter)
             first = UNSEEN if len(levels) > 1 else 0
             contexts = continued.find(np.append(first, contexts[:-1]) * symbols + inputs)
         levels.append(level)
         values.append(discounts(level.counts))
-        own = _probabilities(level, values[-1], contexts, text, shorter, symbols)
+        own = _probabilities(NGram([level], values[-1][None], symbols), contexts, text, shorter)
         nats = -float(np.log(own).mean())
         stale = 0 if nats < lowest - LEAST_GAIN else stale + 1
         lowest = min(nats, lowest)
@@ -151,37 +151,21 @@ def trials(
 
 
 def _probabilities(
-    level: Level,
-    discounts: NDArray[np.float64],
-    contexts: NDArray[np.int64],
-    text: NDArray[np.int64],
-    shorter: NDArray[np.float64],
-    symbols: int,
+    model: NGram, contexts: NDArray[np.int64], text: NDArray[np.int64], shorter: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(n,) the probability of each character of a text by the n-grams of one length, and by shorter ones.
 
-    discounts  (3,) of counts 1, 2, and 3 or more
-    contexts   (n,) the node of the context before each character
-    shorter    (n,) the probability of each character by shorter n-grams
-
-    Only the probabilities of the text's own characters are computed, so that many symbols take little memory.
+    model     the n-grams of one length
+    contexts  (n,) the node of the context before each character
+    shorter   (n,) the probability of each character by shorter n-grams
     """
-    discounts = np.append(0, discounts)
-    result = np.empty(len(text))
-    for start in range(0, len(text), CHUNK):
-        part = slice(start, start + CHUNK)
-        nodes, row = np.unique(contexts[part], return_inverse=True)
-        types, _, counts = level.children(nodes, symbols)
-        counts, context = counts.astype(np.int64), np.repeat(np.arange(len(nodes)), types)
-        totals = np.bincount(context, counts, len(nodes))
-        left = np.ones(len(nodes))  # 1 where the counted text does not contain the context, or ends with it
-        taken = np.bincount(context, discounts[np.minimum(counts, 3)], len(nodes))
-        np.divide(taken, totals, out=left, where=totals > 0)
-        keys = np.where(contexts[part] == UNSEEN, UNSEEN, contexts[part] * symbols + text[part])
-        found = level.find(keys)
-        own = np.where(found == UNSEEN, 0, level.counts[found].astype(np.int64))
-        own_left = own - discounts[np.minimum(own, 3)]
-        result[part] = own_left / np.maximum(totals, 1)[row] + left[row] * shorter[part]
+    result, size = np.empty(len(text)), characters_at_once(model)
+    for start in range(0, len(text), size):
+        part = slice(start, start + size)
+        nodes, row = np.unique(contexts[part], return_inverse=True)  # few, where the contexts are short
+        discounted = model.discounted(nodes[None])
+        own = discounted.probabilities[row, text[part]]
+        result[part] = own + discounted.left[row] * shorter[part]
     return result
 
 
