@@ -178,7 +178,9 @@ def fail(folder: Path) -> bool:
     raise PermissionError(13, "Permission denied", str(folder))
 
 
-@pytest.mark.parametrize("name", ["../x", ".", "a/b", "", " a", ".hidden", "two\nlines", "x" * 256, "é" * 128])
+@pytest.mark.parametrize(
+    "name", ["../x", ".", "a/b", "", " a", ".hidden", "two\nlines", "x" * 256, "é" * 128]
+)
 def test_a_name_that_is_not_a_folder_name_is_refused(text: Path, name: str) -> None:
     line = one_line(train(str(text), "--name", name), 2)
     assert f"--name {printable(shlex.quote(name))}: must be a plain folder name" in line
