@@ -345,7 +345,15 @@ HOSTILE: dict[str, list[Any]] = {
     "results.validation_nats": ["x", True, float("inf"), {}],
     "weights_sha256": [None, 5, "0" * 64],
     "parent": [5, [], "x", {"name": 5}],
-    "origin": [5, [1], {"texts": "x"}, {"texts": [], "byte_level": 0}, {"turbo": 1}, {"two\nlines": 1}],
+    "origin": [
+        5,
+        [1],
+        {"texts": "x"},
+        {"texts": [], "byte_level": 0},
+        {"texts": [], "byte_level": True},
+        {"turbo": 1},
+        {"two\nlines": 1},
+    ],
     "versions": [..., None, 5, "1.0", {"charrnn": {"a": 1}}, {"torch": None}],
 }
 

@@ -103,9 +103,14 @@ def from_json(path: Path, values: dict[str, Any]) -> Header:
     parent = values.get("parent")
     if parent is not None:
         parent = {"name": "", **_texts("parent", parent)}
+    vocabulary = _vocabulary(model, values["vocabulary"])
+    # earlier versions kept the origin beside the position to resume from
+    origin = _origin(values.get("origin") or (resume or {}).get("origin", {}))
+    if origin.get("byte_level", vocabulary.byte_level) != vocabulary.byte_level:
+        raise ValueError("origin: byte_level is not that of the vocabulary")
     return Header(
         model=model,
-        vocabulary=_vocabulary(model, values["vocabulary"]),
+        vocabulary=vocabulary,
         training=TrainConfig.from_dict(values["training"]),
         corpus=_corpus(values["corpus"]),
         results=_results(values["results"]),
@@ -114,8 +119,7 @@ def from_json(path: Path, values: dict[str, Any]) -> Header:
         name=own.get("name", ""),
         parent=parent,
         weights_sha256=own.get("weights_sha256", ""),
-        # earlier versions kept the origin beside the position to resume from
-        origin=_origin(values.get("origin") or (resume or {}).get("origin", {})),
+        origin=origin,
     )
 
 

@@ -36,6 +36,8 @@ DOCUMENTS = "".join(
     json.dumps({"text": f"{word} {number}", "prompt": word, "who": who, "v": [number, 1]}) + "\n"
     for number, (word, who) in enumerate([("cat", "ann"), ("mat", "bob"), ("sat", "ann")] * 6)
 )
+STEERING = "a\x1b[31mb\u202ec\x9bd"
+"""Characters that steer a terminal, or change the direction of a line."""
 SIZES = ["--hidden", "4", "--layers", "1", "--embedding", "2", "--streams", "2", "--bptt", "8"]
 NETWORK = [*SIZES, "--steps", "2", "-q"]
 RUNS = ("--checkpoints", "runs")
@@ -59,7 +61,7 @@ def originals() -> Path:
     """A folder of valid files: two texts, three runs in ./runs and a saved state."""
     folder = Path(original_folder().name)
     with inside(folder):
-        Path("text.txt").write_text(TEXT[:400], encoding="utf-8")
+        Path("text.txt").write_text(TEXT[:300] + STEERING * 9, encoding="utf-8")
         Path("documents.jsonl").write_text(DOCUMENTS, encoding="utf-8")
         labels = ("--documents", "json", "--label", "who", "--vector", "v")
         for arguments in (
@@ -156,8 +158,9 @@ def check(*arguments: str, stdin: bytes | None = None, may_change: tuple[str, ..
     if ran.status and "charrnn: " in ran.err:
         assert ran.err.splitlines()[-1] == errors[-1], ran.err  # nothing follows it, not even its second line
     if ran.status == 0 and "--json" in arguments:
-        for line in ran.out.decode("utf-8").splitlines():
-            json.loads(line, parse_constant=_refuse)
+        for line in ran.out.decode("utf-8").removesuffix("\n").split("\n"):
+            assert line.isprintable(), line
+            assert not line or json.loads(line, parse_constant=_refuse) is not None
     after = contents(Path.cwd())
     assert not [path for path in after if Path(path).name.startswith(".")], "a temporary file is left"
     free = may_change if ran.status == 0 or "rollbacks" in ran.err else ()
