@@ -23,7 +23,22 @@ from tests.fuzz.test_options import ARGUMENTS, COMMANDS, options
 
 SIZES = [10**6, 10**9, 10**30]
 """A network, a text or an array of this size is refused before memory is taken for it (``laws.MEMORY``)."""
-VALUES: list[Any] = [None, True, -1, 1.5, 1e300, float("nan"), "", "x", "\x1b[31m", [], {}, DEEP, *SIZES]
+VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    1.5,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    "\x1b[31m",
+    "\ud800",
+    [],
+    {},
+    DEEP,
+    *SIZES,
+]
 NUMBERS = ["", "x", "nan", "inf", "-1", "0", "1.5", "1e300", "9" * 40]
 NOT_NUMBERS = ["", "x", "nan"]
 PARSED = ["--temperature", "--save-every", "--split", "--singular", "--clamp", "--weights"]
@@ -121,6 +136,7 @@ def damaged_tensors(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
             "flat": tensor.reshape(-1),
             "wider": tensor[..., None],
             "half": tensor.reshape(-1)[: tensor.size // 2],
+            "all reversed": tensor.reshape(-1)[::-1].reshape(tensor.shape),
             "float64": tensor.astype(np.float64),
             "int8": tensor.astype(np.int8),
         }
@@ -167,7 +183,7 @@ def test_every_value_and_tensor_of_a_state_may_be_damaged() -> None:
         for what, changed in damaged_tensors(tensors):
             STATE.write(folder / "state", header | {"sha256": weights_sha256(changed)}, changed)
             ran = check(*LOAD)
-            usable = what.endswith((" all -1", " all 1e+38", "unread all 0", "unread all 1"))
+            usable = what.endswith((" all -1", " all 1e+38", " all reversed", "unread all 0", "unread all 1"))
             assert ran.status == 1 or usable, what
 
 
@@ -259,3 +275,39 @@ def test_every_command_of_a_session_may_have_a_hostile_value(monkeypatch: pytest
             ran = charrnn(*SAMPLE, "net", "--interactive", tty=True)
         assert (ran.status, lines) == (0, []), ran
         assert contents(folder).items() >= before.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score net text.txt --html mine.html",
+        "inspect-cell net text.txt --html mine.html",
+        "encode net text.txt --output mine.npy",
+        "sample net --length 3 --output mine.txt",
+    ],
+)
+def test_a_command_that_makes_a_new_file_leaves_an_older_one(command: str) -> None:
+    with copies() as folder:
+        name = command.split()[-1]
+        (folder / name).write_text("mine")
+        assert check(*command.split(), *RUNS).status == 1
+        assert (folder / name).read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fill", "\udcff [...]", "--forward", "runs/net", "--length", "3"],
+        ["sample", "net", "--length", "3", "--prompt", "\udcff", *RUNS],
+        ["sample", "net", "--length", "3", "--match", "\udcff", *RUNS],
+        ["sample", "net", "--length", "3", "--stop", "\udcff", *RUNS],
+        ["classify", "docs", "documents.jsonl", "--label", "\udcff", *RUNS],
+        ["sample", "docs", "--length", "3", "--label", "who=\udcff", *RUNS],
+    ],
+    ids=lambda command: " ".join(command[:1] + command[-4:-3]),
+)
+def test_a_text_of_an_option_may_be_no_utf_8(command: list[str]) -> None:
+    with copies():
+        assert check(*command).status in (1, 2)
