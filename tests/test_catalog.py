@@ -498,3 +498,8 @@ def test_a_reply_that_is_packed_unasked_is_not_taken_for_the_text(
 def test_a_reply_may_say_that_it_is_not_packed(server: Server, folder: Path) -> None:
     entry = server.entry(reply(TEXT, None, "200 OK", "Content-Encoding: identity"), sha256=sha256(TEXT))
     assert catalog.download(entry, folder).read_bytes() == TEXT
+
+
+def test_an_empty_download_is_refused(server: Server, folder: Path) -> None:
+    assert "the download is empty" in refusal(server.entry(reply(b"")), folder)
+    assert inside(folder) == []

@@ -143,7 +143,9 @@ def _pinned(pin: Path) -> str | None:
 
 def _check(entry: Entry, sha256: str, expected: str | None, size: int) -> None:
     """Compare a download with the hash or, within 10 percent, with the size. Raises DownloadError."""
-    if expected and sha256 != expected:
+    if not size:
+        problem = "the download is empty"
+    elif expected and sha256 != expected:
         problem = f"the download's SHA-256 is {sha256}, expected {expected}"
         if not entry.sha256:
             problem += f" as at the first download (delete {entry.name}.sha256 to accept a new text)"
